@@ -1,0 +1,262 @@
+"""The words of the platform, typed: functions and their versions, aliases, nodes, assignments, endpoints, routers.
+
+Everything that is stored or sent is one of these immutable structures, camelCase in JSON, durations as ISO 8601.
+A field that is not known is refused, so that a misspelt one is never silently ignored. `decode` turns what
+msgspec says into a sentence that names the field.
+"""
+
+import re
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+from hotswap.errors import Invalid
+
+DEFAULT_ALIAS = "production"
+FULL_WEIGHT = 100
+"""The weights of an alias add up to this."""
+WEIGHT_HISTORY = 20
+"""How many past weights an alias remembers."""
+
+FUNCTION_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+ALIAS_NAME = re.compile(r"(?=.*[^0-9])[A-Za-z0-9](?:[A-Za-z0-9_-]{0,62})")
+ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+FunctionName = str
+VersionNumber = Annotated[int, msgspec.Meta(ge=1, le=999_999_999)]
+Weight = Annotated[int, msgspec.Meta(ge=0, le=FULL_WEIGHT)]
+Weights = dict[VersionNumber, Weight]
+
+T = TypeVar("T")
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """Base of all that crosses a wire."""
+
+
+class Record(Model, frozen=True, kw_only=True):
+    """Base of all that is stored.
+
+    `write_id` is new at every write, so that a writer whose answer was lost can read back and see whether the
+    value that stands there is its own.
+    """
+
+    write_id: str = ""
+
+
+class Kind(StrEnum):
+    """How a version is run."""
+
+    HANDLER = "handler"
+    ASGI = "asgi"
+    WSGI = "wsgi"
+    HTTP = "http"
+
+
+class Placement(Model, frozen=True, kw_only=True):
+    """Where the instances of a function may run: on every node that carries all of these labels."""
+
+    labels: dict[str, str] = {}
+
+
+class Function(Record, frozen=True, kw_only=True):
+    name: FunctionName
+    description: str = ""
+    placement: Placement = Placement()
+    created: datetime
+    last_version: int = 0
+    """The highest version number ever given; a number is never given twice."""
+
+
+class Manifest(Model, frozen=True, kw_only=True):
+    """What `hotswap.toml` says about a version, beside its code."""
+
+    function: FunctionName
+    kind: Kind
+    entrypoint: str | list[str]
+    """`module:attribute`; for the kind `http` a command with its arguments."""
+    description: str = ""
+    concurrency: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 16
+    """Invocations that one instance may have in flight."""
+    timeout: timedelta = timedelta(seconds=30)
+    start_timeout: timedelta = timedelta(seconds=30)
+    """From the start of the process until it must be ready."""
+    drain_timeout: timedelta = timedelta(seconds=30)
+    """How long an instance that is taken away may go on with what it has in flight."""
+    memory: Annotated[int, msgspec.Meta(ge=16, le=1_048_576)] = 512
+    """MiB an instance may use."""
+    max_body: Annotated[int, msgspec.Meta(ge=0)] = 6 * 1024 * 1024
+    """Bytes a request body may have."""
+    min_instances: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 1
+    """Instances that every node of the placement keeps running."""
+    env: dict[str, str] = {}
+    sample_payload: msgspec.Raw | None = None
+    """A JSON event that every version must be able to answer; sent to warm a new instance."""
+    placement: Placement = Placement()
+
+
+class Version(Record, frozen=True, kw_only=True):
+    """One published version: immutable."""
+
+    function: FunctionName
+    number: VersionNumber
+    artifact: str
+    """sha256 of the archive, in hex."""
+    size: int
+    """Bytes of the archive."""
+    manifest: Manifest
+    published: datetime
+    who: str = ""
+
+
+class Sticky(Model, frozen=True, kw_only=True):
+    """What ties a user to a version: a header, a cookie or the client's address."""
+
+    by: str
+    """`header:NAME`, `cookie:NAME` or `client`."""
+    salt: str = ""
+
+
+class WeightChange(Model, frozen=True, kw_only=True):
+    """One entry in the history of an alias."""
+
+    weights: Weights
+    at: datetime
+    who: str
+    why: str
+
+
+class Alias(Record, frozen=True, kw_only=True):
+    """A name that carries weights."""
+
+    function: FunctionName
+    name: str
+    weights: Weights
+    sticky: Sticky | None = None
+    latency_limit: timedelta | None = None
+    """Invocations slower than this are counted exactly, for as long as a deployment asks for it."""
+    last_good: VersionNumber | None = None
+    """The version to go back to."""
+    owner: str = ""
+    """Id of the deployment that set these weights; empty when a person did."""
+    step: str = ""
+    """`deployment/step/attempt` that set these weights, so that the same effect shows once."""
+    history: list[WeightChange] = []
+
+
+class Node(Record, frozen=True, kw_only=True):
+    """A machine with an agent."""
+
+    name: str
+    address: str
+    """gRPC address of the agent, `host:port`."""
+    capacity: int = 0
+    """MiB of memory that instances may use; 0 when nobody said."""
+    labels: dict[str, str] = {}
+    boot: str
+    """New at every start of the agent."""
+
+
+class Assignment(Record, frozen=True, kw_only=True):
+    """The versions of one function that a node should run, and how many instances of each."""
+
+    node: str
+    function: FunctionName
+    versions: dict[VersionNumber, Annotated[int, msgspec.Meta(ge=0, le=1_000)]]
+
+
+class Endpoint(Record, frozen=True, kw_only=True):
+    """Where a ready instance listens."""
+
+    function: FunctionName
+    version: VersionNumber
+    instance: str
+    node: str
+    address: str
+    """`host:port`."""
+    concurrency: int
+
+
+class Router(Record, frozen=True, kw_only=True):
+    name: str
+    address: str
+    """Where invocations are taken, `host:port`."""
+    admin: str
+    """Admin address, `host:port`: /metrics, /counters, /applied, /healthz, /readyz."""
+    boot: str
+
+
+def check_function_name(name: str) -> str:
+    if not FUNCTION_NAME.fullmatch(name):
+        raise Invalid(
+            f'"{name}" is not a name for a function',
+            hint="use 1 to 63 lower-case letters, digits and hyphens, with a letter or a digit at each end",
+        )
+    return name
+
+
+def check_alias_name(name: str) -> str:
+    if name.isdigit():
+        raise Invalid(
+            f'an alias cannot be named "{name}": names of digits alone mean versions',
+            hint=f"put a letter into it, for example v{name}",
+        )
+    if not ALIAS_NAME.fullmatch(name):
+        raise Invalid(
+            f'"{name}" is not a name for an alias',
+            hint="use 1 to 63 letters, digits, hyphens and underscores, at least one of them not a digit",
+        )
+    return name
+
+
+def check_weights(weights: Weights, *, where: str) -> Weights:
+    """`where` names the alias, as in `alias "production" of "image-processor"`."""
+    if not weights:
+        raise Invalid(f"{where} has no weights", hint="name at least one version, for example 5=100")
+    for version, weight in weights.items():
+        if not 0 <= weight <= FULL_WEIGHT:
+            raise Invalid(f"{where} gives version {version} the weight {weight}; it must be 0 to {FULL_WEIGHT}")
+    total = sum(weights.values())
+    if total != FULL_WEIGHT:
+        raise Invalid(f"{where} has weights that add up to {total}; they must add up to {FULL_WEIGHT}")
+    return weights
+
+
+def qualifier(text: str) -> tuple[FunctionName, str]:
+    """`fn`, `fn:alias` or `fn:6` as (function, alias or version number in digits)."""
+    function, colon, rest = text.partition(":")
+    check_function_name(function)
+    if not colon:
+        return function, DEFAULT_ALIAS
+    if rest.isdigit():
+        return function, str(int(rest))
+    return function, check_alias_name(rest)
+
+
+def encode(model: Model) -> bytes:
+    return msgspec.json.encode(model)
+
+
+def decode(data: bytes | str, kind: type[T], *, where: str) -> T:
+    """Raises `Invalid` with the field that is wrong; `where` says in what (a file, a key, a request)."""
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.DecodeError as error:
+        raise Invalid(f"{where}: {explain(error)}") from None
+
+
+def convert(data: Any, kind: type[T], *, where: str) -> T:
+    """Like `decode`, for what was parsed already (TOML, protobuf)."""
+    try:
+        return msgspec.convert(data, type=kind)
+    except msgspec.ValidationError as error:
+        raise Invalid(f"{where}: {explain(error)}") from None
+
+
+def explain(error: msgspec.DecodeError) -> str:
+    """msgspec's message with the path in front: ``config.canaryPercentage: expected `int`, got `str` ``."""
+    text, at, path = str(error).partition(" - at `$")
+    text = text[:1].lower() + text[1:]
+    return f"{path.rstrip('`').lstrip('.')}: {text}" if at and path.strip("`") else text

@@ -1,0 +1,125 @@
+"""What a person asks for: one request type per strategy, in the guide's JSON as it stands there.
+
+    {"functionName": "image-processor", "version": 6, "strategy": "Canary", "config": {"canaryPercentage": 10}}
+
+The field `strategy` selects the type; `config` holds what only that strategy knows. Presets and the names of
+CodeDeploy's deployment configurations are resolved in `controller.strategies`.
+"""
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+
+from hotswap.model import DEFAULT_ALIAS, Model, VersionNumber, Weights, decode
+
+Percent = Annotated[float, msgspec.Meta(gt=0, le=100)]
+WholePercent = Annotated[int, msgspec.Meta(ge=1, le=100)]
+Rate = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Milliseconds = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class OnInsufficientData(StrEnum):
+    """What becomes of a phase whose sample says neither yes nor no."""
+
+    HOLD = "hold"
+    ADVANCE = "advance"
+    ROLLBACK = "rollback"
+
+
+class Limits(Model, frozen=True, kw_only=True):
+    """The guide's rollback thresholds, judged at the end of each phase."""
+
+    rollback_on_error_rate: Rate | None = 0.05
+    rollback_on_latency_p99: Milliseconds | None = None
+    rollback_on_success_rate: Rate | None = None
+    warn_on_cold_start_rate: Rate | None = 0.5
+    min_invocations: Annotated[int, msgspec.Meta(ge=1)] = 20
+    """A phase with fewer than this has told nothing."""
+    on_insufficient_data: OnInsufficientData = OnInsufficientData.HOLD
+
+
+class AllAtOnceConfig(Model, frozen=True, kw_only=True):
+    pass
+
+
+class CanaryConfig(Limits, frozen=True, kw_only=True):
+    canary_percentage: WholePercent | None = None
+    """The first increment, when `canary_increments` is absent; 50 follows as in the guide, where it is more."""
+    canary_duration: timedelta | None = None
+    """How long each phase holds (PT10M)."""
+    canary_increments: Annotated[list[WholePercent], msgspec.Meta(min_length=1)] | None = None
+    preset: str | None = None
+    """`standard`, `conservative`, `aggressive`, or a name of CodeDeploy's such as `Canary10Percent5Minutes`."""
+
+
+class SwitchType(StrEnum):
+    INSTANT = "Instant"
+
+
+class BlueGreenConfig(Limits, frozen=True, kw_only=True):
+    test_duration: timedelta = timedelta(minutes=5)
+    switch_type: SwitchType = SwitchType.INSTANT
+    monitor_duration: timedelta = timedelta(minutes=5)
+    keep_blue: bool = True
+    keep_blue_duration: timedelta = timedelta(hours=1)
+
+
+class RollingConfig(Limits, frozen=True, kw_only=True):
+    batch_size: Percent = 25
+    """Percent of the nodes that change at a time."""
+    batch_duration: timedelta = timedelta(minutes=5)
+    rollback_on_failure: bool = True
+
+
+class ABTestingConfig(Limits, frozen=True, kw_only=True):
+    version_a: VersionNumber | None = None
+    version_b: VersionNumber | None = None
+    traffic_split: Weights | None = None
+    test_duration: timedelta = timedelta(hours=24)
+    manual_promotion: bool = True
+    metrics_to_compare: list[str] = msgspec.field(default_factory=lambda: ["responseTime", "errorRate"])
+
+
+class Request(Model, frozen=True, kw_only=True, tag_field="strategy"):
+    function_name: str
+    version: VersionNumber
+    alias: str = DEFAULT_ALIAS
+    reason: str = ""
+
+
+class AllAtOnce(Request, frozen=True, kw_only=True, tag="AllAtOnce"):
+    config: AllAtOnceConfig = AllAtOnceConfig()
+
+
+class Canary(Request, frozen=True, kw_only=True, tag="Canary"):
+    config: CanaryConfig = CanaryConfig()
+
+
+class BlueGreen(Request, frozen=True, kw_only=True, tag="BlueGreen"):
+    config: BlueGreenConfig = BlueGreenConfig()
+
+
+class Rolling(Request, frozen=True, kw_only=True, tag="Rolling"):
+    config: RollingConfig = RollingConfig()
+
+
+class ABTesting(Request, frozen=True, kw_only=True, tag="ABTesting"):
+    config: ABTestingConfig = ABTestingConfig()
+
+
+AnyRequest = AllAtOnce | Canary | BlueGreen | Rolling | ABTesting
+
+STRATEGIES: dict[str, type[AnyRequest]] = {
+    "AllAtOnce": AllAtOnce,
+    "Canary": Canary,
+    "BlueGreen": BlueGreen,
+    "Rolling": Rolling,
+    "ABTesting": ABTesting,
+}
+
+
+def parse(data: bytes | str, *, where: str = "deployment request") -> AnyRequest:
+    """A request from the guide's JSON; raises `Invalid` with the field that is wrong."""
+    return decode(data, AnyRequest, where=where)  # type: ignore[arg-type]

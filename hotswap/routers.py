@@ -1,0 +1,73 @@
+"""The routers, seen from outside: what they have applied, and what they have counted.
+
+Used by agents (an old instance is withdrawn only when every router has the new one) and by the controller (a step is
+done when every router has its weights). A router counts as long as its lease does: one that is dead stops being waited
+for when its key goes.
+"""
+
+import asyncio
+from typing import Literal
+
+import aiohttp
+import msgspec
+
+from hotswap.errors import Unavailable
+from hotswap.metrics import Counters
+from hotswap.mirror import Mirror
+from hotswap.model import Router
+
+Subject = Literal["aliases", "endpoints"]
+
+LONG_POLL = 2.0
+"""Seconds a router may keep a question about a revision before it answers "not yet"."""
+ANSWER_LIMIT = 5.0
+"""Seconds for any answer of a router's admin port."""
+RETRY_AFTER = 0.1
+"""Seconds before a router that did not answer is asked again."""
+
+
+class Routers:
+    """`mirror` is kept up by its owner; `session` is closed by its owner."""
+
+    def __init__(self, mirror: Mirror[Router], session: aiohttp.ClientSession) -> None:
+        self._mirror = mirror
+        self._session = session
+
+    async def applied(self, subject: Subject, revision: int) -> None:
+        """Returns when every router that lives has the revision. Sets no limit of its own: the caller does."""
+        waiting = {stored.key for stored in self._mirror}
+        await asyncio.gather(*(self._one_applied(key, subject, revision) for key in waiting))
+
+    async def counters(self, function: str) -> list[Counters]:
+        """Of every router that lives; raises `Unavailable` when one does not answer, since a part is not the whole."""
+        return await asyncio.gather(*(self._counters(stored.value, function) for stored in self._mirror))
+
+    async def _one_applied(self, key: str, subject: Subject, revision: int) -> None:
+        query = {"subject": subject, "revision": str(revision), "wait": str(LONG_POLL)}
+        while stored := self._mirror.get(key):
+            if await self._has(stored.value, query):
+                return
+            await asyncio.sleep(RETRY_AFTER)
+
+    async def _has(self, router: Router, query: dict[str, str]) -> bool:
+        url = f"http://{router.admin}/applied"
+        try:
+            async with self._session.get(url, params=query, timeout=_limit()) as answer:
+                return answer.status == 200
+        except (aiohttp.ClientError, TimeoutError):
+            return False
+
+    async def _counters(self, router: Router, function: str) -> Counters:
+        url = f"http://{router.admin}/counters"
+        try:
+            async with self._session.get(url, params={"function": function}, timeout=_limit()) as answer:
+                answer.raise_for_status()
+                return msgspec.json.decode(await answer.read(), type=Counters)
+        except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError) as error:
+            raise Unavailable(
+                f'router "{router.name}" at {router.admin} does not tell its counters: {error}'
+            ) from error
+
+
+def _limit() -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=ANSWER_LIMIT)

@@ -1,0 +1,143 @@
+"""What every gRPC service and client of ours has in common: health, reflection, and how an error crosses the wire.
+
+A service raises the errors of `hotswap.errors`; the interceptor turns each into a status whose details are the message
+and the hint. `calling` turns that back into the same error on the other side. Anything else that a service raises is a
+fault of ours: it is logged with its traceback, and the caller is told only that it happened.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
+from grpc_reflection.v1alpha import reflection
+
+from hotswap import errors
+
+log = logging.getLogger(__name__)
+
+SEPARATOR = "\n"
+"""Between message and hint in the details of a status."""
+
+CODES: tuple[tuple[type[errors.HotswapError], grpc.StatusCode], ...] = (
+    (errors.Invalid, grpc.StatusCode.INVALID_ARGUMENT),
+    (errors.NotFound, grpc.StatusCode.NOT_FOUND),
+    (errors.Refused, grpc.StatusCode.FAILED_PRECONDITION),
+    (errors.Conflict, grpc.StatusCode.ABORTED),
+    (errors.NotLeader, grpc.StatusCode.OUT_OF_RANGE),
+    (errors.Unavailable, grpc.StatusCode.UNAVAILABLE),
+)
+
+OPTIONS = (
+    ("grpc.so_reuseport", 0),
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+)
+"""A peer that hangs is noticed within 15 s, one that is back is reached within 1 s."""
+
+
+if TYPE_CHECKING:
+    Interceptor = grpc.aio.ServerInterceptor[Any, Any]
+else:
+    Interceptor = grpc.aio.ServerInterceptor
+
+
+class Errors(Interceptor):
+    """Turns the errors of `hotswap.errors` into statuses."""
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
+        details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        handler = await continuation(details)
+        if not handler:  # no such method: grpc answers UNIMPLEMENTED
+            return handler
+        make = {
+            (False, False): grpc.unary_unary_rpc_method_handler,
+            (True, False): grpc.stream_unary_rpc_method_handler,
+            (False, True): grpc.unary_stream_rpc_method_handler,
+            (True, True): grpc.stream_stream_rpc_method_handler,
+        }[handler.request_streaming, handler.response_streaming]
+        inner = handler.unary_unary or handler.stream_unary or handler.unary_stream or handler.stream_stream
+        wrapped = _stream(inner) if handler.response_streaming else _single(inner)
+        return make(wrapped, handler.request_deserializer, handler.response_serializer)
+
+
+def _single(inner: Any) -> Any:
+    async def call(request: Any, context: Any) -> Any:
+        try:
+            return await inner(request, context)
+        except Exception as error:
+            await _abort(context, error)
+
+    return call
+
+
+def _stream(inner: Any) -> Any:
+    async def call(request: Any, context: Any) -> Any:
+        try:
+            async for message in inner(request, context):
+                yield message
+        except Exception as error:
+            await _abort(context, error)
+
+    return call
+
+
+async def _abort(context: Any, error: Exception) -> NoReturn:
+    if isinstance(error, grpc.aio.AbortError):
+        raise error
+    if isinstance(error, errors.HotswapError):
+        code = next(code for kind, code in CODES if isinstance(error, kind))
+        await context.abort(code, error.message + (SEPARATOR + error.hint if error.hint else ""))
+    log.error("a call failed by a fault of the service", exc_info=error)
+    await context.abort(grpc.StatusCode.INTERNAL, "the service failed; its log says why")
+    raise AssertionError("abort raises")
+
+
+@contextmanager
+def calling(what: str) -> Iterator[None]:
+    """Around calls to a service: raises the error that the service raised, or `Unavailable` naming `what`."""
+    try:
+        yield
+    except grpc.aio.AioRpcError as error:
+        message, _, hint = (error.details() or "").partition(SEPARATOR)
+        for kind, code in CODES:
+            if error.code() == code and kind is not errors.Unavailable:
+                raise kind(message, hint=hint) from error
+        raise errors.Unavailable(f"{what} does not answer: {message}", hint=hint) from error
+
+
+def channel(address: str) -> grpc.aio.Channel:
+    return grpc.aio.insecure_channel(address, options=list(OPTIONS))
+
+
+async def start(address: str, services: dict[str, Callable[[grpc.aio.Server], None]]) -> tuple[grpc.aio.Server, int]:
+    """Serves on `host:port` (0: any) with health and reflection; `services` maps full names to what registers them.
+
+    Returns the server and its port. Raises `Unavailable` when the address cannot be bound.
+    """
+    server = grpc.aio.server(interceptors=[Errors()], options=list(OPTIONS))
+    for register in services.values():
+        register(server)
+    checker = HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(checker, server)
+    reflection.enable_server_reflection([*services, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+    try:
+        port = server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise errors.Unavailable(f"{address} cannot be bound: {error}", hint="is another process there?") from error
+    await server.start()
+    for name in ("", *services):
+        await checker.set(name, health_pb2.HealthCheckResponse.SERVING)
+    return server, port

@@ -1,0 +1,87 @@
+"""What each service is told at its start. Read once, by `hotswap.cli`, and passed down."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+
+from hotswap.errors import Invalid
+
+ETCD_PORT = 2379
+
+
+@dataclass(frozen=True, slots=True)
+class EtcdSettings:
+    endpoints: tuple[str, ...] = (f"127.0.0.1:{ETCD_PORT}",)
+    """`host:port` of every member."""
+    ca: Path | None = None
+    """Certificate authority in PEM; without it the connection is plain."""
+    cert: Path | None = None
+    key: Path | None = None
+    user: str = ""
+    password: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RouterSettings:
+    name: str
+    state_dir: Path
+    etcd: EtcdSettings = EtcdSettings()
+    bind: str = "127.0.0.1:8080"
+    """Where invocations are taken."""
+    admin: str = "127.0.0.1:0"
+    workers: int = 2
+    drain_seconds: float = 30
+    """How long requests that run may go on after SIGTERM."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSettings:
+    name: str
+    state_dir: Path
+    etcd: EtcdSettings = EtcdSettings()
+    bind: str = "127.0.0.1:0"
+    """gRPC."""
+    instance_host: str = "127.0.0.1"
+    """Address of this node at which routers reach its instances."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    capacity: int = 0
+    """MiB; 0 for all that the machine has."""
+    keep_instances: bool = False
+    """On SIGTERM leave the instances serving, for the next agent to adopt."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerSettings:
+    name: str
+    artifacts: Path
+    """Folder of the published archives; shared by all controllers."""
+    etcd: EtcdSettings = EtcdSettings()
+    bind: str = "127.0.0.1:0"
+    """gRPC."""
+
+
+def host_and_port(text: str, *, option: str) -> tuple[str, int]:
+    """`host:port` or `[v6]:port`; raises `Invalid` that names the option."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535 or not host:
+        raise Invalid(f'{option}: "{text}" is not host:port', hint="for example 127.0.0.1:8080")
+    return host.strip("[]"), int(port)
+
+
+def check_listener(text: str, *, option: str, insecure: bool) -> str:
+    """A listener off loopback has to be asked for, since nothing authenticates its callers."""
+    host, _ = host_and_port(text, option=option)
+    if insecure or host == "localhost" or _is_loopback(host):
+        return text
+    raise Invalid(
+        f"{option}: {text} is not on loopback, and callers are not authenticated",
+        hint="bind to 127.0.0.1, or add --insecure on a network that you trust",
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
