@@ -1,1 +1,39 @@
 """Fixtures that every kind of test may use."""
+
+import urllib.request
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from hotswap.etcd.local import LocalEtcd, running
+from hotswap.settings import EtcdSettings
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared_etcd(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalEtcd]:
+    """One real etcd for all tests that neither stop nor configure it; take it through `etcd`."""
+    async with running(tmp_path_factory.mktemp("etcd") / "data") as server:
+        yield server
+
+
+@pytest.fixture
+def etcd(shared_etcd: LocalEtcd) -> EtcdSettings:
+    """Settings for a real etcd that holds nothing when the test begins."""
+    _wipe(shared_etcd.endpoint)
+    return EtcdSettings(endpoints=(shared_etcd.endpoint,))
+
+
+@pytest_asyncio.fixture
+async def private_etcd(tmp_path: Path) -> AsyncIterator[LocalEtcd]:
+    """A real etcd of the test's own, to be killed, frozen and started again."""
+    async with running(tmp_path / "etcd") as server:
+        yield server
+
+
+def _wipe(endpoint: str) -> None:
+    """Deletes every key, by etcd's JSON gateway: range from the zero byte to the end, both written "AA=="."""
+    body = b'{"key": "AA==", "range_end": "AA=="}'
+    with urllib.request.urlopen(f"http://{endpoint}/v3/kv/deleterange", body, timeout=10) as answer:
+        assert answer.status == 200
