@@ -1,0 +1,172 @@
+"""`hotswap.toml`, the file beside a function's code that says how to run it.
+
+Keys are snake_case, durations are written "30s", "1m30s" or as ISO 8601, and `sample_payload` is a TOML value or a
+string of JSON. A person wrote it, so each error names the file, the field and what the field may be.
+"""
+
+import re
+import shlex
+import tomllib
+from collections.abc import Mapping
+from datetime import timedelta
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from hotswap.errors import Invalid
+from hotswap.model import ENVIRONMENT_NAME, Kind, Manifest, check_function_name
+
+FILE = "hotswap.toml"
+
+ENTRYPOINT = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*")
+SHORT_DURATION = re.compile(
+    r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?"
+)
+RESERVED_ENVIRONMENT = ("PORT", "HOTSWAP_", "AWS_LAMBDA_", "LD_PRELOAD")
+"""Names, or beginnings of names, that the agent sets or that would reach into the process before the function."""
+
+DURATIONS = ("timeout", "start_timeout", "drain_timeout")
+A_DURATION = 'a duration longer than 0: "30s", "1m30s" or "PT30S"'
+ALLOWED = {
+    "function": "a name of 1 to 63 lower-case letters, digits and hyphens",
+    "kind": "one of " + ", ".join(f'"{kind}"' for kind in Kind),
+    "entrypoint": '"module:attribute"; for the kind "http" a command, such as ["./server", "--quiet"]',
+    "description": "a text",
+    "concurrency": "a whole number from 1 to 10000",
+    "timeout": A_DURATION,
+    "start_timeout": A_DURATION,
+    "drain_timeout": A_DURATION,
+    "memory": "MiB, a whole number from 16 to 1048576",
+    "max_body": "bytes, a whole number from 0",
+    "min_instances": "a whole number from 1 to 1000",
+    "env": "a table of names and texts",
+    "sample_payload": "a JSON event: a TOML table, or a text that holds JSON",
+    "placement": 'a table: labels = { zone = "a" }',
+}
+"""What each field may be, as it is told when it is something else."""
+
+
+def read(folder: Path) -> Manifest:
+    """The manifest of a function's folder; raises `Invalid`."""
+    path = folder / FILE
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        hint = f'write one: function = "{_name_for(folder)}", kind = "handler", entrypoint = "app:handler"'
+        raise Invalid(f"{folder} has no {FILE}", hint=hint) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise Invalid(f"{path} cannot be read: {error}") from None
+    return parse(text, where=str(path))
+
+
+def parse(text: str, *, where: str = FILE) -> Manifest:
+    """`where` names the file in errors; raises `Invalid`."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise Invalid(f"{where} is not TOML: {error}") from None
+    for name in document:
+        if name not in ALLOWED:
+            close = get_close_matches(name, ALLOWED, n=1)
+            hint = f'did you mean "{close[0]}"?' if close else "the fields are " + ", ".join(ALLOWED)
+            raise Invalid(f'{where}: there is no field "{name}"', hint=hint)
+    for name in ("function", "kind", "entrypoint"):
+        if name not in document:
+            raise Invalid(f'{where}: the field "{name}" is missing; it is {ALLOWED[name]}')
+    return _check(_typed(document, where=where), where=where)
+
+
+def _typed(document: Mapping[str, Any], *, where: str) -> Manifest:
+    fields = dict(document)
+    for name in DURATIONS:
+        if name in fields:
+            fields[name] = _duration(fields[name], name, where=where)
+    if "sample_payload" in fields:
+        fields["sample_payload"] = _payload(fields["sample_payload"], where=where)
+    if fields["kind"] == Kind.HTTP and isinstance(fields["entrypoint"], str):
+        fields["entrypoint"] = _command(fields["entrypoint"], where=where)
+    try:
+        return msgspec.json.decode(
+            msgspec.json.encode({_camel(name): it for name, it in fields.items()}), type=Manifest
+        )
+    except msgspec.ValidationError as error:
+        field, said = _field_of(error)
+        raise _wrong(where, field, said) from None
+
+
+def _check(manifest: Manifest, *, where: str) -> Manifest:
+    """What the types cannot say."""
+    try:
+        check_function_name(manifest.function)
+    except Invalid as error:
+        raise _wrong(where, "function", error.message) from None
+    match manifest.kind, manifest.entrypoint:
+        case Kind.HTTP, list(command) if command and command[0]:
+            pass
+        case ((Kind.HANDLER | Kind.ASGI | Kind.WSGI), str(entrypoint)) if ENTRYPOINT.fullmatch(entrypoint):
+            pass
+        case _:
+            raise _wrong(where, "entrypoint", f"{manifest.entrypoint!r} is none for the kind {manifest.kind}")
+    for name in manifest.env:
+        if not ENVIRONMENT_NAME.fullmatch(name):
+            raise _wrong(where, "env", f'"{name}" cannot name a variable')
+        if name.startswith(RESERVED_ENVIRONMENT):
+            raise Invalid(f'{where}: the field "env" sets {name}, which is the platform\'s', hint="use another name")
+    return manifest
+
+
+def _duration(value: object, name: str, *, where: str) -> timedelta:
+    if not isinstance(value, str):
+        raise _wrong(where, name, f"{value!r} is not a text")
+    short = SHORT_DURATION.fullmatch(value)
+    if value and short:
+        hours, minutes, seconds, milliseconds = (float(part or 0) for part in short.groups())
+        duration = timedelta(hours=hours, minutes=minutes, seconds=seconds, milliseconds=milliseconds)
+    else:
+        try:
+            duration = msgspec.convert(value, timedelta)
+        except msgspec.ValidationError:
+            raise _wrong(where, name, f'"{value}" is no duration') from None
+    if duration <= timedelta():
+        raise _wrong(where, name, f'"{value}" is not longer than 0')
+    return duration
+
+
+def _payload(value: Any, *, where: str) -> msgspec.Raw:
+    if not isinstance(value, str):
+        return msgspec.Raw(msgspec.json.encode(value))
+    try:
+        msgspec.json.decode(value)
+    except msgspec.DecodeError as error:
+        raise _wrong(where, "sample_payload", f"the text is not JSON: {error}") from None
+    return msgspec.Raw(value.encode())
+
+
+def _command(text: str, *, where: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise _wrong(where, "entrypoint", f"the command cannot be split: {error}") from None
+
+
+def _wrong(where: str, field: str, said: str) -> Invalid:
+    allowed = ALLOWED.get(field.partition(".")[0])
+    return Invalid(f'{where}: the field "{field}": {said}' + (f"; it may be {allowed}" if allowed else ""))
+
+
+def _field_of(error: msgspec.ValidationError) -> tuple[str, str]:
+    """The path in snake_case, and what msgspec says of it."""
+    said, _, path = str(error).partition(" - at `$")
+    field = re.sub(r"[A-Z]", lambda letter: "_" + letter.group().lower(), path.rstrip("`").lstrip("."))
+    return field, said[:1].lower() + said[1:]
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(map(str.title, rest))
+
+
+def _name_for(folder: Path) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-") or "my-function"
