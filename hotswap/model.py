@@ -92,7 +92,7 @@ class Manifest(Model, frozen=True, kw_only=True):
     min_instances: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 1
     """Instances that every node of the placement keeps running."""
     env: dict[str, str] = {}
-    sample_payload: msgspec.Raw | None = None
+    sample_payload: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     """A JSON event that every version must be able to answer; sent to warm a new instance."""
     placement: Placement = Placement()
 

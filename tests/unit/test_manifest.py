@@ -3,6 +3,7 @@
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,7 +46,7 @@ def test_everything_that_a_manifest_may_say() -> None:
     assert found.drain_timeout == timedelta(milliseconds=500)
     assert (found.concurrency, found.memory, found.max_body, found.min_instances) == (4, 256, 1000, 2)
     assert found.env == {"MODE": "fast"}
-    assert found.sample_payload is not None
+    assert found.sample_payload is not msgspec.UNSET
     assert bytes(found.sample_payload) == b'{"width":10,"tags":["a"]}'
     assert found.placement.labels == {"zone": "a"}
 
@@ -58,7 +59,7 @@ def test_the_command_of_an_http_function_is_a_list_or_a_line(entrypoint: str) ->
 
 def test_a_sample_payload_may_be_json_in_a_text() -> None:
     found = manifest.parse(LEAST + """sample_payload = '{"image": "x"}'""")
-    assert found.sample_payload is not None
+    assert found.sample_payload is not msgspec.UNSET
     assert bytes(found.sample_payload) == b'{"image": "x"}'
 
 
