@@ -1,0 +1,49 @@
+"""The script that an instance begins as; exec'd by path with `python -I`.
+
+    boot.py serve ORDER                      runs a handler, asgi or wsgi function; ORDER is the JSON of `order.Order`
+    boot.py program MEMORY READY COMMAND…    becomes a program of kind http
+
+A function that cannot be started is told through the ready descriptor, and the exit code is 3. After SIGTERM it is 0.
+"""
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+PACKAGE = "_hotswap_runtime"
+
+
+def load_package() -> None:
+    """Makes this folder importable under a name that no function has."""
+    folder = Path(__file__).parent
+    spec = importlib.util.spec_from_file_location(
+        PACKAGE, folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    package = importlib.util.module_from_spec(spec)
+    sys.modules[PACKAGE] = package
+    spec.loader.exec_module(package)
+
+
+def module(name: str) -> Any:
+    return importlib.import_module(f"{PACKAGE}.{name}")
+
+
+def main(mode: str, *arguments: str) -> None:
+    load_package()
+    if mode == "program":
+        memory, descriptor, *command = arguments
+        module("limits").apply(int(memory))
+        module("program").run(int(descriptor), command)
+    else:
+        order = module("order").parse(arguments[0])
+        sys.argv[:] = [order.entrypoint]
+        module("limits").apply(order.memory)
+        module("serve").run(order)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,32 @@
+"""What the agent tells an instance at its start."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    function: str
+    version: int
+    kind: Literal["handler", "asgi", "wsgi"]
+    entrypoint: str
+    code: str
+    """Folder of the function; the first on the import path."""
+    socket: int
+    """Descriptor of the bound socket."""
+    ready: int
+    """Descriptor for the one line of `ready.py`."""
+    concurrency: int
+    timeout: float
+    """Seconds."""
+    memory: int
+    """MiB."""
+
+
+def parse(text: str) -> Order:
+    return Order(**json.loads(text))
+
+
+def encode(order: Order) -> str:
+    return json.dumps(asdict(order))
