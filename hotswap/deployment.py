@@ -22,6 +22,8 @@ class Start(Step, frozen=True, kw_only=True, tag="Start"):
     """Run the version on every node of its placement, ready and known to the routers."""
 
     version: VersionNumber
+    limit: timedelta = timedelta(minutes=5)
+    """How long that may take."""
 
 
 class Shift(Step, frozen=True, kw_only=True, tag="Shift"):
@@ -119,6 +121,8 @@ class Progress(Model, frozen=True, kw_only=True):
     """Revision at which the effect was written; 0 while it is only intended."""
     observed: datetime | None = None
     """When the effect was seen to hold everywhere; a phase is timed from here."""
+    overrules: bool = False
+    """A person decided that this shift writes over what somebody else did to the alias."""
 
 
 class Deployment(Record, frozen=True, kw_only=True):

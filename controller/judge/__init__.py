@@ -1,0 +1,1 @@
+"""How a version that has traffic is judged."""

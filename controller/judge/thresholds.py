@@ -1,0 +1,123 @@
+"""The guide's limits, judged at the end of a phase from what the routers counted in it. Pure.
+
+A sample of fewer than `minInvocations` says nothing. The p99 is judged exactly where the routers counted "slower than
+this very limit": it is over the limit if more than one invocation in a hundred was slower. Otherwise it is read from
+the buckets, whose upper bounds are off by 4.4 % at most.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from math import isfinite
+
+from hotswap.deployment import Outcome, Verdict
+from hotswap.metrics import Count, Tally
+from hotswap.requests import Limits
+
+TAIL = 0.01
+"""Share of invocations that may be slower than the p99."""
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    rule: str
+    text: str
+    limit: float
+    value: float | None
+
+
+def judge(tally: Tally, limits: Limits, *, counted_limit: timedelta | None, step: int, at: datetime) -> Verdict:
+    """`counted_limit` is what the routers counted `Count.SLOW` against."""
+    warnings = _warnings(tally, limits)
+    if tally.invocations < limits.min_invocations:
+        return Verdict(
+            outcome=Outcome.INSUFFICIENT,
+            step=step,
+            at=at,
+            rule="minInvocations",
+            text=f"{_plural(tally.invocations)} in this phase, {limits.min_invocations} are needed to judge",
+            limit=limits.min_invocations,
+            value=tally.invocations,
+            invocations=tally.invocations,
+            errors=tally.errors,
+            warnings=warnings,
+        )
+    breach = _error_rate(tally, limits) or _latency(tally, limits, counted_limit) or _success_rate(tally, limits)
+    return Verdict(
+        outcome=Outcome.FAIL if breach else Outcome.PASS,
+        step=step,
+        at=at,
+        rule=breach.rule if breach else "",
+        text=breach.text if breach else _passed(tally),
+        limit=breach.limit if breach else None,
+        value=breach.value if breach else None,
+        invocations=tally.invocations,
+        errors=tally.errors,
+        warnings=warnings,
+    )
+
+
+def _error_rate(tally: Tally, limits: Limits) -> Breach | None:
+    limit, rate = limits.rollback_on_error_rate, tally.errors / tally.invocations
+    if limit is None or rate <= limit:
+        return None
+    text = f"error rate {_of(tally.errors, tally)} is over the limit of {_percent(limit)}"
+    return Breach("rollbackOnErrorRate", text, limit, rate)
+
+
+def _success_rate(tally: Tally, limits: Limits) -> Breach | None:
+    good = tally.invocations - tally.errors
+    limit, rate = limits.rollback_on_success_rate, good / tally.invocations
+    if limit is None or rate >= limit:
+        return None
+    text = f"success rate {_of(good, tally)} is under the limit of {_percent(limit)}"
+    return Breach("rollbackOnSuccessRate", text, limit, rate)
+
+
+def _latency(tally: Tally, limits: Limits, counted_limit: timedelta | None) -> Breach | None:
+    limit = limits.rollback_on_latency_p99
+    if limit is None:
+        return None
+    p99 = _milliseconds(tally.quantile(1 - TAIL))
+    if counted_limit == timedelta(milliseconds=limit):
+        slow = tally[Count.SLOW]
+        if slow <= TAIL * tally.invocations:
+            return None
+        text = f"p99 latency is over the limit of {limit:g} ms: {_of(slow, tally)} took longer, {_percent(TAIL)} may"
+        return Breach("rollbackOnLatencyP99", text, limit, p99)
+    if tally.quantile(1 - TAIL) is None or (p99 is not None and p99 <= limit):
+        return None
+    text = f"p99 latency {_shown(p99)} of {_plural(tally.invocations)} is over the limit of {limit:g} ms"
+    return Breach("rollbackOnLatencyP99", text, limit, p99)
+
+
+def _warnings(tally: Tally, limits: Limits) -> list[str]:
+    limit, cold = limits.warn_on_cold_start_rate, tally[Count.COLD]
+    if limit is None or not tally.invocations or cold / tally.invocations <= limit:
+        return []
+    return [f"cold start rate {_of(cold, tally)} is over {_percent(limit)}"]
+
+
+def _passed(tally: Tally) -> str:
+    p99 = _milliseconds(tally.quantile(1 - TAIL))
+    return f"error rate {_of(tally.errors, tally)}, p99 latency {_shown(p99)}: within the limits"
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    """`None` too for what is past the last bucket: JSON has no infinity."""
+    return seconds * 1000 if seconds is not None and isfinite(seconds) else None
+
+
+def _shown(milliseconds: float | None) -> str:
+    return f"{milliseconds:.4g} ms" if milliseconds is not None else "over 60 s"
+
+
+def _percent(rate: float) -> str:
+    return f"{rate * 100:.3g} %"
+
+
+def _of(count: int, tally: Tally) -> str:
+    return f"{_percent(count / tally.invocations)} ({count} of {tally.invocations})"
+
+
+def _plural(invocations: int) -> str:
+    return f"{invocations} invocation{'' if invocations == 1 else 's'}"

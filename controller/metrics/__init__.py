@@ -1,0 +1,1 @@
+"""Where the figures that a judgement rests on come from."""

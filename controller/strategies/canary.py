@@ -1,0 +1,82 @@
+"""Canary: the new version takes traffic in increments, and is judged at the end of each phase.
+
+    0:00  production -> v5 (90 %) + v6 (10 %)
+    0:10  judged -> v5 (50 %) + v6 (50 %)
+    0:20  judged -> v6 (100 %)
+    0:30  judged -> complete, v5 is retired
+
+The increments are `canaryIncrements`; else `canaryPercentage`, then 50 where that is more, then 100; else those of the
+`preset`; else the standard ones. Increments that do not end at 100 go on to it, since a deployment has to end
+somewhere. The first deployment of an alias has nothing to compare with and nothing to go back to: it has no phases.
+"""
+
+from datetime import timedelta
+from itertools import pairwise
+
+from controller.strategies import presets
+from controller.strategies.plan import Plan, State, give_all, plan, start
+from controller.strategies.presets import Phase
+from hotswap.deployment import AnyStep, Bake, Shift
+from hotswap.errors import Invalid
+from hotswap.model import FULL_WEIGHT
+from hotswap.requests import Canary, CanaryConfig, Limits
+
+HALF = 50
+
+
+def steps(request: Canary, state: State) -> Plan:
+    stable = state.stable
+    if stable is None:
+        return plan(state, start(state.version), give_all(request.version))
+    phased = [step for phase in phases(request.config) for step in _steps(phase, request, stable)]
+    return plan(state, start(state.version), *phased)
+
+
+def phases(config: CanaryConfig) -> tuple[Phase, ...]:
+    preset = presets.named(config.preset) if config.preset is not None else presets.STANDARD
+    if config.canary_duration is not None and config.canary_duration < timedelta(0):
+        raise Invalid("config.canaryDuration is negative", hint="for example PT10M")
+    increments = _increments(config)
+    if increments is None:
+        return preset if config.canary_duration is None else _lasting(config.canary_duration, preset)
+    if config.preset is not None:
+        raise Invalid(
+            "config names both a preset and increments of its own",
+            hint="leave out preset, or canaryPercentage and canaryIncrements",
+        )
+    duration = presets.STANDARD_DURATION if config.canary_duration is None else config.canary_duration
+    return tuple(Phase(percent, duration) for percent in increments)
+
+
+def _increments(config: CanaryConfig) -> list[int] | None:
+    if config.canary_increments is None:
+        first = config.canary_percentage
+        return None if first is None else sorted({first, max(first, HALF), FULL_WEIGHT})
+    if any(later <= earlier for earlier, later in pairwise(config.canary_increments)):
+        raise Invalid(
+            f"config.canaryIncrements do not grow: {config.canary_increments}", hint="for example [10, 50, 100]"
+        )
+    ends = config.canary_increments[-1] == FULL_WEIGHT
+    return config.canary_increments if ends else [*config.canary_increments, FULL_WEIGHT]
+
+
+def _lasting(duration: timedelta, preset: tuple[Phase, ...]) -> tuple[Phase, ...]:
+    """The preset's phases with another duration; one that is not held stays so."""
+    return tuple(Phase(phase.percent, duration if phase.duration else phase.duration) for phase in preset)
+
+
+def _steps(phase: Phase, request: Canary, stable: int) -> list[AnyStep]:
+    limits = _limits(request.config)
+    slowest = limits.rollback_on_latency_p99
+    latency_limit = None if slowest is None else timedelta(milliseconds=slowest)
+    weights = {stable: FULL_WEIGHT - phase.percent, request.version: phase.percent}
+    shift = Shift(
+        weights={version: weight for version, weight in weights.items() if weight}, latency_limit=latency_limit
+    )
+    if not phase.duration:
+        return [shift]
+    return [shift, Bake(version=request.version, duration=phase.duration, limits=limits)]
+
+
+def _limits(config: CanaryConfig) -> Limits:
+    return Limits(**{name: getattr(config, name) for name in Limits.__struct_fields__})
