@@ -121,6 +121,8 @@ class Resume:
     """Make the effect of a step anew, as another attempt."""
 
     index: int
+    overrules: bool = False
+    """A shift writes over what somebody else did to the alias."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +169,8 @@ def written(deployment: Deployment, observation: Observation) -> bool:
 
 def difference(deployment: Deployment, observation: Observation) -> str | None:
     """How the alias differs from what this deployment left there: somebody else has changed it."""
+    if deployment.progress.overrules and not written(deployment, observation):
+        return None
     expected = _expected(deployment, observation)
     alias = observation.alias
     if alias is None:
@@ -234,7 +238,7 @@ def _promote(deployment: Deployment, observation: Observation, asked: str, *, ch
     index = deployment.progress.index
     if changed:
         last = steps.last_shift(deployment, before=index + 1)
-        return Resume(index if last is None else last)
+        return Resume(index if last is None else last, overrules=True)
     if isinstance(steps.present(deployment), Bake):
         return _onward(deployment, observation, note=asked)
     return Resume(index)

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from controller import steps
 from controller.decide import Advance, Extend, Finish, Freeze, GoBack, Hold, Resume
-from hotswap.deployment import Ask, Deployment, Event, Progress, Status, Verdict
+from hotswap.deployment import Ask, Deployment, Event, Status, Verdict
 
 Change = Extend | Advance | GoBack | Hold | Resume | Freeze | Finish
 """The decisions that change the record and nothing else."""
@@ -75,8 +75,8 @@ def _changed(deployment: Deployment, decision: Change, now: datetime) -> tuple[D
             progress = replace(deployment.progress, deadline=until)
             after = replace(deployment, status=Status.HELD, progress=progress, reason=reason, asked=None)
             return after, [News("held", reason)]
-        case Resume(index=index):
-            return _resumed(deployment, index, now)
+        case Resume():
+            return _resumed(deployment, decision, now)
         case Freeze(reason=reason):
             after = replace(deployment, status=Status.FROZEN, reason=reason, asked=None)
             return after, [News("failed", f"frozen: {reason}")]
@@ -105,11 +105,12 @@ def _advanced(deployment: Deployment, decision: Advance, now: datetime) -> tuple
     return after, [*_noted(decision.note), _entered(after)]
 
 
-def _resumed(deployment: Deployment, index: int, now: datetime) -> tuple[Deployment, list[News]]:
+def _resumed(deployment: Deployment, decision: Resume, now: datetime) -> tuple[Deployment, list[News]]:
     status = Status.ROLLING_BACK if deployment.status is Status.FROZEN else Status.RUNNING
     attempt = deployment.progress.attempt + 1
     reason = deployment.reason if status is Status.ROLLING_BACK else ""
-    progress: Progress = steps.enter(deployment.steps, index, now, attempt=attempt)
+    progress = steps.enter(deployment.steps, decision.index, now, attempt=attempt)
+    progress = replace(progress, overrules=decision.overrules)
     after = replace(deployment, status=status, progress=progress, reason=reason, asked=None)
     return after, [_entered(after)]
 

@@ -69,10 +69,9 @@ def _steps(phase: Phase, request: Canary, stable: int) -> list[AnyStep]:
     limits = _limits(request.config)
     slowest = limits.rollback_on_latency_p99
     latency_limit = None if slowest is None else timedelta(milliseconds=slowest)
-    weights = {stable: FULL_WEIGHT - phase.percent, request.version: phase.percent}
-    shift = Shift(
-        weights={version: weight for version, weight in weights.items() if weight}, latency_limit=latency_limit
-    )
+    rest = FULL_WEIGHT - phase.percent
+    weights = {stable: rest, request.version: phase.percent} if rest else {request.version: FULL_WEIGHT}
+    shift = Shift(weights=weights, latency_limit=latency_limit)
     if not phase.duration:
         return [shift]
     return [shift, Bake(version=request.version, duration=phase.duration, limits=limits)]

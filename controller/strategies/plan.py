@@ -30,7 +30,7 @@ class State:
 
     @property
     def stable(self) -> int | None:
-        """The version to go back to: the last good one where it has traffic, else the heaviest; `None` if there is none."""
+        """The version to go back to: the last good one where it has traffic, else the heaviest, if any."""
         if self.alias and self.alias.last_good in self.others:
             return self.alias.last_good
         return self.others[0] if self.others else None
