@@ -15,15 +15,13 @@ from typing import Any
 
 import msgspec
 
+from hotswap import durations
 from hotswap.errors import Invalid
 from hotswap.model import ENVIRONMENT_NAME, Kind, Manifest, check_function_name
 
 FILE = "hotswap.toml"
 
 ENTRYPOINT = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*")
-SHORT_DURATION = re.compile(
-    r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?"
-)
 RESERVED_ENVIRONMENT = ("PORT", "HOTSWAP_", "AWS_LAMBDA_", "LD_PRELOAD")
 """Names, or beginnings of names, that the agent sets or that would reach into the process before the function."""
 
@@ -120,18 +118,10 @@ def _check(manifest: Manifest, *, where: str) -> Manifest:
 def _duration(value: object, name: str, *, where: str) -> timedelta:
     if not isinstance(value, str):
         raise _wrong(where, name, f"{value!r} is not a text")
-    short = SHORT_DURATION.fullmatch(value)
-    if value and short:
-        hours, minutes, seconds, milliseconds = (float(part or 0) for part in short.groups())
-        duration = timedelta(hours=hours, minutes=minutes, seconds=seconds, milliseconds=milliseconds)
-    else:
-        try:
-            duration = msgspec.convert(value, timedelta)
-        except msgspec.ValidationError:
-            raise _wrong(where, name, f'"{value}" is no duration') from None
-    if duration <= timedelta():
-        raise _wrong(where, name, f'"{value}" is not longer than 0')
-    return duration
+    try:
+        return durations.parse(value)
+    except ValueError as error:
+        raise _wrong(where, name, str(error)) from None
 
 
 def _payload(value: Any, *, where: str) -> msgspec.Raw:
