@@ -110,7 +110,7 @@ def calling(what: str) -> Iterator[None]:
     """Around calls to a service: raises the error that the service raised, or `Unavailable` naming `what`."""
     try:
         yield
-    except grpc.aio.AioRpcError as error:
+    except grpc.RpcError as error:
         message, _, hint = (error.details() or "").partition(SEPARATOR)
         for kind, code in CODES:
             if error.code() == code and kind is not errors.Unavailable:
@@ -120,6 +120,11 @@ def calling(what: str) -> Iterator[None]:
 
 def channel(address: str) -> grpc.aio.Channel:
     return grpc.aio.insecure_channel(address, options=list(OPTIONS))
+
+
+def blocking_channel(address: str) -> grpc.Channel:
+    """For a program that does one thing at a time, the command line."""
+    return grpc.insecure_channel(address, options=list(OPTIONS))
 
 
 async def start(address: str, services: dict[str, Callable[[grpc.aio.Server], None]]) -> tuple[grpc.aio.Server, int]:
