@@ -111,6 +111,18 @@ class LeaseLost(KVError):
     """The lease that the write named is gone."""
 
 
+MAX_OPERATIONS = 128
+"""What etcd takes in one transaction: so many requirements, and so many writes."""
+
+
+def check_transaction(require: Sequence[Requirement], write: Sequence[Write]) -> None:
+    """What no store would take is a fault of the program, and is told before anything is sent."""
+    if max(len(require), len(write)) > MAX_OPERATIONS:
+        raise ValueError(f"a transaction has {MAX_OPERATIONS} requirements and {MAX_OPERATIONS} writes at most")
+    if len({one.key for one in write}) < len(write):
+        raise ValueError("a transaction writes each key once")
+
+
 class Lease(Protocol):
     """A lease that is kept alive until it is revoked or lost."""
 

@@ -21,6 +21,7 @@ from hotswap.kv import (
     Requirement,
     Unchanged,
     Write,
+    check_transaction,
 )
 
 
@@ -56,6 +57,7 @@ class MemoryKV:
         self._items: dict[str, Item] = {}
         self._lease_of: dict[str, int] = {}
         self._leases: dict[int, MemoryLease] = {}
+        self._last_lease = 0
         self._revision = 1
         self._watchers: list[tuple[str, asyncio.Queue[Batch]]] = []
 
@@ -66,6 +68,7 @@ class MemoryKV:
         return Listing(tuple(self._under(prefix)), self._revision)
 
     async def commit(self, *, require: Sequence[Requirement], write: Sequence[Write]) -> int:
+        check_transaction(require, write)
         for requirement in require:
             if not self._holds(requirement):
                 raise Conflict(f"{requirement}")
@@ -93,7 +96,8 @@ class MemoryKV:
             self._watchers = [other for other in self._watchers if other is not entry]
 
     async def grant(self, ttl: timedelta) -> MemoryLease:
-        lease = MemoryLease(len(self._leases) + 1, self, self._clock, ttl.total_seconds())
+        self._last_lease += 1
+        lease = MemoryLease(self._last_lease, self, self._clock, ttl.total_seconds())
         self._leases[lease.id] = lease
         return lease
 
@@ -102,6 +106,7 @@ class MemoryKV:
 
     def drop_lease(self, lease_id: int) -> None:
         """What etcd does when a lease ends: its keys go, at one revision."""
+        self._leases.pop(lease_id, None)
         self._write([Delete(key) for key, owner in self._lease_of.items() if owner == lease_id])
 
     def _under(self, prefix: str) -> list[Item]:
