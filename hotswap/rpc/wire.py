@@ -47,8 +47,10 @@ OPTIONS = (
 
 if TYPE_CHECKING:
     Interceptor = grpc.aio.ServerInterceptor[Any, Any]
-else:
+    Handler = grpc.RpcMethodHandler[Any, Any]
+else:  # generic for the type checker only
     Interceptor = grpc.aio.ServerInterceptor
+    Handler = grpc.RpcMethodHandler
 
 
 class Errors(Interceptor):
@@ -56,9 +58,9 @@ class Errors(Interceptor):
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
         details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any]:
+    ) -> Handler:
         handler = await continuation(details)
         if not handler:  # no such method: grpc answers UNIMPLEMENTED
             return handler
