@@ -1,0 +1,217 @@
+"""Deployments: start one, look at it, follow it to its end, ask it to go back, stop or go on."""
+
+import click
+
+from hotswap.cli import output, requests
+from hotswap.cli.client import ANSWER_LIMIT, Target, controller_options
+from hotswap.cli.completion import function_argument
+from hotswap.cli.durations import DURATION
+from hotswap.cli.following import Exit, exit_code, follow
+from hotswap.deployment import Status, Verb
+from hotswap.rpc import controller_pb2 as pb
+
+DEFAULT_WAIT = "1h"
+
+id_argument = click.argument("deployment_id", metavar="ID")
+why_option = click.option("--why", default="", help="The reason, for the events of the deployment.")
+timeout_option = click.option(
+    "--timeout", type=DURATION, default=DEFAULT_WAIT, show_default=True, help="How long to wait: 90s, 10m, PT1H."
+)
+
+
+@click.command(short_help="Roll out a version of a function to an alias.")
+@function_argument
+@click.argument("version", type=click.IntRange(min=1))
+@click.option("--strategy", type=requests.STRATEGY, help="How; may stand in the configuration instead.")
+@click.option("--alias", metavar="NAME", help="The alias that changes.  [default: production]")
+@click.option(
+    "--config", metavar="FILE|-", help="JSON: the whole request, or only its `config`; - reads standard input."
+)
+@click.option("--preset", help="A ready configuration: standard, conservative, aggressive, Canary10Percent5Minutes …")
+@click.option("--why", default="", help="The reason, for the record.")
+@click.option("--wait", is_flag=True, help="Follow the deployment to its end, which gives the exit code.")
+@timeout_option
+@output.output_option
+@controller_options
+def deploy(
+    function: str,
+    version: int,
+    *,
+    strategy: str | None,
+    alias: str | None,
+    config: str | None,
+    preset: str | None,
+    why: str,
+    wait: bool,
+    timeout: float,
+    form: output.Format,
+    target: Target,
+) -> None:
+    """Roll out VERSION of FUNCTION to an alias.
+
+    Exit codes, with --wait: 0 it succeeded, 1 it was rolled back or failed, 2 the time is over (it goes on), 3 it
+    needs a person.
+
+    \b
+    hotswap deploy image-processor 2 --strategy all-at-once --wait
+    hotswap deploy image-processor 3 --strategy canary --preset aggressive
+    echo '{"canaryIncrements": [10, 50], "canaryDuration": "PT1M"}' |
+      hotswap deploy image-processor 3 --strategy canary --config - --wait
+    """
+    asked = requests.Asked(function, version, strategy=strategy, alias=alias, preset=preset, why=why)
+    request = requests.build(asked, requests.read(config) if config else {})
+    with target.connected() as controller:
+        deployment = controller.Deploy(pb.DeployRequest(request_json=request), timeout=ANSWER_LIMIT)
+    if wait:
+        _end(follow(target, deployment, timeout=timeout, form=form))
+    elif form == "json":
+        output.print_json(output.document(deployment))
+    else:
+        click.echo(f"deployment {deployment.id} of {deployment.function} version {deployment.version} has begun")
+        click.echo(f"follow it: hotswap get deployment {deployment.id} -w")
+
+
+@click.group("get")
+def get() -> None:
+    """Show one thing in full."""
+
+
+@get.command("deployment")
+@id_argument
+@click.option("-w", "--watch", is_flag=True, help="Follow it to its end, which gives the exit code.")
+@timeout_option
+@output.output_option
+@controller_options
+def get_deployment(deployment_id: str, *, watch: bool, timeout: float, form: output.Format, target: Target) -> None:
+    """Show the deployment ID: its steps, its verdicts, and what can be done."""
+    deployment = _get(target, deployment_id)
+    if watch:
+        _end(follow(target, deployment, timeout=timeout, form=form))
+    elif form == "json":
+        output.print_json(output.document(deployment))
+    else:
+        _tell(deployment)
+
+
+@click.group("list")
+def list_() -> None:
+    """List things."""
+
+
+@list_.command("deployments")
+@click.option("--function", default="", help="Only those of this function.")
+@click.option("--running", is_flag=True, help="Only those that have not ended.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many.")
+@output.output_option
+@controller_options
+def list_deployments(*, function: str, running: bool, limit: int, form: output.Format, target: Target) -> None:
+    """List the deployments, the newest first."""
+    request = pb.ListDeploymentsRequest(function=function, running=running, limit=limit)
+    with target.connected() as controller:
+        answer = controller.ListDeployments(request, timeout=ANSWER_LIMIT)
+    output.print_messages(answer.deployments, form=form, row=_row, none="there are no deployments")
+
+
+@list_.command("nodes")
+@output.output_option
+@controller_options
+def list_nodes(*, form: output.Format, target: Target) -> None:
+    """List the nodes that have an agent."""
+    with target.connected() as controller:
+        platform = controller.GetPlatform(pb.GetPlatformRequest(), timeout=ANSWER_LIMIT)
+    output.print_messages(platform.nodes, form=form, row=_node_row, none="no agent runs: hotswap agent --name NODE")
+
+
+@click.command()
+@id_argument
+@output.output_option
+@controller_options
+def status(deployment_id: str, *, form: output.Format, target: Target) -> None:
+    """Say in one line how the deployment ID stands, and end with the code that says so too."""
+    deployment = _get(target, deployment_id)
+    code = exit_code(Status(deployment.status))
+    if form == "json":
+        told = {"id": deployment.id, "status": deployment.status, "reason": deployment.reason}
+        output.print_json({**told, "exitCode": int(code)})
+    else:
+        click.echo(": ".join(filter(None, [deployment.status, deployment.reason])))
+    _end(code)
+
+
+def _verb(verb: Verb, text: str) -> click.Command:
+    @click.command(verb.value, help=text)
+    @id_argument
+    @why_option
+    @output.output_option
+    @controller_options
+    def ask(deployment_id: str, *, why: str, form: output.Format, target: Target) -> None:
+        request = pb.VerbRequest(id=deployment_id, why=why)
+        with target.connected() as controller:
+            call = {Verb.ROLLBACK: controller.Rollback, Verb.ABORT: controller.Abort, Verb.PROMOTE: controller.Promote}
+            deployment = call[verb](request, timeout=ANSWER_LIMIT)
+        if form == "json":
+            output.print_json(output.document(deployment))
+        else:
+            click.echo(f"asked deployment {deployment.id} to {verb}; it is {deployment.status}")
+            click.echo(f"follow it: hotswap get deployment {deployment.id} -w")
+
+    return ask
+
+
+def _get(target: Target, deployment_id: str) -> pb.Deployment:
+    with target.connected() as controller:
+        return controller.GetDeployment(pb.GetDeploymentRequest(id=deployment_id), timeout=ANSWER_LIMIT)
+
+
+def _end(code: Exit) -> None:
+    if code:
+        click.get_current_context().exit(code)
+
+
+def _row(deployment: pb.Deployment) -> output.Row:
+    return {
+        "DEPLOYMENT": deployment.id,
+        "FUNCTION": f"{deployment.function}:{deployment.alias}",
+        "VERSION": f"{deployment.stable or '-'} → {deployment.version}",
+        "STRATEGY": deployment.strategy,
+        "STATUS": deployment.status,
+        "CREATED": output.moment(deployment.created),
+        "REASON": deployment.reason,
+    }
+
+
+def _node_row(node: pb.Node) -> output.Row:
+    labels = ", ".join(f"{name}={value}" for name, value in sorted(node.labels.items()))
+    return {"NODE": node.name, "ADDRESS": node.address, "LABELS": labels}
+
+
+def _tell(deployment: pb.Deployment) -> None:
+    facts = [
+        ("deployment", deployment.id),
+        ("function", f"{deployment.function}:{deployment.alias}"),
+        ("version", f"{deployment.stable or '-'} → {deployment.version}"),
+        ("strategy", deployment.strategy),
+        ("status", ": ".join(filter(None, [deployment.status, deployment.reason]))),
+        ("created", " by ".join(filter(None, [output.moment(deployment.created), deployment.who]))),
+        ("finished", output.moment(deployment.finished)),
+    ]
+    for index, step in enumerate(deployment.steps):
+        done = deployment.finished or index < deployment.step
+        mark = "✓" if done else "▸" if index == deployment.step else " "
+        facts.append(("" if index else "steps", f"{mark} {step}"))
+    for index, verdict in enumerate(deployment.verdicts):
+        told = f"{output.clock(verdict.at)} {verdict.outcome} {verdict.text}"
+        facts.append(("" if index else "verdicts", "\n".join([told, *verdict.warnings])))
+    facts.extend(("" if index else "next", command) for index, command in enumerate(deployment.next))
+    output.print_facts(facts)
+
+
+COMMANDS = (
+    deploy,
+    get,
+    list_,
+    status,
+    _verb(Verb.ROLLBACK, "Take the alias back to the version that it had before the deployment ID."),
+    _verb(Verb.ABORT, "End the deployment ID and take back what it did."),
+    _verb(Verb.PROMOTE, "Let the deployment ID, which is held, go on with its next step."),
+)

@@ -1,0 +1,102 @@
+"""Functions and their versions: publish, list."""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from hotswap import archive, manifest
+from hotswap.cli import output
+from hotswap.cli.client import ANSWER_LIMIT, Target, controller_options
+from hotswap.cli.completion import function_argument
+from hotswap.rpc import controller_pb2 as pb
+
+CHUNK = 256 * 1024
+PUBLISH_LIMIT = 300.0
+"""Seconds for an archive to be sent and inspected."""
+DIGEST_SHOWN = 12
+"""Digits of a sha256 that people are shown."""
+
+
+@click.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@output.output_option
+@controller_options
+def publish(folder: Path, *, form: output.Format, target: Target) -> None:
+    """Publish the function in FOLDER (its code and hotswap.toml) as a new version.
+
+    Publishing the same content again gives the version that it has already.
+
+    \b
+    hotswap publish examples/image-processor/v1
+    """
+    manifest.read(folder)
+    with tempfile.TemporaryDirectory() as room, target.connected() as controller:
+        path = Path(room, "artifact.tar.gz")
+        built = archive.build(folder, path)
+        toml = (folder / manifest.FILE).read_text(encoding="utf-8")
+        header = pb.PublishHeader(manifest_toml=toml, sha256=built.sha256, size=built.size)
+        version = controller.Publish(_parts(header, path), timeout=PUBLISH_LIMIT)
+    if form == "json":
+        output.print_json(output.document(version))
+        return
+    name, number = version.function, version.number
+    click.echo(f"{name} version {number}, {output.size(version.size)}, sha256 {version.artifact[:DIGEST_SHOWN]}")
+    click.echo(f"deploy it: hotswap deploy {name} {number} --strategy all-at-once --wait")
+
+
+def _parts(header: pb.PublishHeader, path: Path) -> Iterator[pb.PublishRequest]:
+    yield pb.PublishRequest(header=header)
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            yield pb.PublishRequest(chunk=chunk)
+
+
+@click.command()
+@output.output_option
+@controller_options
+def functions(*, form: output.Format, target: Target) -> None:
+    """List the functions, with the weights of their aliases."""
+    with target.connected() as controller:
+        answer = controller.ListFunctions(pb.ListFunctionsRequest(), timeout=ANSWER_LIMIT)
+    none = "no function was published yet: hotswap publish FOLDER"
+    output.print_messages(answer.functions, form=form, row=_function_row, none=none)
+
+
+def _function_row(function: pb.Function) -> output.Row:
+    return {
+        "FUNCTION": function.name,
+        "VERSIONS": str(function.last_version),
+        "ALIASES": "   ".join(f"{alias.name}: {output.weights(alias.weights)}" for alias in function.aliases),
+        "DESCRIPTION": function.description,
+    }
+
+
+@click.command()
+@function_argument
+@output.output_option
+@controller_options
+def versions(function: str, *, form: output.Format, target: Target) -> None:
+    """List the versions of FUNCTION, the newest last."""
+    with target.connected() as controller:
+        answer = controller.ListVersions(pb.ListVersionsRequest(function=function), timeout=ANSWER_LIMIT)
+    output.print_messages(answer.versions, form=form, row=_version_row, none=f"{function} has no versions")
+
+
+def _version_row(version: pb.Version) -> output.Row:
+    manifest = json.loads(version.manifest_json)
+    entrypoint = manifest["entrypoint"]
+    return {
+        "VERSION": str(version.number),
+        "PUBLISHED": output.moment(version.published),
+        "KIND": manifest["kind"],
+        "ENTRYPOINT": entrypoint if isinstance(entrypoint, str) else " ".join(entrypoint),
+        "SIZE": output.size(version.size),
+        "SHA256": version.artifact[:DIGEST_SHOWN],
+        "BY": version.who,
+    }
+
+
+COMMANDS = (publish, functions, versions)

@@ -1,0 +1,93 @@
+"""What an earlier platform left in a state directory, because it was killed: found, stopped, before a new one starts.
+
+A platform that is killed does not take its services with it: they go on serving. The next one finds them by the ids
+and start times that the killed one wrote down, and stops them in order. Instances are left to the new agents, which
+adopt them; only what no agent took care of is swept away when the platform stops for good.
+"""
+
+import asyncio
+import fcntl
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+
+from hotswap.cli import running
+from hotswap.cli.supervised import kill_group
+from hotswap.errors import Refused
+
+LOCK = "lock"
+STOP_LIMIT = 20.0
+"""Seconds from SIGTERM to SIGKILL."""
+STOP_ORDER = ("router", "node", "controller", "etcd")
+"""Beginnings of names: those that send work away first, those that the others need last."""
+
+
+@contextmanager
+def locked(state_dir: Path) -> Iterator[None]:
+    """The directory is this process's alone; raises `Refused` while another has it. The lock ends with its process."""
+    state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (state_dir / LOCK).open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            owner = file.read().strip()
+            raise Refused(
+                f"a platform is running in {state_dir} already" + (f" (process {owner})" if owner else ""),
+                hint=f"stop it: kill {owner}   or take another directory: --state-dir DIR",
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+async def stop_leftovers(state_dir: Path, tell: Callable[[str], None]) -> None:
+    left = running.read(state_dir)
+    if not left:
+        return
+    alive = {name: process for name, process in left.processes.items() if process.alive}
+    for kind in STOP_ORDER:
+        mine = {name: process for name, process in alive.items() if name.startswith(kind)}
+        for name, process in mine.items():
+            tell(f"{name} was left running by a platform that was killed; it is stopped (process {process.pid})")
+        await asyncio.gather(*(_stop(process) for process in mine.values()))
+    running.forget(state_dir)
+
+
+async def _stop(process: running.Process) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(process.pid, signal.SIGTERM)
+        os.kill(process.pid, signal.SIGCONT)
+    with suppress(TimeoutError, ProcessLookupError):
+        await asyncio.wait_for(_exit_of(process.pid), STOP_LIMIT)
+    if process.alive:
+        kill_group(process.pid)
+
+
+async def _exit_of(pid: int) -> None:
+    """Also of a process that is not our child."""
+    exited = asyncio.Event()
+    descriptor = os.pidfd_open(pid)
+    loop = asyncio.get_running_loop()
+    loop.add_reader(descriptor, exited.set)
+    try:
+        await exited.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+
+
+def sweep(state_dir: Path) -> list[str]:
+    """Kills every process that works in the directory, and tells which: there are none unless an agent was killed."""
+    swept = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.pid != os.getpid() and Path(process.cwd()).is_relative_to(state_dir):
+                swept.append(f"{process.pid} {' '.join(process.cmdline())}")
+                process.kill()
+    return swept

@@ -1,0 +1,121 @@
+"""How every command prints: a table for people, or with `-o json` the documents, one way for all of them.
+
+Documents have the names of the wire in camelCase; numbers are numbers (protobuf's own JSON writes 64-bit ones as
+strings), and what travels as JSON inside a message (`request_json`) is told as the document it is (`request`).
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any, Literal, TypeVar
+
+import click
+from google.protobuf.message import Message
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+Format = Literal["table", "json"]
+Document = dict[str, Any]
+M = TypeVar("M", bound=Message)
+
+Row = dict[str, str]
+"""The cells of a row by their columns."""
+
+PIPE_WIDTH = 200
+"""Columns where there is no terminal that has a width, so that nothing is cut off for `grep`."""
+
+output_option: Callable[[Any], Any] = click.option(
+    "-o",
+    "--output",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="How to print.",
+)
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Made anew for each use: it looks up the stream that is standard output now, and whether that is a terminal."""
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(file=stream, width=None if stream.isatty() else PIPE_WIDTH, highlight=False, soft_wrap=True)
+
+
+def document(message: Message) -> Document:
+    """A message as the document that is printed: every field that it has, also those that are empty."""
+    told: Document = {}
+    for field in message.DESCRIPTOR.fields:
+        if field.has_presence and not message.HasField(field.name):
+            continue
+        value = getattr(message, field.name)
+        nested = field.message_type
+        if field.name.endswith("_json"):
+            told[field.json_name.removesuffix("Json")] = json.loads(value) if value else None
+        elif nested is not None and nested.GetOptions().map_entry:
+            told[field.json_name] = {str(key): item for key, item in sorted(value.items())}
+        elif nested is not None and field.is_repeated:
+            told[field.json_name] = [document(item) for item in value]
+        elif nested is not None:
+            told[field.json_name] = document(value)
+        else:
+            told[field.json_name] = list(value) if field.is_repeated else value
+    return told
+
+
+def print_json(value: object) -> None:
+    click.echo(json.dumps(value, indent=2))
+
+
+def print_messages(messages: Iterable[M], *, form: Format, row: Callable[[M], Row], none: str) -> None:
+    """A list of messages; `row` gives the cells of one, `none` is what is said when there are none."""
+    if form == "json":
+        print_json([document(message) for message in messages])
+        return
+    rows = [row(message) for message in messages]
+    if not rows:
+        click.echo(none, err=True)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in rows[0]:
+        table.add_column(column, no_wrap=True)
+    for cells in rows:
+        table.add_row(*(Text(cell) for cell in cells.values()))
+    console().print(table)
+
+
+def print_facts(facts: Iterable[tuple[str, str]]) -> None:
+    """One thing, told by name and value; a fact without a value is left out."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts:
+        if value:
+            table.add_row(Text(name), Text(value))
+    console().print(table)
+
+
+def weights(given: Mapping[int, int]) -> str:
+    """`{5: 90, 6: 10}` as `5=90, 6=10`."""
+    return ", ".join(f"{version}={weight}" for version, weight in sorted(given.items()))
+
+
+def moment(text: str) -> str:
+    """A time of the wire, RFC 3339, in this machine's zone to the second; empty stays empty."""
+    if not text:
+        return ""
+    return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def clock(text: str) -> str:
+    return moment(text).partition(" ")[2]
+
+
+def size(count: int) -> str:
+    amount = float(count)
+    for unit in ("B", "KiB", "MiB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} GiB"

@@ -1,0 +1,42 @@
+"""The command lines by which a platform starts its services: the same that a person would type."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from hotswap.settings import EtcdSettings
+
+DRAIN = 10.0
+"""Seconds that requests in flight may take when the router stops."""
+STOP_LIMITS = {"router": DRAIN + 10, "agent": 60.0, "controller": 15.0}
+"""Seconds from SIGTERM to SIGKILL; an agent waits for its instances, and they for what they have in flight."""
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """Each method gives a command line; addresses are asked for at each start, since a port may be found meanwhile."""
+
+    state_dir: Path
+    etcd: EtcdSettings
+
+    def controller(self, name: str, *, bind: str) -> list[str]:
+        return self._service("controller", name, "--bind", bind, "--artifacts", self.state_dir / "artifacts")
+
+    def router(self, name: str, *, bind: str, admin: str, workers: int) -> list[str]:
+        where = ("--bind", bind, "--admin", admin, "--state-dir", self.state_dir / "router")
+        return self._service("router", name, *where, "--workers", workers, "--drain", f"{DRAIN:g}s")
+
+    def agent(self, name: str) -> list[str]:
+        return self._service("agent", name, "--state-dir", self.state_dir / "nodes" / name)
+
+    def environment(self, service: str) -> dict[str, str]:
+        """What no list of processes should show."""
+        return {f"HOTSWAP_{service.upper()}_ETCD_PASSWORD": self.etcd.password} if self.etcd.password else {}
+
+    def _service(self, service: str, name: str, *options: object) -> list[str]:
+        start = [sys.executable, "-P", "-m", "hotswap", service, "--name", name]
+        return [*start, *map(str, options), "--insecure", "--etcd", ",".join(self.etcd.endpoints), *self._etcd()]
+
+    def _etcd(self) -> list[str]:
+        options = {"ca": self.etcd.ca, "cert": self.etcd.cert, "key": self.etcd.key, "user": self.etcd.user}
+        return [text for name, value in options.items() if value for text in (f"--etcd-{name}", str(value))]

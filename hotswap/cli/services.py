@@ -1,0 +1,158 @@
+"""The single services: `hotswap controller`, `hotswap router`, `hotswap agent`, each until it is told to stop.
+
+A service is imported only by its own command, since no other needs it. What it is told comes as options, or as
+environment variables named by `--help`.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hotswap import logs
+from hotswap.cli.durations import DURATION
+from hotswap.cli.running import default_state_dir
+from hotswap.errors import Invalid
+from hotswap.settings import (
+    ETCD_PORT,
+    AgentSettings,
+    ControllerSettings,
+    EtcdSettings,
+    RouterSettings,
+    check_listener,
+    host_and_port,
+)
+
+PEM = click.Path(exists=True, dir_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+def parse_etcd(text: str) -> tuple[str, ...]:
+    """`host:port,host:port`; what users know as URLs is understood too."""
+    members = tuple(part.strip().split("://")[-1].rstrip("/") for part in text.split(","))
+    for member in members:
+        host_and_port(member, option="--etcd")
+    return members
+
+
+def etcd_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Where etcd is; reaches the command as `etcd`."""
+
+    @click.option("--etcd", default=f"127.0.0.1:{ETCD_PORT}", show_default=True, help="host:port[,…] of its members.")
+    @click.option("--etcd-ca", type=PEM, help="Certificate authority in PEM; without it the connection is plain.")
+    @click.option("--etcd-cert", type=PEM, help="Certificate of this client.")
+    @click.option("--etcd-key", type=PEM, help="Its key.")
+    @click.option("--etcd-user", default="")
+    @click.option("--etcd-password", default="", help="Better in the environment, where no process list shows it.")
+    @wraps(command)
+    def run(*arguments: Any, etcd: str, etcd_ca: Path | None, etcd_cert: Path | None, etcd_key: Path | None,
+            etcd_user: str, etcd_password: str, **options: Any) -> None:  # fmt: skip
+        settings = EtcdSettings(parse_etcd(etcd), etcd_ca, etcd_cert, etcd_key, etcd_user, etcd_password)
+        command(*arguments, etcd=settings, **options)
+
+    return run
+
+
+name_option = click.option("--name", default=socket.gethostname, show_default="host name", help="Unique of its kind.")
+insecure_option = click.option(
+    "--insecure", is_flag=True, help="Allow addresses off loopback: nobody is authenticated."
+)
+
+
+@click.command(context_settings={"show_default": True})
+@name_option
+@click.option("--bind", default="127.0.0.1:7070", help="host:port of its gRPC.")
+@click.option("--artifacts", type=FOLDER, help="Folder of published archives, shared by all controllers.")
+@insecure_option
+@etcd_options
+def controller(*, name: str, bind: str, artifacts: Path | None, insecure: bool, etcd: EtcdSettings) -> None:
+    """Run a controller: it publishes, deploys and rolls back."""
+    from controller import server
+
+    logs.configure("controller")
+    check_listener(bind, option="--bind", insecure=insecure)
+    folder = artifacts or default_state_dir() / "artifacts"
+    asyncio.run(server.run(ControllerSettings(name=name, artifacts=folder, etcd=etcd, bind=bind)))
+
+
+@click.command(context_settings={"show_default": True})
+@name_option
+@click.option("--bind", default="127.0.0.1:8080", help="host:port where invocations are taken.")
+@click.option("--admin", default="127.0.0.1:0", help="host:port of metrics and health; port 0 takes a free one.")
+@click.option("--workers", type=click.IntRange(min=1), default=2, help="Processes that share the port.")
+@click.option("--drain", type=DURATION, default="30s", help="How long requests that run may go on at the end.")
+@click.option("--state-dir", type=FOLDER, help="Where it keeps its table and its counters.")
+@insecure_option
+@etcd_options
+def router(
+    *,
+    name: str,
+    bind: str,
+    admin: str,
+    workers: int,
+    drain: float,
+    state_dir: Path | None,
+    insecure: bool,
+    etcd: EtcdSettings,
+) -> None:
+    """Run a router: it takes every invocation and picks the version."""
+    from router import server
+
+    logs.configure("router")
+    check_listener(bind, option="--bind", insecure=insecure)
+    check_listener(admin, option="--admin", insecure=insecure)
+    folder = state_dir or default_state_dir() / "router"
+    asyncio.run(server.run(RouterSettings(name, folder, etcd, bind, admin, workers, drain)))
+
+
+@click.command(context_settings={"show_default": True})
+@name_option
+@click.option("--bind", default="127.0.0.1:0", help="host:port of its gRPC; port 0 takes a free one.")
+@click.option("--instance-host", default="127.0.0.1", help="Address of this machine at which routers reach instances.")
+@click.option(
+    "--label", "labels", multiple=True, metavar="NAME=VALUE", help="What placements select by; may be repeated."
+)
+@click.option(
+    "--capacity", type=click.IntRange(min=0), default=0, help="MiB for instances; 0 for all of the machine's."
+)
+@click.option("--keep-instances", is_flag=True, help="At the end leave the instances serving, for the next agent.")
+@click.option("--state-dir", type=FOLDER, help="Where it keeps artifacts, instances and their output.")
+@insecure_option
+@etcd_options
+def agent(
+    *,
+    name: str,
+    bind: str,
+    instance_host: str,
+    labels: tuple[str, ...],
+    capacity: int,
+    keep_instances: bool,
+    state_dir: Path | None,
+    insecure: bool,
+    etcd: EtcdSettings,
+) -> None:
+    """Run an agent: it runs the instances of one node."""
+    from agent import server
+
+    logs.configure("agent")
+    check_listener(bind, option="--bind", insecure=insecure)
+    folder = state_dir or default_state_dir() / "agent"
+    settings = AgentSettings(name, folder, etcd, bind, instance_host, parse_labels(labels), capacity, keep_instances)
+    asyncio.run(server.run(settings))
+
+
+def parse_labels(given: tuple[str, ...]) -> dict[str, str]:
+    labels: dict[str, str] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise Invalid(f'--label: "{text}" is not NAME=VALUE', hint="for example --label zone=a")
+        labels[name] = value
+    return labels
+
+
+COMMANDS = (controller, router, agent)
