@@ -223,8 +223,11 @@ class StatusResponse(_message.Message):
     NODE_FIELD_NUMBER: _builtins.int
     FENCE_FIELD_NUMBER: _builtins.int
     INSTANCES_FIELD_NUMBER: _builtins.int
+    MEMORY_GUARD_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     fence: _builtins.int
+    memory_guard: _builtins.str
+    """What keeps the memory limit of instances on this node."""
     @_builtins.property
     def instances(self) -> _containers.RepeatedCompositeFieldContainer[Global___InstanceStatus]: ...
     def __init__(
@@ -233,10 +236,11 @@ class StatusResponse(_message.Message):
         node: _builtins.str = ...,
         fence: _builtins.int = ...,
         instances: _abc.Iterable[Global___InstanceStatus] | None = ...,
+        memory_guard: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "instances", b"instances", "node", b"node"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "instances", b"instances", "memory_guard", b"memory_guard", "node", b"node"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
