@@ -18,14 +18,14 @@ class Proxy:
         self._connections: set[asyncio.Task[None]] = set()
         self.holds = asyncio.Event()
         """Set while something is held inside."""
+        self.accepted = 0
+        """Connections ever taken."""
+        self.answers = 0
+        """Times that something came back from the target."""
 
     @property
     def address(self) -> str:
         return f"127.0.0.1:{self._port}"
-
-    @property
-    def connections(self) -> int:
-        return len(self._connections)
 
     async def listen(self) -> None:
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", self._port)
@@ -62,6 +62,7 @@ class Proxy:
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task
+        self.accepted += 1
         self._connections.add(task)
         try:
             with suppress(ConnectionError, asyncio.CancelledError):
@@ -85,6 +86,7 @@ class Proxy:
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, gate: asyncio.Event) -> None:
         with suppress(ConnectionError):
             while data := await source.read(65_536):
+                self.answers += gate is self._pass_answers
                 if not gate.is_set():
                     self.holds.set()
                     await gate.wait()
