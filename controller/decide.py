@@ -12,15 +12,29 @@ A deadline that passed while no controller watched does not count before this on
 due may have happened, and routers and agents need a moment to tell.
 """
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from controller import steps
+from controller import steps, traffic
+from controller.decision import (
+    Act,
+    Advance,
+    Broke,
+    Decision,
+    Extend,
+    Finish,
+    Freeze,
+    GoBack,
+    Hold,
+    Observation,
+    Pending,
+    Resume,
+    Shows,
+    Uncounted,
+    Wait,
+)
 from controller.judge.thresholds import judge
-from hotswap.deployment import AnyStep, Bake, Deployment, Outcome, Retire, Shift, Start, Status, Verb, Verdict
-from hotswap.metrics import Tally
-from hotswap.model import Alias
+from hotswap.deployment import Bake, Deployment, Outcome, Retire, Shift, Start, Status, Verb, Verdict
 from hotswap.requests import OnInsufficientData
 
 GRACE = timedelta(seconds=30)
@@ -29,124 +43,12 @@ RECHECK = timedelta(seconds=1)
 """How often a phase that is over is judged again, until its sample says something."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """The effect was made, but does not show everywhere yet."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shows:
-    """The effect holds everywhere."""
-
-
-@dataclass(frozen=True, slots=True)
-class Broke:
-    """The effect will not show."""
-
-    why: str
-
-
-Seen = Pending | Shows | Broke
-
-
-@dataclass(frozen=True, slots=True)
-class Uncounted:
-    """There are no figures, or none were asked for."""
-
-    why: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observation:
-    alias: Alias | None
-    alias_revision: int
-    """At which the alias was last written; 0 when there is none."""
-    created: int
-    """Revision at which the deployment was created."""
-    watched: datetime
-    """Since when this controller has watched it."""
-    seen: Seen = Pending()
-    serving: frozenset[int] = frozenset()
-    """Versions that have a ready instance, of those that the way back would start."""
-    counted: Tally | Uncounted = Uncounted()
-    """What the routers counted of the version since the phase began."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Nothing to do before this time, unless something changes."""
-
-    until: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Act:
-    """Make the effect of the present step."""
-
-    step: AnyStep
-
-
-@dataclass(frozen=True, slots=True)
-class Extend:
-    """The phase goes on: its sample says nothing yet."""
-
-    verdict: Verdict
-
-
-@dataclass(frozen=True, slots=True)
-class Advance:
-    verdict: Verdict | None = None
-    note: str = ""
-    weights_revision: int = 0
-    """Of the weights that hold now; a phase counts from there."""
-
-
-@dataclass(frozen=True, slots=True)
-class GoBack:
-    index: int
-    """Into the way back: what runs already need not be started."""
-    reason: str
-    verdict: Verdict | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    reason: str
-    until: datetime
-    verdict: Verdict | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Resume:
-    """Make the effect of a step anew, as another attempt."""
-
-    index: int
-    overrules: bool = False
-    """A shift writes over what somebody else did to the alias."""
-
-
-@dataclass(frozen=True, slots=True)
-class Freeze:
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Finish:
-    status: Status
-    reason: str = ""
-    verdict: Verdict | None = None
-    note: str = ""
-
-
-Decision = Wait | Act | Extend | Advance | GoBack | Hold | Resume | Freeze | Finish
-
-
 def decide(deployment: Deployment, observation: Observation, now: datetime) -> Decision:
     match deployment.status:
         case Status.RUNNING:
             return _running(deployment, observation, now)
         case Status.ROLLING_BACK:
-            if found := difference(deployment, observation):
+            if found := traffic.difference(deployment, observation):
                 return Freeze(f"{found}; {_ways_out(deployment, 'rollback', 'abort')}")
             return _step(deployment, observation, now)
         case Status.HELD:
@@ -159,62 +61,10 @@ def decide(deployment: Deployment, observation: Observation, now: datetime) -> D
             assert_never(deployment.status)
 
 
-def written(deployment: Deployment, observation: Observation) -> bool:
-    """Whether the effect of the present step was made. Weights tell it themselves: the alias names who set them."""
-    step, alias = steps.present(deployment), observation.alias
-    if isinstance(step, Shift):
-        return alias is not None and alias.step == steps.key(deployment) and alias.weights == step.weights
-    return deployment.progress.effect > 0
-
-
-def difference(deployment: Deployment, observation: Observation) -> str | None:
-    """How the alias differs from what this deployment left there: somebody else has changed it."""
-    if deployment.progress.overrules and not written(deployment, observation):
-        return None
-    expected = _expected(deployment, observation)
-    alias = observation.alias
-    if alias is None:
-        return _told(deployment, expected, "it is gone") if expected is not None else None
-    if observation.alias_revision <= observation.created:
-        return None
-    ours = alias.step.startswith(f"{deployment.id}/")
-    if expected is None:
-        foreign = deployment.status in {Status.RUNNING, Status.HELD} and not ours
-        return _told(deployment, None, f"it has {steps.shares(alias.weights)}") if foreign else None
-    if ours and alias.weights == expected:
-        return None
-    return _told(deployment, expected, f"it has {steps.shares(alias.weights)}")
-
-
-def _expected(deployment: Deployment, observation: Observation) -> dict[int, int] | None:
-    """The weights that this deployment set last; `None` before the first of the steps that count now."""
-    index = deployment.progress.index
-    present = steps.present(deployment)
-    if isinstance(present, Shift) and _was_ours(deployment, observation):
-        return present.weights
-    last = steps.last_shift(deployment, before=index)
-    if last is None:
-        return None
-    shift = deployment.steps[last]
-    return shift.weights if isinstance(shift, Shift) else None
-
-
-def _was_ours(deployment: Deployment, observation: Observation) -> bool:
-    return observation.alias is not None and observation.alias.step == steps.key(deployment)
-
-
-def _told(deployment: Deployment, expected: dict[int, int] | None, found: str) -> str:
-    wanted = f"gave it {steps.shares(expected)}" if expected is not None else "found it otherwise"
-    return (
-        f'alias "{deployment.alias}" of "{deployment.function}" was changed by somebody else: '
-        f"this deployment {wanted}, now {found}"
-    )
-
-
 def _running(deployment: Deployment, observation: Observation, now: datetime) -> Decision:
     if asked := _asked(deployment, Verb.ROLLBACK, Verb.ABORT):
         return _back(deployment, observation, now, reason=asked)
-    if found := difference(deployment, observation):
+    if found := traffic.difference(deployment, observation):
         return _hold(deployment, now, found)
     return _step(deployment, observation, now)
 
@@ -222,7 +72,7 @@ def _running(deployment: Deployment, observation: Observation, now: datetime) ->
 def _held(deployment: Deployment, observation: Observation, now: datetime) -> Decision:
     if asked := _asked(deployment, Verb.ROLLBACK, Verb.ABORT):
         return _back(deployment, observation, now, reason=asked)
-    found = difference(deployment, observation)
+    found = traffic.difference(deployment, observation)
     if asked := _asked(deployment, Verb.PROMOTE):
         return _promote(deployment, observation, asked, changed=found is not None)
     if now < deployment.progress.deadline:
@@ -265,9 +115,8 @@ def _step(deployment: Deployment, observation: Observation, now: datetime) -> De
 
 def _effect(step: Start | Shift | Retire, deployment: Deployment, observation: Observation, now: datetime) -> Decision:
     due = _due(deployment, observation)
-    if not written(deployment, observation):
-        late = f"could not {steps.describe(step)} within {steps.duration(steps.limit(step))}"
-        return Act(step) if now < due else _failed(deployment, observation, now, late)
+    if isinstance(observation.seen, Pending) and not traffic.written(deployment, observation.alias):
+        return Act(step) if now < due else _late(step, deployment, observation, now)
     match observation.seen:
         case Shows():
             return _onward(deployment, observation)
@@ -361,21 +210,13 @@ def _failed(deployment: Deployment, observation: Observation, now: datetime, why
 def _back(
     deployment: Deployment, observation: Observation, now: datetime, *, reason: str, verdict: Verdict | None = None
 ) -> Decision:
-    if not moved(deployment, observation):
+    if not traffic.moved(deployment, observation):
         return Finish(_unmoved(deployment), reason, verdict)
     if not deployment.way_back:
         if _asked(deployment, Verb.ROLLBACK, Verb.ABORT):
             return Finish(Status.ABORTED, f"{reason}; the alias stays: there is no version to go back to")
         return _hold(deployment, now, f"{reason}, and there is no version to go back to", verdict=verdict)
     return GoBack(_first_needed(deployment, observation), reason, verdict)
-
-
-def moved(deployment: Deployment, observation: Observation) -> bool:
-    """Whether any step of the plan has given out traffic."""
-    index = deployment.progress.index
-    if steps.last_shift(deployment, before=index) is not None:
-        return True
-    return isinstance(steps.present(deployment), Shift) and _was_ours(deployment, observation)
 
 
 def _unmoved(deployment: Deployment) -> Status:

@@ -7,11 +7,8 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from controller import steps
-from controller.decide import Advance, Extend, Finish, Freeze, GoBack, Hold, Resume
-from hotswap.deployment import Ask, Deployment, Event, Status, Verdict
-
-Change = Extend | Advance | GoBack | Hold | Resume | Freeze | Finish
-"""The decisions that change the record and nothing else."""
+from controller.decision import Advance, Change, Extend, Finish, Freeze, GoBack, Hold, Resume
+from hotswap.deployment import Ask, Deployment, Event, Shift, Status, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +36,14 @@ def told(deployment: Deployment, news: list[News], now: datetime) -> tuple[Deplo
         for number, one in enumerate(news, deployment.events + 1)
     ]
     return replace(deployment, events=deployment.events + len(events)), events
+
+
+def begun(deployment: Deployment, now: datetime) -> tuple[Deployment, list[Event]]:
+    request = deployment.request
+    what = (
+        f'{type(request).__name__} of version {request.version} to alias "{request.alias}" of "{request.function_name}"'
+    )
+    return told(deployment, [News("started", what), _entered(deployment)], now)
 
 
 def asked(deployment: Deployment, ask: Ask) -> tuple[Deployment, list[Event]]:
@@ -97,6 +102,8 @@ def _advanced(deployment: Deployment, decision: Advance, now: datetime) -> tuple
         attempt=before.attempt,
         weights_revision=decision.weights_revision,
     )
+    if before.overrules and not isinstance(steps.present(deployment), Shift):
+        progress = replace(progress, overrules=True)
     status, asked_for = deployment.status, deployment.asked
     if status is Status.HELD:
         status, asked_for = Status.RUNNING, None

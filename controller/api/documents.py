@@ -1,0 +1,110 @@
+"""The model as the messages of `hotswap.v1.Controller`: times in RFC 3339, documents in JSON. Translation only."""
+
+from datetime import UTC, datetime
+
+import msgspec
+
+from controller import service, steps
+from hotswap.deployment import Deployment, Event, Status, Verdict
+from hotswap.model import Alias, Function, Node, Router, Version, encode
+from hotswap.rpc import controller_pb2 as pb
+
+
+def moment(at: datetime | None) -> str:
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z") if at else ""
+
+
+def version(of: Version) -> pb.Version:
+    return pb.Version(
+        function=of.function,
+        number=of.number,
+        artifact=of.artifact,
+        size=of.size,
+        manifest_json=encode(of.manifest).decode(),
+        published=moment(of.published),
+        who=of.who,
+    )
+
+
+def alias(of: Alias, *, revision: int = 0) -> pb.Alias:
+    return pb.Alias(
+        function=of.function,
+        name=of.name,
+        weights=of.weights,
+        last_good=of.last_good or 0,
+        owner=of.owner,
+        history=[
+            pb.WeightChange(weights=change.weights, at=moment(change.at), who=change.who, why=change.why)
+            for change in of.history
+        ],
+        revision=revision,
+    )
+
+
+def function(of: Function, aliases: list[Alias]) -> pb.Function:
+    return pb.Function(
+        name=of.name,
+        description=of.description,
+        created=moment(of.created),
+        last_version=of.last_version,
+        aliases=[alias(one) for one in aliases],
+    )
+
+
+def deployment(of: Deployment) -> pb.Deployment:
+    return pb.Deployment(
+        id=of.id,
+        function=of.function,
+        alias=of.alias,
+        version=of.version,
+        stable=of.stable or 0,
+        strategy=type(of.request).__name__,
+        status=of.status.value,
+        reason=of.reason,
+        steps=[steps.describe(step) for step in of.steps],
+        step=len(of.steps) if of.status is Status.SUCCEEDED else of.progress.index,
+        step_entered=moment(of.progress.entered),
+        step_deadline="" if of.status.terminal else moment(of.progress.deadline),
+        created=moment(of.created),
+        finished=moment(of.finished),
+        who=of.who,
+        verdicts=[verdict(one) for one in of.verdicts],
+        request_json=msgspec.json.encode(of.request).decode(),
+        record_json=encode(of).decode(),
+        next=service.commands(of),
+    )
+
+
+def verdict(of: Verdict) -> pb.Verdict:
+    return pb.Verdict(
+        outcome=of.outcome.value,
+        step=of.step,
+        at=moment(of.at),
+        rule=of.rule,
+        text=of.text,
+        limit=of.limit,
+        value=of.value,
+        invocations=of.invocations,
+        errors=of.errors,
+        warnings=of.warnings,
+    )
+
+
+def event(of: Event) -> pb.Event:
+    return pb.Event(number=of.number, at=moment(of.at), kind=of.kind, text=of.text)
+
+
+def platform(of: service.Platform) -> pb.Platform:
+    return pb.Platform(
+        leader=of.leader.address if of.leader else "",
+        nodes=[node(one) for one in of.nodes],
+        routers=[router(one) for one in of.routers],
+    )
+
+
+def node(of: Node) -> pb.Node:
+    return pb.Node(name=of.name, address=of.address, labels=of.labels, capacity=of.capacity, boot=of.boot)
+
+
+def router(of: Router) -> pb.Router:
+    return pb.Router(name=of.name, address=of.address, admin=of.admin, boot=of.boot)

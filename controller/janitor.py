@@ -1,0 +1,89 @@
+"""Keeps the assignments in step with aliases, deployments and nodes, whoever changed them.
+
+Each change marks the functions that it concerns; each marked function is settled, some at a time, and again after a
+while if it could not be.
+"""
+
+import asyncio
+import logging
+
+from controller.placement import Placement
+from hotswap import errors, kv
+from hotswap.deployment import Active
+from hotswap.mirror import Mirror
+from hotswap.model import Alias, Node
+from hotswap.store import Broken, Gone, Store, Stored
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 8
+"""Functions that are settled at the same time."""
+RETRY_AFTER = 1.0
+
+
+class Janitor:
+    def __init__(self, *, store: Store, nodes: Mirror[Node], placement: Placement) -> None:
+        self._store = store
+        self._nodes = nodes
+        self._placement = placement
+        self._known: set[str] = set()
+        """Functions that have, or had, something to run."""
+        self._marked: set[str] = set()
+        self._queue: asyncio.Queue[str] = asyncio.Queue()
+
+    async def run(self) -> None:
+        """Never returns. Raises (in a group) `NotLeader`."""
+        for assignment in await self._store.assignments.list():
+            self._mark(assignment.value.function)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow_aliases(), name="janitor: aliases")
+            tasks.create_task(self._follow_active(), name="janitor: deployments")
+            tasks.create_task(self._follow_nodes(), name="janitor: nodes")
+            for _ in range(AT_ONCE):
+                tasks.create_task(self._settle(), name="janitor")
+
+    async def _follow_aliases(self) -> None:
+        async with self._store.aliases.watch() as batches:
+            async for batch in batches:
+                for change in batch.changes:
+                    self._mark(_function(change))
+
+    async def _follow_active(self) -> None:
+        async with self._store.active.watch() as batches:
+            async for batch in batches:
+                for change in batch.changes:
+                    self._mark(_function(change))
+
+    async def _follow_nodes(self) -> None:
+        """By the mirror that the placement reads: so it has a change before its functions are settled."""
+        while True:
+            await self._nodes.changed()
+            for function in self._known:
+                self._mark(function)
+
+    def _mark(self, function: str) -> None:
+        self._known.add(function)
+        if function not in self._marked:
+            self._marked.add(function)
+            self._queue.put_nowait(function)
+
+    async def _settle(self) -> None:
+        while True:
+            function = await self._queue.get()
+            self._marked.discard(function)
+            try:
+                await self._placement.settle(function)
+            except errors.NotLeader:
+                raise
+            except (errors.HotswapError, kv.KVError) as error:
+                log.warning('the assignments of "%s" are not settled yet: %s', function, error)
+                await asyncio.sleep(RETRY_AFTER)
+                self._mark(function)
+
+
+def _function(change: Stored[Alias] | Stored[Active] | Gone | Broken) -> str:
+    match change:
+        case Stored(value=value):
+            return value.function
+        case Gone(parts=parts) | Broken(parts=parts):
+            return parts[0]

@@ -1,0 +1,194 @@
+"""Which nodes run which versions: what aliases name and what running deployments keep, written as assignments.
+
+What a node should run is not remembered but derived, each time, from the aliases, the running deployments and the nodes
+as they stand. So withdrawing a version that failed, bringing a new node up and clearing up after a crash are one thing:
+`settle`. Every write requires that the aliases have not changed since they were read.
+
+A version is taken away only when every router has the aliases that no longer name it. It is added at once.
+"""
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from controller import steps
+from controller.launch import Launch, StartFailed
+from hotswap.errors import NotFound, Unavailable
+from hotswap.mirror import Mirror, mirrored
+from hotswap.model import Alias, Assignment, Node, Version
+from hotswap.routers import Routers
+from hotswap.store import Fence, Store, Stored
+
+REMOVE_LIMIT = 30.0
+"""Seconds that routers get to take the aliases, before a version that these no longer name is taken away."""
+WRITES_AT_ONCE = 64
+"""Assignments in one transaction; etcd takes 128 operations by default."""
+
+Instances = dict[int, int]
+"""Of each version, how many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What should run of a function, and the aliases that it was derived from."""
+
+    versions: frozenset[int]
+    aliases: tuple[Stored[Alias], ...]
+
+    @property
+    def revision(self) -> int:
+        return max((stored.mod_revision for stored in self.aliases), default=0)
+
+
+def fits(version: Version, node: Node) -> bool:
+    return version.manifest.placement.labels.items() <= node.labels.items()
+
+
+def instances(node: Node, versions: Iterable[Version]) -> Instances:
+    return {version.number: version.manifest.min_instances for version in versions if fits(version, node)}
+
+
+class Placement:
+    """The leader's hand on the assignments; `nodes` is kept up by its owner."""
+
+    def __init__(self, *, store: Store, fence: Fence, nodes: Mirror[Node], routers: Routers) -> None:
+        self._store = store
+        self._fence = fence
+        self._nodes = nodes
+        self._routers = routers
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._pins: defaultdict[str, Counter[int]] = defaultdict(Counter)
+
+    @asynccontextmanager
+    async def pinned(self, function: str, versions: Iterable[int]) -> AsyncIterator[None]:
+        """Keeps the versions wanted until the context ends, for an alias that is about to name them."""
+        pins = self._pins[function]
+        mine = Counter(set(versions))
+        pins.update(mine)
+        try:
+            yield
+        finally:
+            pins.subtract(mine)
+
+    async def assign(self, function: str, version: int) -> int:
+        """Adds the version, which has to be wanted, to the nodes where it fits; takes nothing away.
+
+        Returns the revision of the assignments. Raises `StartFailed` when it fits on no node.
+        """
+        record = await self._version(function, version)
+        if not any(fits(record, node) for node in self._alive()):
+            raise StartFailed(self._nowhere(record))
+        async with self._locks[function]:
+            return await self._write(function, await self._wanted(function), remove=False)
+
+    async def settle(self, function: str) -> int:
+        """Makes the assignments what they should be. Raises `Unavailable` when routers are late to let versions go."""
+        confirmed = 0
+        while True:
+            async with self._locks[function]:
+                wanted = await self._wanted(function)
+                if wanted.revision <= confirmed or not await self._surplus(function, wanted):
+                    return await self._write(function, wanted, remove=True)
+                await self._write(function, wanted, remove=False)
+            await self._let_go(function, wanted.revision)
+            confirmed = wanted.revision
+
+    async def started(self, function: str, version: int) -> None:
+        """Returns when the version is ready on every node where it fits, and every router knows it.
+
+        Raises `StartFailed` with what the agent says. A node that goes away in the meantime is waited for no more.
+        """
+        record = await self._version(function, version)
+        async with mirrored(self._store.endpoints, function, version) as endpoints:
+            launch = Launch(
+                store=self._store, fence=self._fence, nodes=self._nodes, endpoints=endpoints, version=record
+            )
+            revision = await launch.ready({node.name for node in self._alive() if fits(record, node)})
+        await self._routers.applied("endpoints", revision)
+
+    async def retired(self, function: str, version: int) -> None:
+        """Returns when nothing of the version is published any more, or when something else wants it."""
+        if version in (await self._wanted(function)).versions:
+            return
+        async with mirrored(self._store.endpoints, function, version) as endpoints:
+            await endpoints.until(lambda published: len(published) == 0)
+
+    async def _wanted(self, function: str) -> Wanted:
+        aliases = tuple(await self._store.aliases.list(function))
+        named = {version for alias in aliases for version, weight in alias.value.weights.items() if weight}
+        for active in await self._store.active.list(function):
+            deployment = await self._store.deployments.get(active.value.deployment)
+            named |= steps.kept(deployment.value) if deployment else frozenset()
+        named |= {version for version, pins in self._pins[function].items() if pins > 0}
+        return Wanted(frozenset(named), aliases)
+
+    async def _write(self, function: str, wanted: Wanted, *, remove: bool) -> int:
+        """Writes what differs; the revision of the newest assignment, at least 1."""
+        versions = [await self._version(function, number) for number in sorted(wanted.versions)]
+        revision = 1
+        changes: list[tuple[Stored[Assignment] | None, Assignment]] = []
+        for node, stored in await self._assigned(function):
+            target = instances(node, versions)
+            present = stored.value.versions if stored else {}
+            if not remove:
+                target = {**present, **target}
+            if target != present:
+                changes.append((stored, Assignment(node=node.name, function=function, versions=target)))
+            elif stored:
+                revision = max(revision, stored.mod_revision)
+        for chunk in _chunks(changes):
+            revision = await self._commit(chunk, wanted)
+        return revision
+
+    async def _commit(self, changes: list[tuple[Stored[Assignment] | None, Assignment]], wanted: Wanted) -> int:
+        transaction = self._store.transaction(self._fence)
+        for alias in wanted.aliases:
+            transaction.require(alias)
+        for stored, assignment in changes:
+            if stored and not assignment.versions:
+                transaction.delete(stored)
+            else:
+                transaction.put(assignment, over=stored)
+        return await transaction.commit()
+
+    async def _surplus(self, function: str, wanted: Wanted) -> bool:
+        assigned = [stored.value.versions for _, stored in await self._assigned(function) if stored]
+        return any(not wanted.versions.issuperset(versions) for versions in assigned)
+
+    async def _let_go(self, function: str, revision: int) -> None:
+        try:
+            async with asyncio.timeout(REMOVE_LIMIT):
+                await self._routers.applied("aliases", revision)
+        except TimeoutError:
+            raise Unavailable(
+                f'not every router has the aliases of "{function}"; what these no longer name goes on running'
+            ) from None
+
+    async def _assigned(self, function: str) -> list[tuple[Node, Stored[Assignment] | None]]:
+        nodes = self._alive()
+        found = await asyncio.gather(*(self._store.assignments.get(node.name, function) for node in nodes))
+        return list(zip(nodes, found, strict=True))
+
+    async def _version(self, function: str, number: int) -> Version:
+        stored = await self._store.versions.get(function, number)
+        if stored is None:
+            raise NotFound(f'there is no version {number} of "{function}"')
+        return stored.value
+
+    def _alive(self) -> list[Node]:
+        return sorted((stored.value for stored in self._nodes), key=lambda node: node.name)
+
+    def _nowhere(self, version: Version) -> str:
+        labels = ", ".join(f"{name}={value}" for name, value in version.manifest.placement.labels.items())
+        nodes = ", ".join(node.name for node in self._alive()) or "none"
+        carrying = f" that carries the labels {labels}" if labels else ""
+        return f'there is no node{carrying} to run version {version.number} of "{version.function}" (nodes: {nodes})'
+
+
+def _chunks(
+    changes: list[tuple[Stored[Assignment] | None, Assignment]],
+) -> Iterator[list[tuple[Stored[Assignment] | None, Assignment]]]:
+    for begin in range(0, len(changes), WRITES_AT_ONCE):
+        yield changes[begin : begin + WRITES_AT_ONCE]

@@ -1,0 +1,116 @@
+"""The controller's process: it answers people at once, and leads when it is its turn."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import aiohttp
+
+from controller.api.grpc import SERVICE, ControllerApi
+from controller.artifacts import Artifacts
+from controller.engine import Engine
+from controller.janitor import Janitor
+from controller.leader import Leadership
+from controller.placement import Placement
+from controller.publishing import Publishing
+from controller.service import Service
+from controller.watcher import Means
+from controller.weights import HandWeights
+from hotswap import etcd
+from hotswap.mirror import mirrored
+from hotswap.routers import Routers
+from hotswap.rpc import controller_pb2_grpc, wire
+from hotswap.settings import ControllerSettings, host_and_port
+from hotswap.store import Fence, Store
+
+log = logging.getLogger(__name__)
+
+CLOSING = 5.0
+"""Seconds that calls in progress get to end."""
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass
+class Leading:
+    """What only the leader can do for the API; `None` while this controller does not lead."""
+
+    weights: HandWeights | None = None
+
+
+class Controller:
+    """One controller on a store; `run` is its process, tests run several in one."""
+
+    def __init__(self, *, store: Store, settings: ControllerSettings) -> None:
+        self._store = store
+        self._settings = settings
+        self._artifacts = Artifacts(settings.artifacts)
+        self._leading = Leading()
+        publishing = Publishing(store=store, artifacts=self._artifacts, clock=now)
+        self._service = Service(store=store, publishing=publishing, clock=now)
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[str]:
+        """Answers calls until the context ends; gives the address."""
+        api = ControllerApi(service=self._service, artifacts=self._artifacts, leading=self._leading)
+        register = {SERVICE: lambda server: controller_pb2_grpc.add_ControllerServicer_to_server(api, server)}
+        server, port = await wire.start(self._settings.bind, register)
+        host, _ = host_and_port(self._settings.bind, option="bind")
+        try:
+            yield f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        finally:
+            await server.stop(CLOSING)
+
+    async def run(self) -> None:
+        """Serves, and leads whenever it can; never returns."""
+        async with self.serving() as address:
+            log.info("%s answers at %s", self._settings.name, address)
+            leadership = Leadership(store=self._store, name=self._settings.name, address=address, clock=now)
+            await leadership.run(self._lead)
+
+    async def _lead(self, fence: Fence) -> None:
+        store = self._store
+        async with (
+            aiohttp.ClientSession() as session,
+            mirrored(store.routers) as known_routers,
+            mirrored(store.nodes) as nodes,
+            asyncio.TaskGroup() as tasks,
+        ):
+            routers = Routers(known_routers, session)
+            placement = Placement(store=store, fence=fence, nodes=nodes, routers=routers)
+            means = Means(store=store, fence=fence, placement=placement, routers=routers, clock=now)
+            tasks.create_task(Engine(means).run(), name="engine")
+            tasks.create_task(Janitor(store=store, nodes=nodes, placement=placement).run(), name="janitor")
+            self._leading.weights = HandWeights(
+                store=store, fence=fence, placement=placement, routers=routers, service=self._service, clock=now
+            )
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self._leading.weights = None
+
+
+async def run(settings: ControllerSettings) -> None:
+    """Returns after SIGTERM or SIGINT, when the lead is given up and all calls have ended."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    kv = etcd.connect(settings.etcd)
+    work = asyncio.create_task(Controller(store=Store(kv), settings=settings).run(), name="controller")
+    stopped = asyncio.create_task(stop.wait(), name="stop")
+    try:
+        await asyncio.wait([work, stopped], return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            work.result()
+    finally:
+        work.cancel()
+        stopped.cancel()
+        await asyncio.gather(work, stopped, return_exceptions=True)
+        await kv.close()

@@ -1,0 +1,92 @@
+"""Weights that a person sets by hand: versions that do not run are started first, so that an alias never routes to
+nothing.
+
+Only the leader can have versions started. While they start they are pinned in its memory: should it die, they are
+withdrawn by the next leader, and the alias has not changed.
+"""
+
+import asyncio
+
+from msgspec.structs import replace
+
+from controller.launch import StartFailed
+from controller.placement import Placement
+from controller.service import Service
+from controller.steps import shares
+from controller.watcher import Clock
+from hotswap.deployment import Active
+from hotswap.errors import Conflict, Refused
+from hotswap.model import WEIGHT_HISTORY, Alias, WeightChange, Weights, check_alias_name, check_weights
+from hotswap.routers import Routers
+from hotswap.store import Fence, Store, Stored
+
+START_LIMIT = 300.0
+"""Seconds that versions get to become ready."""
+APPLY_LIMIT = 10.0
+"""Seconds that the answer waits for the routers to have the weights."""
+
+
+class HandWeights:
+    def __init__(
+        self, *, store: Store, fence: Fence, placement: Placement, routers: Routers, service: Service, clock: Clock
+    ) -> None:
+        self._store = store
+        self._fence = fence
+        self._placement = placement
+        self._routers = routers
+        self._service = service
+        self._clock = clock
+
+    async def set(self, function: str, name: str, weights: Weights, *, who: str, why: str) -> Stored[Alias]:
+        check_weights(weights, where=f'alias "{check_alias_name(name)}" of "{function}"')
+        for version in weights:
+            await self._service.version(function, version)
+        await self._service.refuse_while_running(function, name)
+        named = {version: weight for version, weight in weights.items() if weight}
+        async with self._placement.pinned(function, named):
+            await self._start(function, named)
+            stored = await self._write(function, name, named, who=who, why=why)
+        await self._tell_routers(stored.mod_revision)
+        return stored
+
+    async def _start(self, function: str, weights: Weights) -> None:
+        try:
+            async with asyncio.timeout(START_LIMIT):
+                for version in weights:
+                    await self._placement.assign(function, version)
+                for version in weights:
+                    await self._placement.started(function, version)
+        except (StartFailed, TimeoutError) as error:
+            why = str(error) or f"they were not ready within {START_LIMIT:g} s"
+            raise Refused(
+                f'the weights of "{function}" were not changed to {shares(weights)}: {why}',
+                hint=f"see `hotswap versions {function}`, or set weights among versions that run",
+            ) from None
+
+    async def _write(self, function: str, name: str, weights: Weights, *, who: str, why: str) -> Stored[Alias]:
+        before = await self._store.aliases.get(function, name)
+        change = WeightChange(weights=weights, at=self._clock(), who=who, why=why)
+        alias = before.value if before else Alias(function=function, name=name, weights=weights)
+        after = replace(
+            alias,
+            weights=weights,
+            owner="",
+            step="",
+            latency_limit=None,
+            history=[*alias.history, change][-WEIGHT_HISTORY:],
+        )
+        transaction = self._store.transaction(self._fence).put(after, over=before)
+        try:
+            revision = await transaction.require_absent(Active, function, name).commit()
+        except Conflict:
+            await self._service.refuse_while_running(function, name)
+            raise
+        return Stored(after, self._store.key_of(after), before.create_revision if before else revision, revision)
+
+    async def _tell_routers(self, revision: int) -> None:
+        """The weights are set; a router that is late does not change that."""
+        try:
+            async with asyncio.timeout(APPLY_LIMIT):
+                await self._routers.applied("aliases", revision)
+        except TimeoutError:
+            pass
