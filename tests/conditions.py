@@ -1,7 +1,7 @@
 """Waiting for what is to come true, with a limit: no test waits for a time."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -10,12 +10,9 @@ LOOK_EVERY = 0.05
 """Seconds."""
 
 
-async def eventually(what: Callable[[], Awaitable[T | None] | T | None], *, limit: float = 30.0) -> T:
+async def eventually(what: Callable[[], T], *, limit: float = 30.0) -> T:
     """Asks again and again until the answer is true, and returns it; `TimeoutError` after `limit` seconds."""
     async with asyncio.timeout(limit):
-        while True:
-            answer = what()
-            found = await answer if isinstance(answer, Awaitable) else answer
-            if found:
-                return found
+        while not (answer := what()):
             await asyncio.sleep(LOOK_EVERY)
+        return answer

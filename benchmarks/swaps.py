@@ -1,0 +1,149 @@
+"""Swaps under load: not one invocation may fail, and the shares must be the weights.
+
+Two scenes on one platform (etcd, controller, router with 2 workers, 4 nodes) under a steady 200 invocations/s:
+
+- *swaps*: the function goes v1 → v2 → v1 … on all four nodes; at each one new instances are started and made ready, the
+  alias is shifted, the old instances are withdrawn, drained and stopped;
+- *all-at-once*: such a deployment is asked for every second;
+- *shares*: the weights are changed again and again while both versions run; afterwards the counts under the weights
+  are compared with them. A worker is off by less than one invocation, so the router by less than its workers.
+
+Exit code 1 if anything failed or the shares are off.
+"""
+
+import argparse
+import asyncio
+import json
+import statistics
+import sys
+import tempfile
+from collections import Counter
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from tests.conditions import eventually
+from tests.functions import ECHO, write_function
+from tests.load import Seen, steady_load
+from tests.stage import Stage, staged
+
+RATE = 200.0
+WORKERS = 2
+NODES = 4
+WEIGHTS = ({1: 90, 2: 10}, {1: 50, 2: 50}, {1: 67, 2: 33}, {1: 1, 2: 99}, {1: 100, 2: 0})
+
+
+@dataclass(frozen=True)
+class Scene:
+    name: str
+    changes: int
+    seconds_per_change: float
+    """Median, from the request to the end of the deployment."""
+    invocations: int
+    failed: int
+    first_failures: list[str]
+
+
+def scene(name: str, took: list[float], seen: Seen) -> Scene:
+    return Scene(name, len(took), statistics.median(took), seen.sent, len(seen.failures), seen.failures[:5])
+
+
+async def swaps(stage: Stage, count: int) -> Scene:
+    took = []
+    async with steady_load(stage.url("echo"), rate=RATE) as seen:
+        for number in range(count):
+            took.append(await timed_swap(stage, 2 - number % 2))
+    return scene("swaps", took, seen)
+
+
+async def every_second(stage: Stage, seconds: int) -> Scene:
+    """One after the other where a deployment takes longer than its second."""
+    took = []
+    clock = asyncio.get_running_loop().time
+    start = clock()
+    async with steady_load(stage.url("echo"), rate=RATE) as seen:
+        number = 0
+        while clock() - start < seconds:
+            took.append(await timed_swap(stage, 2 - number % 2))
+            number += 1
+            await asyncio.sleep(max(0.0, start + number - clock()))
+    return scene("all-at-once", took, seen)
+
+
+async def timed_swap(stage: Stage, version: int) -> float:
+    clock = asyncio.get_running_loop().time
+    begun = clock()
+    await stage.all_at_once("echo", version)
+    return clock() - begun
+
+
+async def shares(stage: Stage, rounds: int) -> dict[str, Any]:
+    """How far the counts are from the weights, summed over all the weights that held, by version."""
+    wanted: dict[int, dict[int, int]] = {}
+    async with steady_load(stage.url("echo"), rate=RATE) as seen:
+        for number in range(rounds):
+            weights = WEIGHTS[number % len(WEIGHTS)]
+            spec = ",".join(f"{version}={weight}" for version, weight in weights.items())
+            answer = await stage.hotswap("alias", "set", "echo:production", spec, "-o", "json")
+            wanted[int(answer.json["revision"])] = weights
+            await eventually(partial(_more_than, seen, seen.answered + RATE))
+    counted = await counted_by_revision(stage)
+    off: Counter[int] = Counter()
+    for revision, weights in wanted.items():
+        picks = sum(counted.get((revision, version), 0) for version in weights)
+        for version, weight in weights.items():
+            off[version] += 100 * counted.get((revision, version), 0) - picks * weight
+    deviation = {str(version): abs(count) / 100 for version, count in sorted(off.items())}
+    return {"weights": rounds, "invocations": seen.sent, "failed": len(seen.failures), "off": deviation}
+
+
+def _more_than(seen: Seen, answered: float) -> bool:
+    return seen.answered > answered
+
+
+async def counted_by_revision(stage: Stage) -> dict[tuple[int, int], int]:
+    url = f"http://{stage.platform.admin}/counters?function=echo"
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        rows = (await answer.json())["rows"]
+    return {
+        (row["aliasRevision"], row["version"]): sum(row["tally"]["counts"][:6])
+        for row in rows
+        if row["alias"] == "production"
+    }
+
+
+async def run(*, count: int, seconds: int, rounds: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        async with staged(Path(folder), agents=NODES, workers=WORKERS) as stage:
+            for label in ("one", "two"):
+                await stage.publish(write_function(stage.folder / label, ECHO, label=label))
+            await stage.all_at_once("echo", 1)
+            results = [await swaps(stage, count), await every_second(stage, seconds)]
+            return {**{one.name: asdict(one) for one in results}, "shares": await shares(stage, rounds)}
+
+
+def good(result: dict[str, Any]) -> bool:
+    return all(not part["failed"] for part in result.values()) and all(
+        off < WORKERS for off in result["shares"]["off"].values()
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Swaps under load: nothing may fail.")
+    parser.add_argument("--quick", action="store_true", help="end within a minute")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    options = parser.parse_args()
+    size = {"count": 6, "seconds": 8, "rounds": 5} if options.quick else {"count": 100, "seconds": 60, "rounds": 50}
+    result = asyncio.run(run(**size))
+    for name, part in result.items():
+        print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in part.items() if key != "name"))
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=2))
+    return 0 if good(result) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
