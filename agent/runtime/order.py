@@ -2,14 +2,14 @@
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
     function: str
     version: int
-    kind: Literal["handler", "asgi", "wsgi"]
+    kind: str
+    """handler, asgi or wsgi."""
     entrypoint: str
     code: str
     """Folder of the function; the first on the import path."""

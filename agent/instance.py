@@ -1,0 +1,60 @@
+"""One instance: one process that runs one version."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agent import sockets
+from agent.isolation import Room
+from agent.processes import Process
+from agent.records import Record
+from hotswap.model import Endpoint, Version
+
+
+class StartFailed(Exception):
+    """An instance did not become ready; the message says why, with its last lines of output."""
+
+    def __init__(self, message: str, *, final: bool = False) -> None:
+        super().__init__(message)
+        self.final = final
+        """Starting the same again will not help."""
+
+
+@dataclass(eq=False, slots=True)
+class Instance:
+    id: str
+    version: Version
+    process: Process
+    host: str
+    port: int
+    created: float
+    """Unix time."""
+    log: Path
+    room: Room
+    figures: dict[str, float] = field(default_factory=dict)
+    """What the runtime told when it was ready: import_ms, init_ms, memory."""
+    memory: int = 0
+    """Bytes in use, when they were last looked at."""
+
+    @property
+    def address(self) -> str:
+        return sockets.address(self.host, self.port)
+
+    def endpoint(self, node: str) -> Endpoint:
+        return Endpoint(
+            function=self.version.function,
+            version=self.version.number,
+            instance=self.id,
+            node=node,
+            address=self.address,
+            concurrency=self.version.manifest.concurrency,
+        )
+
+    def record(self, *, ready: bool) -> Record:
+        return Record(
+            instance=self.id,
+            version=self.version,
+            port=self.port,
+            created=self.created,
+            process=self.process.identity,
+            ready=ready,
+        )

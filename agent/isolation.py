@@ -1,0 +1,87 @@
+"""How an instance is kept apart: its own session, environment, home and temporary folder, and limits.
+
+This keeps functions from harming each other by accident. It is *not* a boundary between tenants: all run as one user.
+"""
+
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.processes import INSTANCE_VARIABLE
+from agent.runtime import order
+from hotswap.model import Kind, Version
+
+BOOT = Path(__file__).parent / "runtime" / "boot.py"
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The folder of one instance, gone with it."""
+
+    folder: Path
+
+    @property
+    def home(self) -> Path:
+        return self.folder / "home"
+
+    @property
+    def temporary(self) -> Path:
+        return self.folder / "tmp"
+
+    def make(self) -> None:
+        for path in (self.home, self.temporary):
+            path.mkdir(parents=True, mode=0o700)
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def environment(version: Version, *, instance: str, node: str, code: Path, room: Room, port: int) -> dict[str, str]:
+    """All that the instance sees of its environment; nothing of the agent's own."""
+    manifest = version.manifest
+    platform = {
+        "HOTSWAP_FUNCTION": version.function,
+        "HOTSWAP_VERSION": str(version.number),
+        "HOTSWAP_NODE": node,
+        INSTANCE_VARIABLE: instance,
+        "AWS_LAMBDA_FUNCTION_NAME": version.function,
+        "AWS_LAMBDA_FUNCTION_VERSION": str(version.number),
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(manifest.memory),
+        "LAMBDA_TASK_ROOT": str(code),
+    }
+    defaults = {
+        "PATH": f"{Path(sys.executable).parent}:{SYSTEM_PATH}",
+        "LANG": "C.UTF-8",
+        "HOME": str(room.home),
+        "TMPDIR": str(room.temporary),
+        "PYTHONUNBUFFERED": "1",
+    }
+    http = {"PORT": str(port)} if manifest.kind is Kind.HTTP else {}
+    return defaults | manifest.env | platform | http
+
+
+def runtime_command(version: Version, *, code: Path, bytecode: Path, socket: int, ready: int) -> list[str]:
+    """For the kinds handler, asgi and wsgi; the numbers are descriptors that the process inherits."""
+    manifest = version.manifest
+    told = order.Order(
+        function=version.function,
+        version=version.number,
+        kind=manifest.kind.value,
+        entrypoint=str(manifest.entrypoint),
+        code=str(code),
+        socket=socket,
+        ready=ready,
+        concurrency=manifest.concurrency,
+        timeout=manifest.timeout.total_seconds(),
+        memory=manifest.memory,
+    )
+    # Compiled modules go beside the artifact, which stays as it was published.
+    return [sys.executable, "-I", "-u", "-X", f"pycache_prefix={bytecode}", str(BOOT), "serve", order.encode(told)]
+
+
+def program_command(version: Version, *, port: int, ready: int) -> list[str]:
+    """For the kind http; `$PORT` in an argument becomes the port."""
+    command = [part.replace("${PORT}", str(port)).replace("$PORT", str(port)) for part in version.manifest.entrypoint]
+    return [sys.executable, "-I", "-S", str(BOOT), "program", str(version.manifest.memory), str(ready), *command]

@@ -1,0 +1,103 @@
+"""Brings instances up until they are ready, finds those of an earlier agent again, and ends them."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import aiohttp
+
+from agent import processes, sockets
+from agent.instance import Instance, StartFailed
+from agent.readiness import until_ready, warm
+from agent.records import Fate, Record, Records, fate
+from agent.spawn import Spawner
+from hotswap.model import Kind, Version
+
+PORT_ATTEMPTS = 3
+"""Ports that are tried for a program that fails to bind."""
+PORT_TAKEN = ("address already in use", "eaddrinuse")
+ADOPT_LIMIT = 2.0
+"""Seconds for an instance of an earlier agent to take a connection."""
+
+
+class Launcher:
+    def __init__(self, spawner: Spawner, session: aiohttp.ClientSession, records: Records) -> None:
+        self._spawner = spawner
+        self._session = session
+        self._records = records
+
+    async def start(self, version: Version, code: Path, *, warming: Callable[[], None]) -> Instance:
+        """Returns when it is ready and warm; raises `StartFailed`. `warming` is called when the warm request begins."""
+        attempts = PORT_ATTEMPTS if version.manifest.kind is Kind.HTTP else 1
+        while True:
+            attempts -= 1
+            try:
+                return await self._start(version, code, warming)
+            except StartFailed as error:
+                if not attempts or not any(text in str(error).lower() for text in PORT_TAKEN):
+                    raise
+
+    async def stop(self, instance: Instance, *, grace: float = processes.STOP_GRACE) -> None:
+        await instance.process.stop(grace=grace)
+        self._spawner.forget(instance.id)
+
+    def forget(self, instance: Instance) -> None:
+        """After it ended by itself."""
+        self._spawner.forget(instance.id)
+
+    async def adopt_all(self) -> list[Instance]:
+        """The ready instances of an earlier agent that still answer; all else that it left is ended and removed."""
+        found = await asyncio.gather(*(self._adopt(record) for record in self._records.all()))
+        return [instance for instance in found if instance]
+
+    async def _start(self, version: Version, code: Path, warming: Callable[[], None]) -> Instance:
+        spawned = self._spawner.spawn(version, code)
+        instance = spawned.instance
+        try:
+            await until_ready(instance, spawned.ready)
+            warming()
+            await warm(instance, self._session)
+        except BaseException:
+            await asyncio.shield(self._destroy(instance))
+            raise
+        self._records.write(instance.record(ready=True))
+        return instance
+
+    async def _adopt(self, record: Record) -> Instance | None:
+        present = processes.identify(record.process.pid) if record.process else None
+        match fate(record, boot=processes.boot_id(), present=present):
+            case Fate.ADOPT:
+                instance = self._spawner.known(record)
+                if instance and await self._answers(instance):
+                    return instance
+                if instance:
+                    await self._destroy(instance)
+            case Fate.STOP:
+                if instance := self._spawner.known(record):
+                    await self._destroy(instance)
+            case Fate.FIND:
+                _end_unrecorded(record.instance)
+            case Fate.FORGET:
+                pass
+        self._spawner.forget(record.instance)
+        return None
+
+    async def _answers(self, instance: Instance) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ADOPT_LIMIT):
+                return await sockets.answers(instance.host, instance.port)
+        return False
+
+    async def _destroy(self, instance: Instance) -> None:
+        instance.process.kill("was ended, since it did not become ready")
+        await asyncio.wait_for(asyncio.shield(instance.process.exited), processes.REAP_LIMIT)
+        self._spawner.forget(instance.id)
+
+
+def _end_unrecorded(instance: str) -> None:
+    for identity in processes.of_instance(instance):
+        with suppress(ProcessLookupError):
+            os.kill(identity.pid, signal.SIGKILL)

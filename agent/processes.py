@@ -1,0 +1,174 @@
+"""The process of an instance: who it is beyond its pid, when it ends, and how it is ended.
+
+A pid alone is not an identity: it is given again. What is kept of a process is its pid, the time it started at, and
+the boot of the machine; what is signalled is a pidfd, which can never mean another process. A process group is only
+signalled while its leader is not yet reaped, since the number is not free until then.
+"""
+
+import asyncio
+import os
+import signal
+import subprocess
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+PROC = Path("/proc")
+STOP_GRACE = 5.0
+"""Seconds between SIGTERM and SIGKILL."""
+REAP_LIMIT = 10.0
+"""Seconds after which a killed process that is still there (in an uninterruptible call) is given up."""
+INSTANCE_VARIABLE = "HOTSWAP_INSTANCE"
+"""In the environment of every process of an instance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    pid: int
+    started: int
+    """Clock ticks since the boot."""
+    boot: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a process ended."""
+
+    code: int | None
+    """As `Popen.returncode`: below 0 for a signal; `None` for a process that another agent started."""
+    cause: str = ""
+    """Why this agent ended it; empty when it did not."""
+
+    def __str__(self) -> str:
+        if self.cause:
+            return self.cause
+        if self.code is None:
+            return "ended; how is not known, since an earlier agent had started it"
+        if self.code >= 0:
+            return f"exited with code {self.code}"
+        text = f"was killed by {_signal_name(-self.code)}"
+        return text + ", which the agent did not send; perhaps the machine ran out of memory" * (self.code == -9)
+
+
+def boot_id() -> str:
+    return (PROC / "sys/kernel/random/boot_id").read_text().strip()
+
+
+def identify(pid: int, *, ended: bool = False) -> Identity | None:
+    """`None` when there is no such process, or (but for `ended`) when only its exit code is left."""
+    try:
+        # The name, in parentheses, may hold anything; the fields after it are numbers, the first of them the third.
+        fields = (PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    state, started = fields[0], int(fields[19])
+    return None if state in "ZX" and not ended else Identity(pid, started, boot_id())
+
+
+def session_members(session: int) -> list[int]:
+    """Pids of the processes whose session has this leader."""
+    return [pid for pid, found in sessions() if found == session]
+
+
+def sessions() -> list[tuple[int, int]]:
+    """(pid, pid of the leader of its session) of every process."""
+    found = []
+    for name in os.listdir(PROC):
+        if name.isdigit():
+            with suppress(OSError):
+                found.append((int(name), os.getsid(int(name))))
+    return found
+
+
+def of_instance(instance: str) -> list[Identity]:
+    """Every process that has the instance in its environment: for those whose pid could not be written down in time."""
+    found = (identify(pid) for pid, _ in sessions() if _belongs(pid, instance))
+    return [identity for identity in found if identity]
+
+
+def _belongs(pid: int, instance: str) -> bool:
+    try:
+        environment = (PROC / str(pid) / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return f"{INSTANCE_VARIABLE}={instance}".encode() in environment
+
+
+class Process:
+    """A running process that leads its own session; `exited` is set, and all of its session ended, when it ends."""
+
+    def __init__(self, identity: Identity, instance: str, child: "subprocess.Popen[bytes] | None" = None) -> None:
+        """Raises `ProcessLookupError` when the process is gone, or another by now."""
+        self.identity = identity
+        self.cause = ""
+        self._instance = instance
+        self._child = child
+        self._pidfd = os.pidfd_open(identity.pid)
+        if child is None and identify(identity.pid) != identity:
+            os.close(self._pidfd)
+            raise ProcessLookupError(f"process {identity.pid} is another one by now")
+        loop = asyncio.get_running_loop()
+        self.exited: asyncio.Future[Exit] = loop.create_future()
+        loop.add_reader(self._pidfd, self._on_exit)
+
+    @property
+    def pid(self) -> int:
+        return self.identity.pid
+
+    @property
+    def running(self) -> bool:
+        return not self.exited.done()
+
+    def terminate(self) -> None:
+        self._send(signal.SIGTERM)
+
+    def kill(self, cause: str) -> None:
+        self.cause = self.cause or cause
+        self._send(signal.SIGKILL)  # the rest of the group follows in `_on_exit`
+
+    async def stop(self, *, grace: float = STOP_GRACE) -> Exit:
+        """SIGTERM, then SIGKILL to all that is left; returns when it is reaped."""
+        self.cause = self.cause or "was stopped by the agent"
+        self.terminate()
+        await asyncio.wait([self.exited], timeout=grace)
+        if self.running:
+            self.kill("was stopped by the agent")
+        return await asyncio.wait_for(asyncio.shield(self.exited), REAP_LIMIT)
+
+    def abandon(self) -> None:
+        """Stops watching it; it goes on."""
+        if self.running:
+            asyncio.get_running_loop().remove_reader(self._pidfd)
+            os.close(self._pidfd)
+            self.exited.cancel()
+            if self._child:
+                self._child.returncode = 0  # it is not ours to wait for any more
+
+    def _send(self, number: signal.Signals) -> None:
+        if self.running:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, number)
+
+    def _on_exit(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._pidfd)
+        self._end_session()
+        code = self._child.wait() if self._child else None
+        os.close(self._pidfd)
+        self.exited.set_result(Exit(code, self.cause))
+
+    def _end_session(self) -> None:
+        """What the leader left behind. Before the leader is reaped its number can mean nothing else."""
+        if self._child:
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+        for pid in session_members(self.pid):
+            if pid != self.pid and _belongs(pid, self._instance):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,219 @@
+"""The agent of one node: what it consists of, and the order in which that begins and ends.
+
+Begin: take up the instances that an earlier agent left, then follow the assignments, then announce the node once gRPC
+answers. End, on SIGTERM: withdraw everything, drain and stop every instance, leave. A second SIGTERM hurries. An agent
+that is killed ends nothing: its instances go on and the next agent adopts them.
+"""
+
+import asyncio
+import fcntl
+import logging
+import os
+import secrets
+import signal
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from random import SystemRandom
+from typing import Any
+
+import aiohttp
+
+from agent import memory
+from agent.artifacts import Artifacts
+from agent.fence import HighestFence
+from agent.launcher import Launcher
+from agent.nodes import Announcer
+from agent.output import Outputs
+from agent.records import Records
+from agent.service import NAME, AgentService
+from agent.slot import Tools
+from agent.spawn import Spawner
+from agent.supervisor import Supervisor
+from hotswap import etcd
+from hotswap.errors import NotFound, Refused, Unavailable
+from hotswap.kv import KV
+from hotswap.mirror import mirrored
+from hotswap.model import Node, Version
+from hotswap.routers import Routers
+from hotswap.rpc import agent_pb2_grpc, wire
+from hotswap.settings import AgentSettings, host_and_port
+from hotswap.store import Store
+
+log = logging.getLogger(__name__)
+
+STORE_LIMIT = 15.0
+"""Seconds that an agent which ends waits for its endpoints to be withdrawn, when the store is away."""
+CALLS_GRACE = 1.0
+"""Seconds that gRPC calls may go on when the agent ends."""
+MIB = 1 << 20
+
+
+async def run(settings: AgentSettings) -> None:
+    """Until SIGTERM or SIGINT, and all is drained and reaped."""
+    ending, hurry = asyncio.Event(), asyncio.Event()
+    with locked(settings.state_dir), signals(ending, hurry):
+        store = etcd.connect(settings.etcd)
+        try:
+            await Agent(settings, store, hurry=hurry).serve(ending)
+        finally:
+            await store.close()
+
+
+class Agent:
+    def __init__(self, settings: AgentSettings, store: KV, *, hurry: asyncio.Event) -> None:
+        self._settings = settings
+        self._store = Store(store)
+        self._hurry = hurry
+        self._announcer = Announcer(self._store)
+        self._outputs = Outputs(settings.state_dir / "logs")
+        self._versions: dict[tuple[str, int], Version] = {}
+        self._routers: asyncio.Future[Routers] = asyncio.get_running_loop().create_future()
+
+    async def serve(self, ending: asyncio.Event) -> None:
+        async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as slots:
+            launcher = self._launcher(session)
+            supervisor = Supervisor(self._tools(launcher), self._outputs, slots)
+            supervisor.adopt(await launcher.adopt_all())
+            async with background(
+                self._announcer.run(),
+                memory.watch(supervisor.instances),
+                self._follow_assignments(supervisor),
+                self._follow_routers(session),
+            ):
+                await self._announced(supervisor, ending)
+            for task in supervisor.left():
+                task.cancel()
+        if not self._settings.keep_instances:
+            await self._announcer.close()
+
+    async def _announced(self, supervisor: Supervisor, ending: asyncio.Event) -> None:
+        """Answers calls and is known as a node, until the agent ends."""
+        fence = HighestFence(self._settings.state_dir / "fence")
+        service = AgentService(self._settings.name, supervisor, fence, self._outputs)
+        server, port = await wire.start(
+            self._settings.bind, {NAME: lambda it: agent_pb2_grpc.add_AgentServicer_to_server(service, it)}
+        )
+        try:
+            self._announcer.announce(self._node(port))
+            log.info("node %s answers on port %d", self._settings.name, port)
+            await ending.wait()
+            if not self._settings.keep_instances:
+                await self._withdrawn(supervisor)
+        finally:
+            await server.stop(CALLS_GRACE)
+
+    async def _withdrawn(self, supervisor: Supervisor) -> None:
+        log.info("ending: withdrawing, draining and stopping every instance")
+        self._announcer.withdraw_all()
+        patience = asyncio.get_running_loop().call_later(STORE_LIMIT, self._announcer.give_up)
+        try:
+            await supervisor.close()
+        finally:
+            patience.cancel()
+
+    async def _follow_assignments(self, supervisor: Supervisor) -> None:
+        async with mirrored(self._store.assignments, self._settings.name) as mirror:
+            while True:
+                assignments = {it.value.function: (it.value.versions, it.mod_revision) for it in mirror}
+                supervisor.assign(assignments, mirror.revision)
+                await mirror.changed()
+
+    async def _follow_routers(self, session: aiohttp.ClientSession) -> None:
+        async with mirrored(self._store.routers) as mirror:
+            self._routers.set_result(Routers(mirror, session))
+            await asyncio.get_running_loop().create_future()
+
+    def _launcher(self, session: aiohttp.ClientSession) -> Launcher:
+        settings = self._settings
+        records = Records(settings.state_dir / "instances")
+        spawner = Spawner(
+            node=settings.name,
+            host=settings.instance_host,
+            state_dir=settings.state_dir,
+            records=records,
+            outputs=self._outputs,
+        )
+        return Launcher(spawner, session, records)
+
+    def _tools(self, launcher: Launcher) -> Tools:
+        return Tools(
+            node=self._settings.name,
+            artifacts=Artifacts(self._settings.state_dir / "artifacts", self._leader),
+            launcher=launcher,
+            announcer=self._announcer,
+            version=self._version,
+            known=self._known,
+            random=SystemRandom(),
+            hurry=self._hurry,
+        )
+
+    async def _leader(self) -> str:
+        leader = await self._store.leader.get("controller")
+        if leader is None:
+            raise Unavailable("no controller leads")
+        return leader.value.address
+
+    async def _version(self, function: str, number: int) -> Version:
+        """Versions never change, so one that was read once needs no store."""
+        if (function, number) not in self._versions:
+            stored = await self._store.versions.get(function, number)
+            if stored is None:
+                raise NotFound(f'version {number} of "{function}" does not exist')
+            self._versions[function, number] = stored.value
+        return self._versions[function, number]
+
+    async def _known(self, revision: int) -> None:
+        routers = await asyncio.shield(self._routers)
+        await routers.applied("endpoints", revision)
+
+    def _node(self, port: int) -> Node:
+        settings = self._settings
+        host, _ = host_and_port(settings.bind, option="--bind")
+        capacity = settings.capacity or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // MIB
+        return Node(
+            name=settings.name,
+            address=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+            capacity=capacity,
+            labels=dict(settings.labels),
+            boot=secrets.token_hex(8),
+        )
+
+
+@asynccontextmanager
+async def background(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Work that goes on beside the body; its failure ends the body, the body's end ends it."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one) for one in work]
+        yield
+        for task in tasks:
+            task.cancel()
+
+
+@contextmanager
+def locked(state_dir: Path) -> Iterator[None]:
+    """One agent a state directory: two would take each other's instances away."""
+    state_dir.mkdir(parents=True, exist_ok=True)
+    with (state_dir / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Refused(f"another agent works in {state_dir}", hint="give each agent its own --state-dir") from None
+        yield
+
+
+@contextmanager
+def signals(ending: asyncio.Event, hurry: asyncio.Event) -> Iterator[None]:
+    """The first SIGTERM or SIGINT sets `ending`, the next one `hurry`."""
+    loop = asyncio.get_running_loop()
+
+    def received() -> None:
+        (hurry if ending.is_set() else ending).set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, received)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)

@@ -1,0 +1,168 @@
+"""The gRPC service `hotswap.v1.Agent`: tells how far the node is, and hurries it along.
+
+What is to run is etcd's to say: a call that contradicts the assignment is refused.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any
+
+from agent.fence import HighestFence
+from agent.memory import GUARD
+from agent.output import Outputs
+from agent.progress import Progress, State
+from agent.slot import Slot
+from agent.supervisor import Reconciler, Supervisor
+from hotswap.errors import NotFound, Refused, Unavailable
+from hotswap.rpc import agent_pb2, agent_pb2_grpc
+
+NAME = "hotswap.v1.Agent"
+ASSIGNMENT_LIMIT = 10.0
+"""Seconds for an assignment, which the caller has written, to arrive here by its watch."""
+
+STATES = {
+    State.FETCHING: agent_pb2.INSTANCE_STATE_FETCHING,
+    State.STARTING: agent_pb2.INSTANCE_STATE_STARTING,
+    State.WARMING: agent_pb2.INSTANCE_STATE_WARMING,
+    State.READY: agent_pb2.INSTANCE_STATE_READY,
+    State.DRAINING: agent_pb2.INSTANCE_STATE_DRAINING,
+    State.STOPPED: agent_pb2.INSTANCE_STATE_STOPPED,
+    State.BACKING_OFF: agent_pb2.INSTANCE_STATE_BACKING_OFF,
+    State.FAILED: agent_pb2.INSTANCE_STATE_FAILED,
+}
+
+
+class AgentService(agent_pb2_grpc.AgentServicer):
+    def __init__(self, node: str, supervisor: Supervisor, fence: HighestFence, outputs: Outputs) -> None:
+        self._node = node
+        self._supervisor = supervisor
+        self._fence = fence
+        self._outputs = outputs
+
+    async def Apply(  # noqa: N802 - the name in the contract
+        self, request: agent_pb2.ApplyRequest, context: Any
+    ) -> AsyncIterator[agent_pb2.InstanceProgress]:
+        self._fence.check(request.fence)
+        reconciler = await self._assigned(request.function, request.revision)
+        if (wanted := {version: count for version, count in request.versions.items() if count}) != reconciler.desired:
+            raise Refused(
+                f'the assignment of "{request.function}" to node "{self._node}" is {dict(reconciler.desired or {})}, '
+                f"not {wanted}",
+                hint="write the assignment first, then apply it",
+            )
+        reconciler.again()
+        async for progress in self._follow(reconciler, set(wanted), done=lambda: reconciler.served):
+            yield progress
+
+    async def Swap(  # noqa: N802
+        self, request: agent_pb2.SwapRequest, context: Any
+    ) -> AsyncIterator[agent_pb2.InstanceProgress]:
+        self._fence.check(request.fence)
+        reconciler = await self._assigned(request.function, request.revision)
+        desired = reconciler.desired or {}
+        if request.to_version not in desired or request.from_version in desired:
+            raise Refused(
+                f'the assignment of "{request.function}" to node "{self._node}" is {dict(desired)}: version '
+                f"{request.to_version} does not take the place of {request.from_version} in it",
+                hint="write the assignment first, then swap",
+            )
+        reconciler.again()
+        versions = {request.from_version, request.to_version}
+
+        def done() -> bool:
+            return reconciler.served and not reconciler.of_version(request.from_version)
+
+        async for progress in self._follow(reconciler, versions, done=done):
+            yield progress
+
+    async def Drain(  # noqa: N802
+        self, request: agent_pb2.DrainRequest, context: Any
+    ) -> AsyncIterator[agent_pb2.InstanceProgress]:
+        self._fence.check(request.fence)
+        reconciler = self._supervisor.of(request.function)
+        if request.version in (reconciler.desired or {}):
+            raise Refused(
+                f'version {request.version} of "{request.function}" is assigned to node "{self._node}"',
+                hint="take it out of the assignment first",
+            )
+        reconciler.drain(request.version)
+
+        def done() -> bool:
+            return not reconciler.of_version(request.version)
+
+        async for progress in self._follow(reconciler, {request.version}, done=done):
+            yield progress
+
+    async def Status(self, request: agent_pb2.StatusRequest, context: Any) -> agent_pb2.StatusResponse:  # noqa: N802
+        return agent_pb2.StatusResponse(
+            node=self._node,
+            fence=self._fence.value,
+            instances=[_status(slot) for slot in self._supervisor.slots(request.function)],
+            memory_guard=GUARD,
+        )
+
+    async def Logs(self, request: agent_pb2.LogsRequest, context: Any) -> AsyncIterator[agent_pb2.LogLine]:  # noqa: N802
+        if not self._outputs.has(request.function):
+            raise NotFound(f'nothing of "{request.function}" has run on node "{self._node}"')
+        for line in self._outputs.last(request.function, request.version, request.lines):
+            yield agent_pb2.LogLine(instance=line.instance, version=line.version, text=line.text)
+        if request.follow:
+            async for line in self._outputs.follow(request.function, request.version):
+                yield agent_pb2.LogLine(instance=line.instance, version=line.version, text=line.text)
+
+    async def _assigned(self, function: str, revision: int) -> Reconciler:
+        """The function's reconciler, once the assignment of that revision has arrived."""
+        try:
+            async with asyncio.timeout(ASSIGNMENT_LIMIT):
+                known = await self._supervisor.assigned(function, revision)
+        except TimeoutError:
+            raise Unavailable(
+                f'the assignment of "{function}" at revision {revision} has not reached node "{self._node}"',
+                hint="is etcd reachable from the node?",
+            ) from None
+        if revision and known.revision > revision:
+            raise Refused(f'revision {revision} of the assignment of "{function}" is older than {known.revision}')
+        return known
+
+    async def _follow(
+        self, reconciler: Reconciler, versions: set[int], *, done: Callable[[], bool]
+    ) -> AsyncIterator[agent_pb2.InstanceProgress]:
+        """What stands, then what changes, until it is done or one that is wanted has failed."""
+        with self._supervisor.listeners.listening(reconciler.function) as changes:
+            present: Iterable[Progress] = [slot.progress for slot in reconciler.slots]
+            while True:
+                for progress in present:
+                    if progress.version in versions:
+                        yield self._progress(progress)
+                if changes.empty() and (done() or reconciler.failed):
+                    return
+                present = [await changes.get()]
+
+    def _progress(self, progress: Progress) -> agent_pb2.InstanceProgress:
+        return agent_pb2.InstanceProgress(
+            node=self._node,
+            function=progress.function,
+            version=progress.version,
+            instance=progress.instance,
+            state=STATES[progress.state],
+            text=progress.text,
+            revision=progress.revision,
+        )
+
+
+def _status(slot: Slot) -> agent_pb2.InstanceStatus:
+    instance = slot.instance
+    status = agent_pb2.InstanceStatus(
+        function=slot.function,
+        version=slot.version,
+        instance=slot.last_instance,
+        state=STATES[slot.state],
+        restarts=slot.restarts,
+        last_exit=slot.last_exit,
+    )
+    if instance:
+        status.address = instance.address
+        status.pid = instance.process.pid
+        status.memory_bytes = instance.memory
+        status.started_unix_seconds = instance.created
+    return status

@@ -1,0 +1,68 @@
+"""The sockets of instances, seen from outside: made, probed, and looked at for connections that are left."""
+
+import asyncio
+import socket
+from pathlib import Path
+
+TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+ESTABLISHED = "01"
+"""State of a connection, as the kernel writes it."""
+DRAIN_EVERY = 0.05
+"""Seconds between two looks at the connections."""
+
+
+def bind(host: str) -> socket.socket:
+    """A socket on a free port, to be passed to an instance; not yet listening."""
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, 0))
+    except BaseException:
+        bound.close()
+        raise
+    return bound
+
+
+def free_port(host: str) -> int:
+    """For a program that binds by itself; another may take it first."""
+    with bind(host) as bound:
+        return port_of(bound)
+
+
+def port_of(bound: socket.socket) -> int:
+    port: int = bound.getsockname()[1]
+    return port
+
+
+def address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+async def answers(host: str, port: int) -> bool:
+    """Whether somebody takes connections there."""
+    try:
+        _, writer = await asyncio.open_connection(host, port)
+    except OSError:
+        return False
+    writer.transport.abort()
+    return True
+
+
+async def drained(port: int) -> None:
+    """Returns when no connection to the port is established."""
+    while connections(port):  # noqa: ASYNC110 - the kernel tells nobody when a connection ends
+        await asyncio.sleep(DRAIN_EVERY)
+
+
+def connections(port: int) -> int:
+    """How many connections to a local port are established, by whatever process."""
+    return sum(_established(line, port) for table in TABLES if table.exists() for line in _rows(table))
+
+
+def _rows(table: Path) -> list[str]:
+    return table.read_text().splitlines()[1:]
+
+
+def _established(line: str, port: int) -> bool:
+    _, local, _, state, _ = line.split(maxsplit=4)
+    return state == ESTABLISHED and int(local.rpartition(":")[2], 16) == port
