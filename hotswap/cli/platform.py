@@ -215,14 +215,21 @@ class Platform:
         running.write(self.state_dir, told)
 
     async def _stop(self) -> None:
-        """Work stops coming first; what all others need goes last."""
+        """Work stops coming first; what all others need goes last. A failure keeps none of them from being stopped."""
         for service in self._services.values():
             service.leave()
-        for names in (["router"], self._agents, ["controller"]):
-            await asyncio.gather(*(self._services[name].stop() for name in names if name in self._services))
-        await self._stack.aclose()
-        if "etcd" in self._services:
-            await self._services["etcd"].stop()
+        async with AsyncExitStack() as then:  # what is entered last comes first
+            then.callback(running.forget, self.state_dir)
+            then.callback(self._sweep)
+            then.push_async_callback(self._stop_these, "etcd")
+            then.push_async_callback(self._stack.aclose)
+            then.push_async_callback(self._stop_these, "controller")
+            then.push_async_callback(self._stop_these, *self._agents)
+            then.push_async_callback(self._stop_these, "router")
+
+    async def _stop_these(self, *names: str) -> None:
+        await asyncio.gather(*(self._services[name].stop() for name in names if name in self._services))
+
+    def _sweep(self) -> None:
         for left in leftovers.sweep(self.state_dir):
             self._tell(f"its agent is gone, so it was killed: {left}")
-        running.forget(self.state_dir)

@@ -77,7 +77,7 @@ class Command:
         return await self._running().wait()
 
     async def stop(self) -> None:
-        process, self._process = self._process, None
+        process = self._process
         if not process:
             return
         if process.returncode is None:
@@ -87,6 +87,7 @@ class Command:
                 await asyncio.wait_for(process.wait(), self._stop_limit)
         kill_group(process.pid)
         await process.wait()
+        self._process = None
 
     def _running(self) -> asyncio.subprocess.Process:
         assert self._process, "not running"
