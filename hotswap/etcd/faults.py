@@ -56,6 +56,8 @@ def translate(error: grpc.aio.AioRpcError, endpoint: str) -> kv.KVError:
         return kv.LeaseLost("the lease is gone: it ran out or was revoked")
     if COMPACTED in reason:
         return Compacted(reason)
+    if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return kv.Unreachable(f"etcd at {endpoint} does not answer in time")
     verb = "does not answer" if may_pass(error) else "refuses"
     return kv.Unreachable(f"etcd at {endpoint} {verb}: {reason}", hint=_hint(reason))
 

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
-from etcd_admin import Admin
 
 from hotswap.etcd import EtcdKV, connect
 from hotswap.etcd.connection import Connection
@@ -14,6 +13,7 @@ from hotswap.etcd.local import LocalEtcd
 from hotswap.etcd.wire.rpc_pb2 import WatchCreateRequest, WatchRequest
 from hotswap.kv import Batch, Delete, Deleted, Item, Put
 from hotswap.settings import EtcdSettings
+from tests.etcd_admin import Admin
 from tests.tcp_proxy import Proxy, proxied
 
 LIMIT = 15
