@@ -82,11 +82,8 @@ def table(now: list[Invocation], done: list[Invocation]) -> Table:
     for version, share in present.shares.items():
         bar = Text("█" * round(share * BAR / 100), style=COLOURS[version % len(COLOURS)])
         shown.add_row(f"v{version}", f"{share:5.1f} %", bar)
-    rate = (
-        f"{present.count / WINDOW:.0f} invocations/s, p50 {1000 * present.p50:.0f} ms, p99 {1000 * present.p99:.0f} ms"
+    shown.add_row(
+        "", "", f"{present.count / WINDOW:.0f}/s, p50 {1000 * present.p50:.0f}, p99 {1000 * present.p99:.0f} ms"
     )
-    failed = (
-        f"{total.failed[Outcome.FUNCTION]} failed by the function, {total.failed[Outcome.PLATFORM]} by the platform"
-    )
-    shown.add_row("", "", f"{rate}; of all {total.count}: {failed}")
+    shown.add_row("", "", f"{total.count} invocations: {failures(total)}")
     return shown
