@@ -34,8 +34,11 @@ class Launch:
         self._version = version
         self._failure: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
-    async def ready(self, names: set[str]) -> int:
-        """The revision of the last endpoint that was needed. Raises `StartFailed`."""
+    async def result(self, names: set[str]) -> int | StartFailed:
+        """The revision of the last endpoint on these nodes, or why there is none.
+
+        Returned, not raised, since it passes through the task groups of those who called.
+        """
         async with asyncio.TaskGroup() as tasks:
             calls = [tasks.create_task(self._hurry(name), name=f"apply on {name}") for name in sorted(names)]
             try:
@@ -44,7 +47,7 @@ class Launch:
                 for call in calls:
                     call.cancel()
         if failure:
-            raise StartFailed(failure)
+            return StartFailed(failure)
         return max((stored.mod_revision for stored in self._endpoints), default=0)
 
     async def _until_settled(self, names: set[str], tasks: asyncio.TaskGroup) -> str | None:

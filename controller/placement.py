@@ -105,8 +105,10 @@ class Placement:
             launch = Launch(
                 store=self._store, fence=self._fence, nodes=self._nodes, endpoints=endpoints, version=record
             )
-            revision = await launch.ready({node.name for node in self._alive() if fits(record, node)})
-        await self._routers.applied("endpoints", revision)
+            result = await launch.result({node.name for node in self._alive() if fits(record, node)})
+        if isinstance(result, StartFailed):
+            raise result
+        await self._routers.applied("endpoints", result)
 
     async def retired(self, function: str, version: int) -> None:
         """Returns when nothing of the version is published any more, or when something else wants it."""

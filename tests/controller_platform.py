@@ -23,6 +23,7 @@ from hotswap.metrics import Applied, Count, CounterRow, Counters, Tally
 from hotswap.mirror import Mirror, mirrored
 from hotswap.model import Alias, Endpoint, Function, Kind, Manifest, Node, Router, Version, encode
 from hotswap.rpc import agent_pb2, agent_pb2_grpc, controller_pb2_grpc, wire
+from hotswap.rpc import controller_pb2 as pb
 from hotswap.settings import ControllerSettings
 from hotswap.store import Store
 
@@ -85,6 +86,8 @@ class ScriptedAgent(agent_pb2_grpc.AgentServicer):
     def __init__(self, name: str, store: Store, behaviour: Behaviour) -> None:
         self.name = name
         self.fences: list[int] = []
+        self.hangs: set[int] = set()
+        """Versions that never become ready here."""
         self._store = store
         self._behaviour = behaviour
 
@@ -122,7 +125,7 @@ class ScriptedAgent(agent_pb2_grpc.AgentServicer):
                     (stored.value.function, number)
                     for stored in assignments
                     for number in stored.value.versions
-                    if number not in self._behaviour.broken
+                    if number not in self._behaviour.broken and number not in self.hangs
                 }
                 for function, number in wanted - published:
                     await self._store.transaction().announce(self._endpoint(function, number), lease=lease).commit()
@@ -238,10 +241,8 @@ class Platform:
 
     @asynccontextmanager
     async def leading(self, name: str = "c1", *, kv: KV | None = None) -> AsyncIterator["ControllerAsyncStub"]:
-        """A controller, once it answers and somebody leads."""
-        settings = ControllerSettings(name=name, artifacts=self.folder / "artifacts")
-        controller = Controller(store=Store(kv or self.kv), settings=settings)
-        work = asyncio.create_task(controller.run(), name=name)
+        """A controller that runs and leads."""
+        work = asyncio.create_task(self._controller(name, kv or self.kv).run(), name=name)
         try:
             leader = await self.leader(by=name)
             async with wire.channel(leader) as channel:
@@ -250,10 +251,32 @@ class Platform:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
 
+    @asynccontextmanager
+    async def standing_by(self, name: str) -> AsyncIterator["ControllerAsyncStub"]:
+        """A controller that only answers."""
+        async with self._controller(name, self.kv).serving() as address, wire.channel(address) as channel:
+            yield controller_pb2_grpc.ControllerStub(channel)
+
+    def _controller(self, name: str, kv: KV) -> Controller:
+        settings = ControllerSettings(name=name, artifacts=self.folder / "artifacts")
+        return Controller(store=Store(kv), settings=settings)
+
+    async def deploy(self, api: "ControllerAsyncStub", request: requests.AnyRequest) -> str:
+        """The id of the deployment that begins; raises the controller's refusal."""
+        with wire.calling("the controller"):
+            return (await api.Deploy(pb.DeployRequest(request_json=encode(request).decode()))).id
+
+    async def deployed(self, api: "ControllerAsyncStub", request: requests.AnyRequest) -> Deployment:
+        """The deployment when it has ended."""
+        return await self.ended(await self.deploy(api, request))
+
     async def leader(self, *, by: str) -> str:
         async with asyncio.timeout(LIMIT), mirrored(self.store.leader) as leaders:
             stored = await leaders.until(lambda it: next((one for one in it if one.value.controller == by), None))
             return stored.value.address
+
+    def hang(self, node: str, number: int) -> None:
+        self.agents[node].hangs.add(number)
 
     async def publish(self, *numbers: int, **manifest: Any) -> None:
         function = Function(name=FUNCTION, created=now(), last_version=max(numbers))
