@@ -122,7 +122,7 @@ class Progress(Model, frozen=True, kw_only=True):
     observed: datetime | None = None
     """When the effect was seen to hold everywhere; a phase is timed from here."""
     overrules: bool = False
-    """A person decided that this shift writes over what somebody else did to the alias."""
+    """A person decided that the next shift writes over what somebody else did to the alias."""
 
 
 class Deployment(Record, frozen=True, kw_only=True):
