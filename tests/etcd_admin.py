@@ -28,7 +28,6 @@ class Admin:
         self._post("auth/role/grant", {"name": "reader-and-writer", "perm": permission})
         self.add_user(user, password, role="reader-and-writer")
         self._post("auth/enable", {})
-        self.log_in()
 
     def log_in(self) -> None:
         self._token = self._post("auth/authenticate", {"name": "root", "password": "root"})["token"]

@@ -216,9 +216,11 @@ class LocalEtcd:
 
 
 @asynccontextmanager
-async def running(data_dir: Path, *, options: Sequence[str] = ()) -> AsyncIterator[LocalEtcd]:
+async def running(
+    data_dir: Path, *, scheme: Literal["http", "https"] = "http", options: Sequence[str] = ()
+) -> AsyncIterator[LocalEtcd]:
     """A server that is healthy from the start of the context and gone at its end."""
-    server = LocalEtcd(data_dir, options=options)
+    server = LocalEtcd(data_dir, scheme=scheme, options=options)
     await server.start()
     try:
         yield server
