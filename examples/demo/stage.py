@@ -34,7 +34,7 @@ class Stage:
         self.console.print(Text(text, style="bold"))
 
     def say(self, text: str) -> None:
-        self.console.print(f"[{time.monotonic() - self.begin:5.1f} s] {text}", markup=False)
+        self.console.print(f"[{time.monotonic() - self.begin:5.1f} s] {text}", markup=False, soft_wrap=True)
 
     def expect(self, text: str, *, true: bool) -> None:
         """What has to come true for the demo to end well."""
@@ -82,8 +82,7 @@ def table(now: list[Invocation], done: list[Invocation]) -> Table:
     for version, share in present.shares.items():
         bar = Text("█" * round(share * BAR / 100), style=COLOURS[version % len(COLOURS)])
         shown.add_row(f"v{version}", f"{share:5.1f} %", bar)
-    shown.add_row(
-        "", "", f"{present.count / WINDOW:.0f}/s, p50 {1000 * present.p50:.0f}, p99 {1000 * present.p99:.0f} ms"
-    )
+    rate = f"{present.count / WINDOW:.0f}/s, p50 {1000 * present.p50:.0f} ms, p99 {1000 * present.p99:.0f} ms"
+    shown.add_row("", "", rate)
     shown.add_row("", "", f"{total.count} invocations: {failures(total)}")
     return shown
