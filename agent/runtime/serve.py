@@ -7,6 +7,7 @@ agent's decision.
 import asyncio
 import importlib
 import inspect
+import logging
 import signal
 import socket
 import sys
@@ -77,18 +78,28 @@ async def _serve(
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE,
     )
+    logging.getLogger("uvicorn.error").addHandler(said := Said())
     server = Server(
         config,
         on_ready=lambda: report.ready(import_seconds=import_seconds, init_seconds=_since(started)),
-        on_refused=lambda: report.failed(
-            StartupRefused("its output says why"), what="the application refused to start"
-        ),
+        on_refused=lambda: report.failed(StartupRefused(said.text), what="the application refused to start"),
     )
     await server.serve(sockets=[socket.socket(fileno=order.socket)])
 
 
 class StartupRefused(Exception):
     """The application said on its lifespan channel that it cannot start."""
+
+
+class Said(logging.Handler):
+    """What uvicorn logs as an error; that is where it tells what an application said on its lifespan channel."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.text = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.text = f"{self.text}\n{record.getMessage()}".strip()
 
 
 class Server(uvicorn.Server):
