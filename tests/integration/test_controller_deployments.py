@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from controller_platform import FUNCTION, LIMIT, Platform, all_at_once, canary, platform
 from msgspec.structs import replace
 
 from hotswap import requests
@@ -16,6 +15,7 @@ from hotswap.memory import MemoryKV
 from hotswap.model import Alias
 from hotswap.rpc import controller_pb2 as pb
 from hotswap.rpc import wire
+from tests.controller_platform import FUNCTION, LIMIT, Platform, all_at_once, canary, platform
 
 
 @pytest_asyncio.fixture

@@ -1,0 +1,416 @@
+"""Decisions, by example and by property: every walk ends, weights always add up, and a failed version keeps none."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from controller import steps, strategies, traffic, transition
+from controller.decide import GRACE, HELD_LIMIT, decide
+from controller.decision import (
+    Act,
+    Broke,
+    Freeze,
+    GoBack,
+    Observation,
+    Pending,
+    Shows,
+    Uncounted,
+    Wait,
+)
+from hotswap import requests
+from hotswap.deployment import Ask, Bake, Deployment, Outcome, Shift, Start, Status, Verb
+from hotswap.metrics import Count, Tally
+from hotswap.model import FULL_WEIGHT, Alias, Kind, Manifest, Version, Weights
+
+BEGIN = datetime(2025, 11, 23, 12, 0, tzinfo=UTC)
+CREATED = 100
+"""Revision at which the deployment under test was created; its alias is older."""
+OLD = 50
+
+
+def deployment(
+    *, stable: Weights | None = None, policy: requests.OnInsufficientData = requests.OnInsufficientData.HOLD
+) -> Deployment:
+    """A canary 10, 50, 100 with ten minutes a phase, at its first step."""
+    config = requests.CanaryConfig(on_insufficient_data=policy)
+    request = requests.Canary(function_name="f", version=6, config=config)
+    manifest = Manifest(function="f", kind=Kind.HANDLER, entrypoint="app:handler")
+    version = Version(function="f", number=6, artifact="", size=1, manifest=manifest, published=BEGIN)
+    plan = strategies.plan(request, strategies.State(before(stable), version))
+    return Deployment(
+        id="d-1",
+        request=request,
+        status=Status.RUNNING,
+        plan=list(plan.steps),
+        way_back=list(plan.way_back),
+        stable=plan.stable,
+        progress=steps.enter(list(plan.steps), 0, BEGIN, attempt=1),
+        created=BEGIN,
+    )
+
+
+def before(stable: Weights | None) -> Alias | None:
+    return Alias(function="f", name="production", weights=stable) if stable else None
+
+
+def tally(*, invocations: int = 1000, errors: int = 0) -> Tally:
+    counts = Tally.zero().counts
+    counts[Count.OK], counts[Count.STATUS] = invocations - errors, errors
+    return Tally(counts=counts)
+
+
+GOOD, BAD, FEW = tally(), tally(errors=200), tally(invocations=3)
+
+
+@dataclass
+class World:
+    """The alias and the clock around one deployment; `play` does what the decisions say."""
+
+    deployment: Deployment
+    alias: Alias | None
+    revision: int = OLD
+    now: datetime = BEGIN
+    counted: Tally | Uncounted = GOOD
+    broken: set[type] = field(default_factory=set)
+    """Kinds of steps that break."""
+    stuck: set[type] = field(default_factory=set)
+    """Kinds of steps whose effect never shows."""
+    weights: list[Weights] = field(default_factory=list)
+    story: list[str] = field(default_factory=list)
+
+    def observation(self) -> Observation:
+        step = steps.present(self.deployment)
+        seen = Broke("it broke") if type(step) in self.broken else Pending() if type(step) in self.stuck else Shows()
+        made = traffic.written(self.deployment, self.alias)
+        return Observation(
+            alias=self.alias,
+            alias_revision=self.revision if self.alias else 0,
+            created=CREATED,
+            watched=BEGIN,
+            seen=seen if made or isinstance(seen, Broke) else Pending(),
+            serving=frozenset({5}),
+            counted=self.counted,
+        )
+
+    def turn(self) -> bool:
+        """One decision carried out; false when nothing will happen any more without a person."""
+        decision = decide(self.deployment, self.observation(), self.now)
+        match decision:
+            case Wait(until=None):
+                return False
+            case Wait(until=until):
+                assert until
+                assert until > self.now
+                self.now = until
+            case Act(step=step):
+                self.act(step)
+            case _:
+                self.story.append(type(decision).__name__)
+                self.deployment, _ = transition.change(self.deployment, decision, self.now)
+        return not self.deployment.status.terminal
+
+    def act(self, step: object) -> None:
+        if isinstance(step, Shift):
+            self.revision = max(self.revision, CREATED) + 1
+            self.alias = Alias(
+                function="f", name="production", weights=step.weights, step=steps.key(self.deployment), owner="d-1"
+            )
+            self.weights.append(step.weights)
+        else:
+            progress = replace(self.deployment.progress, effect=CREATED + 1)
+            self.deployment = replace(self.deployment, progress=progress)
+
+    def play(self) -> Status:
+        for _ in range(200):
+            if not self.turn():
+                return self.deployment.status
+        raise AssertionError(f"no end: {self.deployment.status} at {self.deployment.progress}")
+
+    def play_until(self, kind: type, *, index: int = 0) -> None:
+        """Until the deployment is at a step of that kind, at or after the index, whose effect was made."""
+        for _ in range(200):
+            here = isinstance(steps.present(self.deployment), kind) and self.deployment.progress.index >= index
+            if here and traffic.written(self.deployment, self.alias):
+                return
+            assert self.turn()
+        raise AssertionError("never there")
+
+    def ask(self, verb: Verb) -> None:
+        self.deployment, _ = transition.asked(self.deployment, Ask(verb=verb, who="ada", why="", at=self.now))
+
+    def edit(self, weights: Weights) -> None:
+        assert self.alias
+        self.revision = max(self.revision, CREATED) + 1
+        self.alias = replace(self.alias, weights=weights)
+
+
+def world(stable: Weights | None = None, **options: object) -> World:
+    weights = {5: 100} if stable is None else stable
+    made = World(deployment(stable=weights), before(weights))
+    for name, value in options.items():
+        setattr(made, name, value)
+    return made
+
+
+def test_a_good_canary_takes_the_guides_half_hour() -> None:
+    w = world()
+    assert w.play() is Status.SUCCEEDED
+    assert w.weights == [{5: 90, 6: 10}, {5: 50, 6: 50}, {6: 100}]
+    assert w.now - BEGIN == timedelta(minutes=30)
+    assert [verdict.outcome for verdict in w.deployment.verdicts] == [Outcome.PASS] * 3
+
+
+def test_a_bad_canary_is_back_when_its_first_phase_ends() -> None:
+    w = world(counted=BAD)
+    assert w.play() is Status.ROLLED_BACK
+    assert w.weights == [{5: 90, 6: 10}, {5: 100}]
+    assert w.now - BEGIN == timedelta(minutes=10)
+    assert w.deployment.reason == "error rate 20 % (200 of 1000) is over the limit of 5 %"
+
+
+def test_a_rollback_skips_what_runs_already() -> None:
+    w = world(counted=BAD)
+    w.play_until(Bake)
+    w.now += timedelta(minutes=10)
+    decision = decide(w.deployment, w.observation(), w.now)
+    assert isinstance(decision, GoBack)
+    assert isinstance(w.deployment.way_back[decision.index], Shift)
+
+
+def test_a_rollback_starts_the_stable_version_where_it_is_gone() -> None:
+    w = world(counted=BAD)
+    w.play_until(Bake)
+    gone = Observation(
+        alias=w.alias, alias_revision=w.revision, created=CREATED, watched=BEGIN, serving=frozenset(), counted=BAD
+    )
+    decision = decide(w.deployment, gone, w.now + timedelta(minutes=10))
+    assert isinstance(decision, GoBack)
+    assert isinstance(w.deployment.way_back[decision.index], Start)
+
+
+def test_a_version_that_does_not_start_fails_with_nothing_moved() -> None:
+    w = world(broken={Start})
+    assert w.play() is Status.FAILED
+    assert w.weights == []
+    assert w.deployment.reason == "it broke"
+
+
+def test_a_version_that_is_never_ready_fails_at_its_deadline() -> None:
+    w = world(stuck={Start})
+    assert w.play() is Status.FAILED
+    assert w.deployment.reason == "version 6 was not ready on every node within 6 min"
+
+
+def test_routers_that_never_take_the_weights_freeze_the_deployment_for_a_person() -> None:
+    w = world(stuck={Shift})
+    assert w.play() is Status.FROZEN
+    assert "`hotswap rollback d-1` or `hotswap abort d-1`" in w.deployment.reason
+    assert w.weights == [{5: 90, 6: 10}, {5: 100}]
+
+
+def test_a_frozen_deployment_tries_its_way_back_again_when_asked() -> None:
+    w = world(stuck={Shift})
+    w.play()
+    w.stuck.clear()
+    w.ask(Verb.ROLLBACK)
+    assert w.play() is Status.ROLLED_BACK
+    assert w.weights[-1] == {5: 100}
+
+
+def test_a_frozen_deployment_that_is_aborted_touches_nothing() -> None:
+    w = world(stuck={Shift})
+    w.play()
+    before_abort = list(w.weights)
+    w.ask(Verb.ABORT)
+    assert w.play() is Status.ABORTED
+    assert w.weights == before_abort
+
+
+def test_nodes_that_are_late_to_retire_do_not_fail_a_success() -> None:
+    w = world()
+    w.play_until(Shift, index=5)
+    w.stuck = {type(w.deployment.plan[-1])}
+    assert w.play() is Status.SUCCEEDED
+
+
+def test_a_phase_with_too_little_goes_on_and_then_waits_for_a_person() -> None:
+    w = world(counted=FEW)
+    w.play_until(Bake)
+    while w.deployment.status is Status.RUNNING:
+        w.turn()
+    assert w.story[-2:] == ["Extend", "Hold"]
+    assert w.now - BEGIN == timedelta(minutes=20)
+    assert "3 invocations in this phase, 20 are needed to judge" in w.deployment.reason
+
+
+def test_a_phase_that_gets_enough_after_its_end_goes_on_at_once() -> None:
+    w = world(counted=FEW)
+    w.play_until(Bake)
+    w.now += timedelta(minutes=11)
+    w.turn()
+    assert w.story[-1] == "Extend"
+    w.counted = GOOD
+    w.turn()
+    assert w.story[-1] == "Advance"
+
+
+@pytest.mark.parametrize(
+    ("policy", "status"),
+    [
+        (requests.OnInsufficientData.ADVANCE, Status.SUCCEEDED),
+        (requests.OnInsufficientData.ROLLBACK, Status.ROLLED_BACK),
+    ],
+)
+def test_too_little_data_ends_by_the_policy(policy: requests.OnInsufficientData, status: Status) -> None:
+    w = World(deployment(stable={5: 100}, policy=policy), before({5: 100}), counted=FEW)
+    assert w.play() is status
+
+
+def test_counts_that_cannot_be_had_hold_it_in_the_end() -> None:
+    w = world(counted=Uncounted("router r1 does not answer"))
+    while w.deployment.status is Status.RUNNING:
+        w.turn()
+    assert w.deployment.status is Status.HELD
+    assert "version 6 cannot be judged: router r1 does not answer" in w.deployment.reason
+
+
+def held() -> World:
+    w = world(counted=FEW)
+    while w.deployment.status is Status.RUNNING:
+        w.turn()
+    return w
+
+
+@pytest.mark.parametrize(
+    ("verb", "status"),
+    [(Verb.PROMOTE, Status.SUCCEEDED), (Verb.ROLLBACK, Status.ROLLED_BACK), (Verb.ABORT, Status.ABORTED)],
+)
+def test_a_hold_ends_as_a_person_says(verb: Verb, status: Status) -> None:
+    w = held()
+    w.counted = GOOD
+    w.ask(verb)
+    assert w.play() is status
+
+
+def test_a_hold_that_nobody_decides_goes_back_after_a_day() -> None:
+    w = held()
+    since = w.now
+    assert w.play() is Status.ROLLED_BACK
+    assert w.now - since == HELD_LIMIT
+    assert w.weights[-1] == {5: 100}
+
+
+def test_a_foreign_edit_that_nobody_decides_about_is_left_after_a_day() -> None:
+    w = world()
+    w.play_until(Bake)
+    w.edit({5: 70, 6: 30})
+    assert w.play() is Status.ABORTED
+    assert w.alias
+    assert w.alias.weights == {5: 70, 6: 30}
+
+
+def test_a_promoted_foreign_edit_is_written_over() -> None:
+    w = world()
+    w.play_until(Bake)
+    w.edit({5: 70, 6: 30})
+    w.turn()
+    assert w.deployment.status is Status.HELD
+    w.ask(Verb.PROMOTE)
+    assert w.play() is Status.SUCCEEDED
+    assert w.weights == [{5: 90, 6: 10}, {5: 90, 6: 10}, {5: 50, 6: 50}, {6: 100}]
+
+
+def test_a_foreign_edit_during_the_way_back_freezes_it() -> None:
+    w = world(counted=BAD)
+    while w.deployment.status is Status.RUNNING:
+        w.turn()
+    while not traffic.written(w.deployment, w.alias):
+        w.turn()
+    w.edit({6: 100})
+    assert isinstance(decide(w.deployment, w.observation(), w.now), Freeze)
+
+
+@pytest.mark.parametrize(("verb", "status"), [(Verb.ABORT, Status.ABORTED), (Verb.ROLLBACK, Status.ROLLED_BACK)])
+def test_a_verb_before_any_traffic_moved_ends_it_at_once(verb: Verb, status: Status) -> None:
+    w = world()
+    w.ask(verb)
+    assert w.play() is status
+    assert w.weights == []
+
+
+def test_a_controller_that_comes_late_gives_what_was_due_a_moment_to_show() -> None:
+    w = world(stuck={Shift})
+    w.play_until(Shift)
+    late = w.deployment.progress.deadline + timedelta(hours=1)
+    seen = w.observation()
+    just_back = Observation(alias=seen.alias, alias_revision=seen.alias_revision, created=CREATED, watched=late)
+    assert decide(w.deployment, just_back, late) == Wait(late + GRACE)
+
+
+def test_the_first_deployment_of_an_alias_that_is_aborted_leaves_it_where_it_is() -> None:
+    w = World(deployment(stable=None), None, stuck={Shift})
+    w.play_until(Shift)
+    w.ask(Verb.ABORT)
+    assert w.play() is Status.ABORTED
+    assert "there is no version to go back to" in w.deployment.reason
+
+
+def test_what_a_deployment_keeps_running_shrinks_as_it_retires() -> None:
+    w = world()
+    assert steps.kept(w.deployment) == {5, 6}
+    while w.deployment.progress.index != len(w.deployment.plan) - 1:
+        w.turn()
+    assert steps.kept(w.deployment) == {6}
+    w.play()
+    assert steps.kept(w.deployment) == frozenset()
+
+
+COUNTS = st.sampled_from([GOOD, BAD, FEW, Uncounted("away")])
+KINDS = st.sets(st.sampled_from([Start, Shift]), max_size=1)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    counts=st.lists(COUNTS, min_size=1, max_size=6),
+    verbs=st.lists(st.none() | st.sampled_from(Verb), max_size=12),
+    edits=st.lists(st.none() | st.integers(0, 100), max_size=12),
+    broken=KINDS,
+    stuck=KINDS,
+    first=st.booleans(),
+    policy=st.sampled_from(requests.OnInsufficientData),
+)
+def test_every_walk_ends_with_weights_that_add_up_and_none_for_a_version_that_failed(
+    counts: list[Tally | Uncounted],
+    verbs: list[Verb | None],
+    edits: list[int | None],
+    broken: set[type],
+    stuck: set[type],
+    first: bool,  # noqa: FBT001 - given by hypothesis
+    policy: requests.OnInsufficientData,
+) -> None:
+    stable: Weights | None = None if first else {5: FULL_WEIGHT}
+    w = World(deployment(stable=stable, policy=policy), before(stable), broken=broken, stuck=stuck)
+    for number in range(5000):
+        w.counted = counts[number % len(counts)]
+        if number < len(verbs) and (verb := verbs[number]):
+            w.ask(verb)
+        if number < len(edits) and (share := edits[number]) is not None and w.alias:
+            w.edit({5: share, 6: FULL_WEIGHT - share})
+        going = w.turn()
+        if not going and w.deployment.status is Status.FROZEN:
+            w.stuck, w.broken = set(), set()
+            w.ask(Verb.ABORT if number % 2 else Verb.ROLLBACK)
+        elif not going:
+            break
+    assert w.deployment.status.terminal
+    assert all(sum(weights.values()) == FULL_WEIGHT for weights in w.weights)
+    failed = any(verdict.outcome is Outcome.FAIL for verdict in w.deployment.verdicts)
+    if failed and w.deployment.status is Status.ROLLED_BACK:
+        assert w.alias
+        assert w.alias.weights == {5: FULL_WEIGHT}
+    if w.deployment.status is Status.FAILED:
+        assert w.weights == []
