@@ -13,6 +13,6 @@ LOOK_EVERY = 0.05
 async def eventually(what: Callable[[], T], *, limit: float = 30.0) -> T:
     """Asks again and again until the answer is true, and returns it; `TimeoutError` after `limit` seconds."""
     async with asyncio.timeout(limit):
-        while not (answer := what()):
+        while not (answer := what()):  # noqa: ASYNC110 - what is waited for tells nobody
             await asyncio.sleep(LOOK_EVERY)
         return answer
