@@ -242,11 +242,17 @@ class Platform:
     @asynccontextmanager
     async def leading(self, name: str = "c1", *, kv: KV | None = None) -> AsyncIterator["ControllerAsyncStub"]:
         """A controller that runs and leads."""
-        work = asyncio.create_task(self._controller(name, kv or self.kv).run(), name=name)
-        try:
+        async with self.running(name, kv=kv):
             leader = await self.leader(by=name)
             async with wire.channel(leader) as channel:
                 yield controller_pb2_grpc.ControllerStub(channel)
+
+    @asynccontextmanager
+    async def running(self, name: str, *, kv: KV | None = None) -> AsyncIterator[None]:
+        """A controller that leads when it can."""
+        work = asyncio.create_task(self._controller(name, kv or self.kv).run(), name=name)
+        try:
+            yield
         finally:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
