@@ -1,0 +1,88 @@
+"""The admin port, served by the parent: it answers while workers die and are replaced.
+
+/healthz    200 while the parent lives
+/readyz     200 while every worker takes requests and no end is near
+/metrics    for Prometheus
+/counters?function=F                      hotswap.metrics.Counters
+/applied?subject=S&revision=R&wait=T      hotswap.metrics.Applied: 200 as soon as every worker has R, 202 after T s
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from hotswap.metrics import Applied, Counters
+from hotswap.model import Model, Router, encode
+from router.exposition import RouterCollector
+from router.rows import Rows
+from router.workers import Workers
+
+LONGEST_WAIT = 30.0
+"""Seconds that a question about a revision may be kept."""
+
+
+class Admin:
+    def __init__(
+        self, *, router: Callable[[], Router], rows: Rows, workers: Workers, collector: RouterCollector
+    ) -> None:
+        self.ending = False
+        self._router = router
+        self._rows = rows
+        self._workers = workers
+        self._registry = CollectorRegistry()
+        self._registry.register(collector)
+
+    def application(self) -> web.Application:
+        application = web.Application()
+        application.router.add_get("/healthz", self._healthz)
+        application.router.add_get("/readyz", self._readyz)
+        application.router.add_get("/metrics", self._metrics)
+        application.router.add_get("/counters", self._counters)
+        application.router.add_get("/applied", self._applied)
+        return application
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        return web.Response(text="alive\n")
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        if self.ending:
+            return web.Response(status=503, text="draining\n")
+        if not self._workers.ready:
+            return web.Response(status=503, text="not every worker takes requests\n")
+        return web.Response(text="ready\n")
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def _counters(self, request: web.Request) -> web.Response:
+        function = request.query.get("function", "")
+        router = self._router()
+        return _json(Counters(router=router.name, boot=router.boot, rows=self._rows.tell(function)))
+
+    async def _applied(self, request: web.Request) -> web.Response:
+        subject = request.query.get("subject", "aliases")
+        try:
+            revision = int(request.query.get("revision", "0"))
+            wait = min(float(request.query.get("wait", "0")), LONGEST_WAIT)
+        except ValueError:
+            return web.Response(status=400, text="revision is a whole number, wait a number of seconds\n")
+        if subject not in {"aliases", "endpoints"}:
+            return web.Response(status=400, text="subject is aliases or endpoints\n")
+        try:
+            async with asyncio.timeout(wait):
+                while getattr(self._workers.applied, subject) < revision:
+                    await self._workers.news()
+        except TimeoutError:
+            return _json(self._told(), status=202)
+        return _json(self._told())
+
+    def _told(self) -> Applied:
+        applied = self._workers.applied
+        return Applied(aliases=applied.aliases, endpoints=applied.endpoints)
+
+
+def _json(model: Model, *, status: int = 200) -> web.Response:
+    return web.Response(status=status, body=encode(model), content_type="application/json")

@@ -1,0 +1,114 @@
+"""One endpoint's try at an invocation: connect, send, relay what comes back, and tell the balance how it went."""
+
+import asyncio
+from collections.abc import Callable
+
+from hotswap.metrics import Count
+from router.balance import Load
+from router.download import Download, Written
+from router.endpoints import Endpoints
+from router.exchange import Exchange
+from router.invocation import Invocation
+from router.problems import Problem
+from router.upstream import TOO_EARLY, Broken, ConnectFailed, Connection, Head
+
+IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+"""RFC 9110 section 9.2.2."""
+
+
+class SendAgain(Exception):
+    """A connection that was kept alive had died unnoticed; nothing is lost by sending the request once more."""
+
+
+class Cut(Exception):
+    """The answer had begun and cannot be ended: the client's connection must end with it."""
+
+    def __init__(self, outcome: Count) -> None:
+        super().__init__(outcome.name)
+        self.outcome = outcome
+
+
+class Attempt:
+    """One endpoint's try at an invocation; hands the endpoint back exactly once."""
+
+    def __init__(self, invocation: Invocation, endpoints: Endpoints, load: Load, clock: Callable[[], float]) -> None:
+        self.ejected = False
+        self._invocation = invocation
+        self._endpoints = endpoints
+        self._load = load
+        self._clock = clock
+        self._handed_back = False
+
+    async def run(self, *, close: bool) -> tuple[Written, Count]:
+        """Raises `ConnectFailed`, `SendAgain`, `Cut` or `Problem`."""
+        invocation = self._invocation
+        try:
+            connection = await self._connect()
+            exchange = Exchange(connection)
+            try:
+                return await self._within_limit(exchange, close=close)
+            finally:
+                await invocation.upload.stop()
+                if not exchange.ended:
+                    connection.abort()
+        except ConnectFailed:
+            invocation.tried.add(self._load)
+            self._failed()
+            raise
+        finally:
+            if not self._handed_back:
+                self._endpoints.release(self._load)
+
+    async def _connect(self) -> Connection:
+        pool = self._endpoints.pool(self._load)
+        if pool is None:
+            raise ConnectFailed(f"{self._load.entry.address} has just been withdrawn")
+        return pool.reuse() or await pool.connect()
+
+    async def _within_limit(self, exchange: Exchange, *, close: bool) -> tuple[Written, Count]:
+        invocation = self._invocation
+        download = Download(invocation.request, exchange)
+        if invocation.deadline is None:
+            invocation.deadline = asyncio.get_running_loop().time() + invocation.terms.timeout
+        try:
+            async with asyncio.timeout_at(invocation.deadline):
+                head, outcome = invocation.judge(await self._answer(exchange, download))
+                close = close or invocation.upload.unfinished
+                return await download.relay(head, invocation.answer_fields(), close=close), outcome
+        except TimeoutError:
+            self._failed()
+            problem = invocation.late()
+        except Broken as error:
+            problem = self._broken(exchange, error)
+        if download.began:
+            raise Cut(problem.outcome or Count.DIED)
+        raise problem
+
+    async def _answer(self, exchange: Exchange, download: Download) -> Head:
+        """The head of the final answer."""
+        invocation = self._invocation
+        sent = self._clock()
+        exchange.connection.begin(exchange, method=invocation.request.method)
+        invocation.upload.start(exchange, invocation.request_head())
+        while (head := await exchange.next_head()).status < TOO_EARLY:
+            download.interim(head)
+        self._handed_back = True
+        self.ejected = self._endpoints.done(self._load, latency=self._clock() - sent)
+        return head
+
+    def _broken(self, exchange: Exchange, error: Broken) -> Problem:
+        """What to answer; raises `SendAgain` instead if that is safe."""
+        invocation = self._invocation
+        connection = exchange.connection
+        if invocation.upload.problem is not None:
+            return invocation.upload.problem
+        safe = invocation.request.method in IDEMPOTENT and invocation.upload.again
+        if connection.reused and not connection.answered and safe:
+            raise SendAgain(str(error))
+        self._failed()
+        return invocation.died(error)
+
+    def _failed(self) -> None:
+        if not self._handed_back:
+            self._handed_back = True
+            self.ejected = self._endpoints.done(self._load, latency=None)

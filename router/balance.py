@@ -1,0 +1,161 @@
+"""Which endpoint of a version takes an invocation. Decides only: clocks and random numbers are passed in.
+
+Of two endpoints chosen at random the one with less to do takes it (M. Mitzenmacher, "The power of two choices in
+randomized load balancing"): less of (in flight + 1) times latency, where the latency follows a rise at once and forgets
+it over ten seconds (peak EWMA, as in Finagle). Until both have been measured, the one with less in flight takes it.
+
+An endpoint never has more in flight than its concurrency allows; see `share` for several workers.
+
+Five failures in a row eject an endpoint for 30 s, twice that the second time, and so on. A failure is a connection that
+cannot be made or breaks, or a time-out; a 5xx is an answer. When the time is over one invocation probes it: a success
+brings it back, a failure ejects it again. At most a tenth of the endpoints is ejected (but always one may be), and
+under 50 % healthy ones all are used: then the fault is elsewhere.
+"""
+
+import math
+import random
+from collections.abc import Collection, Iterable
+
+from router.table import EndpointEntry
+
+DECAY_SECONDS = 10.0
+FAILURES_TO_EJECT = 5
+EJECTION_SECONDS = 30.0
+MOST_EJECTED = 0.1
+LEAST_HEALTHY = 0.5
+RETRY_SHARE = 0.2
+RETRY_RESERVE = 10.0
+"""Retries that are free before any requests have earned them."""
+
+
+def share(concurrency: int, workers: int) -> int:
+    """What one worker may have in flight at an endpoint: workers do not see each other's."""
+    return max(1, math.ceil(concurrency / workers))
+
+
+class Load:
+    """One endpoint as this worker sees it."""
+
+    __slots__ = (
+        "ejected_until",
+        "ejections",
+        "entry",
+        "failures",
+        "in_flight",
+        "latency",
+        "limit",
+        "measured",
+        "probing",
+    )
+
+    def __init__(self, entry: EndpointEntry, *, limit: int) -> None:
+        self.entry = entry
+        self.limit = limit
+        self.in_flight = 0
+        self.latency = 0.0
+        """Seconds; 0 until it is measured."""
+        self.measured = 0.0
+        """When `latency` was."""
+        self.failures = 0
+        """In a row."""
+        self.ejections = 0
+        self.ejected_until: float | None = None
+        self.probing = False
+
+    def __repr__(self) -> str:
+        return f"<Load {self.entry.instance} in_flight={self.in_flight} failures={self.failures}>"
+
+    def cost(self, now: float) -> float:
+        return (self.in_flight + 1) * self.latency * math.exp((self.measured - now) / DECAY_SECONDS)
+
+    def measure(self, seconds: float, now: float) -> None:
+        faded = math.exp((self.measured - now) / DECAY_SECONDS)
+        known = self.latency * faded
+        self.latency = seconds if seconds > known else known + seconds * (1 - faded)
+        self.measured = now
+
+    def out(self, now: float) -> bool:
+        """Whether it is ejected, and not due for a probe."""
+        return self.ejected_until is not None and (self.probing or now < self.ejected_until)
+
+
+class Group:
+    """The endpoints of one version."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._loads: list[Load] = []
+
+    @property
+    def loads(self) -> Collection[Load]:
+        return self._loads
+
+    def replace(self, loads: Iterable[Load]) -> None:
+        """Other endpoints, from the next pick on; a `Load` that stays keeps what is known of it."""
+        self._loads = list(loads)
+
+    def pick(self, now: float, *, avoid: Collection[Load] = ()) -> Load | None:
+        """The endpoint that takes an invocation (to be handed back to `done`); `None` when none can take it now."""
+        everyone = len(self._loads) * LEAST_HEALTHY > sum(not load.out(now) for load in self._loads)
+        able = [
+            load
+            for load in self._loads
+            if load.in_flight < load.limit and (everyone or not load.out(now)) and load not in avoid
+        ]
+        if not able:
+            return None
+        picked = able[0] if len(able) == 1 else _better(self._rng.sample(able, 2), now)
+        picked.in_flight += 1
+        picked.probing = picked.ejected_until is not None
+        return picked
+
+    def done(self, load: Load, now: float, *, latency: float | None) -> bool:
+        """The end of an invocation: what its first byte took, or `None` if it failed. Whether that ejected it."""
+        load.in_flight -= 1
+        if latency is not None:
+            load.measure(latency, now)
+            load.failures = 0
+            if load.ejected_until is not None:
+                load.ejected_until, load.ejections, load.probing = None, 0, False
+            return False
+        load.failures += 1
+        return self._eject(load, now)
+
+    def release(self, load: Load) -> None:
+        """The end of an invocation that says nothing about its endpoint: the caller went away."""
+        load.in_flight -= 1
+        load.probing = False
+
+    def _eject(self, load: Load, now: float) -> bool:
+        failed_probe = load.ejected_until is not None
+        if not failed_probe:
+            ejected = sum(other.ejected_until is not None for other in self._loads)
+            if load.failures < FAILURES_TO_EJECT or ejected >= max(1, int(len(self._loads) * MOST_EJECTED)):
+                return False
+        load.ejections += 1
+        load.ejected_until = now + EJECTION_SECONDS * load.ejections
+        load.probing = False
+        return True
+
+
+def _better(two: list[Load], now: float) -> Load:
+    one, other = two
+    if not (one.latency and other.latency):
+        return one if one.in_flight <= other.in_flight else other
+    return one if one.cost(now) <= other.cost(now) else other
+
+
+class RetryBudget:
+    """Lets a fifth of the requests be sent again, so that retries never multiply a load that is too high already."""
+
+    def __init__(self) -> None:
+        self._left = RETRY_RESERVE
+
+    def earn(self) -> None:
+        self._left = min(self._left + RETRY_SHARE, RETRY_RESERVE)
+
+    def spend(self) -> bool:
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True

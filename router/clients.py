@@ -1,0 +1,119 @@
+"""Connections from clients: aiohttp's, with limits on silence, and answers of ours for what is not HTTP."""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from http import HTTPStatus
+
+from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
+
+from router.counters import Counting, Own
+from router.download import refuse
+from router.general import General
+from router.problems import Problem
+
+log = logging.getLogger(__name__)
+
+HEAD_LIMIT = 10.0
+"""Seconds for the head of a request to be whole, from its first byte."""
+KEEP_ALIVE_LIMIT = 75.0
+"""Seconds that a connection may be idle between requests."""
+QUIET = 1.0
+"""Seconds without a byte after which a draining worker closes a connection as idle. A client that sends more often
+learns from its next answer that the connection ends, and loses no request to a close that crosses it on the way."""
+READ_BUFFER = 32_768
+"""Bytes; aiohttp stops reading at twice as many."""
+LINGER = 2.0
+"""Seconds to read on what is left of a body after the answer, so that the client gets to see that."""
+
+
+class ClientConnection(web.RequestHandler):
+    __slots__ = ("_clients", "busy", "heard", "started")
+
+    def __init__(self, clients: "Clients", **settings: float | None) -> None:
+        super().__init__(clients, loop=asyncio.get_running_loop(), **settings)  # type: ignore[arg-type]
+        self.busy = False
+        """A request is being answered."""
+        self.heard = self._loop.time()
+        """When a byte last came."""
+        self.started: float | None = None
+        """When the first byte of a head came that is not whole yet."""
+        self._clients = clients
+
+    def data_received(self, data: bytes) -> None:
+        self.heard = self._loop.time()
+        if not self.busy and self.started is None and data:
+            self.started = self.heard
+        super().data_received(data)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """aiohttp could not read the request, or the lane failed."""
+        if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            log.error("a request failed by a fault of the router", exc_info=exc)
+            problem = Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "the router failed; its log says why", close=True)
+        else:
+            self._clients.malformed(exc)
+            problem = Problem(_status(exc), "the request is not HTTP/1.1 as RFC 9112 has it", close=True)
+        return refuse(request, problem, request_id="-", close=True)
+
+
+class Clients(web.Server):
+    def __init__(self, lane: General, counting: Counting) -> None:
+        super().__init__(self._handle, handler_cancellation=True)
+        self._lane = lane
+        self._counting = counting
+
+    def __call__(self) -> ClientConnection:
+        return ClientConnection(
+            self,
+            keepalive_timeout=KEEP_ALIVE_LIMIT,
+            access_log=None,
+            auto_decompress=False,
+            read_bufsize=READ_BUFFER,
+            lingering_time=LINGER,
+        )
+
+    def malformed(self, error: BaseException | None) -> None:
+        self._counting.own(Own.MALFORMED)
+        log.debug("a request is not HTTP: %s", error)
+
+    @property
+    def gone(self) -> bool:
+        return not self.connections
+
+    def close_idle(self) -> None:
+        """Those that no request is on its way on."""
+        now = asyncio.get_running_loop().time()
+        for connection in self._open():
+            if not connection.busy and connection.started is None and now - connection.heard > QUIET:
+                connection.force_close()
+
+    def sweep(self) -> None:
+        """Ends what does not get on with its head."""
+        now = asyncio.get_running_loop().time()
+        for connection in self._open():
+            if not connection.busy and connection.started is not None and now - connection.started > HEAD_LIMIT:
+                connection.force_close()
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        connection = request.protocol
+        assert isinstance(connection, ClientConnection)
+        connection.busy, connection.started = True, None
+        try:
+            return await self._lane(request)
+        finally:
+            connection.busy = False
+
+    def _open(self) -> Iterator[ClientConnection]:
+        return (connection for connection in self.connections if isinstance(connection, ClientConnection))
+
+
+def _status(error: BaseException | None) -> HTTPStatus:
+    return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE if isinstance(error, LineTooLong) else HTTPStatus.BAD_REQUEST

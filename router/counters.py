@@ -1,0 +1,104 @@
+"""What a worker counts, in memory that outlives it.
+
+A file of 64-bit words, without a name (a memfd), made by the parent and mapped by one worker at a time: one writer, no
+locks, and the parent reads while the worker writes (an aligned word is written whole). When a worker is killed, all it
+counted is there; its successor goes on in a file that no one writes to any more.
+
+Row 0 is the worker's own (`Own`). Each of the others is a row of `hotswap.metrics`, and one word more for how many
+invocations are in flight on it; `router.rows` says which row is whose. A page of the file takes memory only once one
+of its rows has been used.
+"""
+
+import mmap
+import os
+from enum import IntEnum
+from typing import Self
+
+from hotswap.metrics import FIXED, ROW, Count, bucket
+
+IN_FLIGHT = ROW
+"""Place of the word that tells how many are in flight, after those of `hotswap.metrics`."""
+STRIDE = ROW + 1
+WORD = 8
+"""Bytes."""
+CAPACITY = 262_144
+"""Rows of a file: enough for 10,000 functions with 26 live (alias, version, alias revision) each."""
+
+
+class Own(IntEnum):
+    """What a worker counts apart from invocations of a version, in row 0."""
+
+    MALFORMED = 0
+    """Requests that are not HTTP."""
+    REFUSED = 1
+    """Requests that the router answered by itself: no such function, too large, not allowed."""
+    RETRIES = 2
+    EJECTIONS = 3
+    HELD = 4
+    """Invocations that had to wait for an endpoint."""
+
+
+class CounterFile:
+    """Closed by who made it; what was read from it stays good."""
+
+    def __init__(self, fd: int, *, capacity: int = CAPACITY) -> None:
+        self.fd = fd
+        self._map = mmap.mmap(fd, capacity * STRIDE * WORD)
+        self.words = memoryview(self._map).cast("Q")
+
+    @classmethod
+    def create(cls, name: str, *, capacity: int = CAPACITY) -> Self:
+        fd = os.memfd_create(f"hotswap-{name}", os.MFD_CLOEXEC)
+        os.ftruncate(fd, capacity * STRIDE * WORD)
+        return cls(fd, capacity=capacity)
+
+    def read(self, row: int) -> list[int]:
+        return self.words[row * STRIDE : row * STRIDE + ROW].tolist()
+
+    def in_flight(self, row: int) -> int:
+        return self.words[row * STRIDE + IN_FLIGHT]
+
+    def own(self, count: Own) -> int:
+        return self.words[count]
+
+    def forget_in_flight(self, rows: range) -> None:
+        """After its writer was killed: what it had in flight died with it."""
+        for row in rows:
+            at = row * STRIDE + IN_FLIGHT
+            if self.words[at]:
+                self.words[at] = 0
+
+    def close(self) -> None:
+        self.words.release()
+        self._map.close()
+        os.close(self.fd)
+
+
+class Counting:
+    """The writer's side."""
+
+    def __init__(self, file: CounterFile) -> None:
+        self._words = file.words
+
+    def own(self, count: Own) -> None:
+        self._words[count] += 1
+
+    def begin(self, row: int) -> None:
+        self._words[row * STRIDE + IN_FLIGHT] += 1
+
+    def end(self, row: int, outcome: Count, *, seconds: float, slow: bool = False, cold: bool = False) -> None:
+        """`PLATFORM` is not an invocation of the version, and has no duration."""
+        words = self._words
+        at = row * STRIDE
+        words[at + IN_FLIGHT] -= 1
+        words[at + outcome] += 1
+        if outcome is Count.PLATFORM:
+            return
+        words[at + Count.SLOW] += slow
+        words[at + Count.COLD] += cold
+        words[at + Count.MICROSECONDS] += int(seconds * 1_000_000)
+        words[at + FIXED + bucket(seconds)] += 1
+
+    def cancel(self, row: int) -> None:
+        """The invocation did not come about, by the caller's doing."""
+        self._words[row * STRIDE + IN_FLIGHT] -= 1

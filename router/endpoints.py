@@ -1,0 +1,122 @@
+"""The endpoints of one version in one worker: which to use, the connections to each, and who waits for one.
+
+An invocation that finds none ready is held until one is: a new one, or one that has room again. Who waits longest goes
+first, and nobody who comes later goes before those who wait.
+"""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable, Collection, Iterable
+
+from router.balance import Group, Load, share
+from router.table import EndpointEntry
+from router.upstream import Pool
+
+MOST_HELD = 1_024
+"""Invocations of one version that a worker holds."""
+
+Key = tuple[str, str]
+"""Instance and address: an instance that comes back elsewhere is another endpoint."""
+
+
+class Full(Exception):
+    """As many wait as may."""
+
+
+class Endpoints:
+    def __init__(self, *, workers: int, rng: random.Random, clock: Callable[[], float]) -> None:
+        self._workers = workers
+        self._clock = clock
+        self._group = Group(rng)
+        self._known: dict[Key, tuple[Load, Pool]] = {}
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def empty(self) -> bool:
+        return not self._known
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is lost if this is forgotten."""
+        return not (self._known or self._waiting)
+
+    def replace(self, entries: Iterable[EndpointEntry]) -> None:
+        """Those that are gone are used no more, and their idle connections are closed at once."""
+        before, self._known = self._known, {}
+        for entry in entries:
+            key = (entry.instance, entry.address)
+            load, pool = before.pop(key) if key in before else self._new(entry)
+            load.entry, load.limit = entry, share(entry.concurrency, self._workers)
+            self._known[key] = (load, pool)
+        self._group.replace(load for load, _ in self._known.values())
+        for _, pool in before.values():
+            pool.close()
+        self._wake(sum(load.limit - load.in_flight for load, _ in self._known.values()))
+
+    def pool(self, load: Load) -> Pool | None:
+        """`None` when the endpoint has left since it was picked."""
+        known = self._known.get((load.entry.instance, load.entry.address))
+        return known[1] if known else None
+
+    def take(self, *, avoid: Collection[Load] = ()) -> Load | None:
+        """An endpoint for now, to be handed back to `done` or `release`; `None` when none has room for a newcomer."""
+        return None if self._waiting else self._group.pick(self._clock(), avoid=avoid)
+
+    async def hold(self) -> Load:
+        """An endpoint as soon as there is one; waits as long as the caller lets it. Raises `Full`."""
+        if load := self.take():
+            return load
+        if len(self._waiting) >= MOST_HELD:
+            raise Full
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        while True:
+            try:
+                await turn
+            except asyncio.CancelledError:
+                self._leave(turn)
+                raise
+            if load := self._group.pick(self._clock()):
+                return load
+            turn = asyncio.get_running_loop().create_future()
+            self._waiting.appendleft(turn)
+
+    def exhausted(self, tried: Collection[Load]) -> bool:
+        """All that there are were tried in vain."""
+        return bool(self._known) and all(load in tried for load in self._group.loads)
+
+    def done(self, load: Load, *, latency: float | None) -> bool:
+        """What the first byte took, or `None` for a failure; whether that ejected the endpoint."""
+        ejected = self._group.done(load, self._clock(), latency=latency)
+        self._wake(1)
+        return ejected
+
+    def release(self, load: Load) -> None:
+        self._group.release(load)
+        self._wake(1)
+
+    def sweep(self) -> None:
+        for _, pool in self._known.values():
+            pool.sweep()
+
+    def close(self) -> None:
+        for _, pool in self._known.values():
+            pool.close()
+
+    def _new(self, entry: EndpointEntry) -> tuple[Load, Pool]:
+        load = Load(entry, limit=share(entry.concurrency, self._workers))
+        return load, Pool(entry.address, clock=self._clock)
+
+    def _leave(self, turn: asyncio.Future[None]) -> None:
+        if turn in self._waiting:
+            self._waiting.remove(turn)
+        elif turn.done() and not turn.cancelled():  # its turn had come: it goes to the next
+            self._wake(1)
+
+    def _wake(self, room: int) -> None:
+        while room > 0 and self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                room -= 1

@@ -1,0 +1,79 @@
+"""One request and its response on a connection, for a lane that waits: what arrives is kept until it is taken.
+
+At most about 64 KiB are kept; then the connection is not read until all of it was taken.
+"""
+
+import asyncio
+from collections import deque
+
+from router.upstream import Broken, Connection, Head
+
+HOLD_LIMIT = 65_536
+"""Bytes of a body that are kept."""
+
+
+class Exchange:
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.ended = False
+        self._heads: deque[Head] = deque()
+        self._pieces: list[bytes] = []
+        self._held = 0
+        self._paused = False
+        self._error: Broken | None = None
+        self._wanted: asyncio.Future[None] | None = None
+
+    async def next_head(self) -> Head:
+        """Interim ones first. Raises `Broken`."""
+        while not self._heads:
+            await self._more()
+        return self._heads.popleft()
+
+    async def next_piece(self) -> bytes:
+        """All that has come of the body, as soon as there is any; empty at its end. Raises `Broken`."""
+        while not (self._pieces or self.ended):
+            await self._more()
+        return self.take()
+
+    def take(self) -> bytes:
+        """All that has come of the body since."""
+        if not self._pieces:
+            return b""
+        pieces, self._pieces, self._held = self._pieces, [], 0
+        if self._paused:
+            self._paused = False
+            self.connection.resume()
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def head(self, head: Head) -> None:
+        self._heads.append(head)
+        self._wake()
+
+    def body(self, piece: bytes) -> None:
+        self._pieces.append(piece)
+        self._held += len(piece)
+        if self._held >= HOLD_LIMIT and not self._paused:
+            self._paused = True
+            self.connection.pause()
+        self._wake()
+
+    def end(self) -> None:
+        self.ended = True
+        self._wake()
+
+    def broken(self, error: Broken) -> None:
+        self._error = error
+        self._wake()
+
+    async def _more(self) -> None:
+        if self._error is not None:
+            raise self._error
+        self._wanted = asyncio.get_running_loop().create_future()
+        try:
+            await self._wanted
+        finally:
+            self._wanted = None
+
+    def _wake(self) -> None:
+        if self._wanted is not None and not self._wanted.done():
+            self._wanted.set_result(None)

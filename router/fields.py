@@ -1,0 +1,129 @@
+"""The fields of a message on its way through: what is taken off, what is put on, what is refused.
+
+Names and values are bytes, as they came; only a copy of a name is lowered to compare it.
+"""
+
+import re
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from email.utils import formatdate
+from functools import lru_cache
+
+from router.problems import malformed
+
+Field = tuple[bytes, bytes]
+
+HOP_BY_HOP = frozenset(
+    {b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization"}
+    | {b"te", b"trailer", b"transfer-encoding", b"upgrade"}
+)
+"""RFC 9110 section 7.6.1; what Connection names is added to these."""
+NOT_HOP_BY_HOP = frozenset({b"host", b"content-length", b"authorization"})
+"""A Connection that names one of these would have a proxy strip what the receiver relies on."""
+OURS = frozenset(
+    {b"hotswap-request-id", b"hotswap-function", b"hotswap-version", b"hotswap-error", b"forwarded"}
+    | {b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"}
+)
+"""Set afresh by the router: nobody else's are believed."""
+REWRITTEN = frozenset({b"host", b"content-length", b"expect", b"via"})
+FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+REQUEST_DROPPED = HOP_BY_HOP | OURS | REWRITTEN
+RESPONSE_DROPPED = HOP_BY_HOP | frozenset({b"hotswap-request-id", b"hotswap-version", b"hotswap-error"})
+VIA = b"1.1 hotswap"
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+AUTHORITY = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
+"""RFC 3986 section 3.2, without userinfo, which RFC 9110 section 4.2.4 tells to treat as an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Framing:
+    """How a request's body is delimited on its way to the function."""
+
+    length: int | None = None
+    chunked: bool = False
+
+
+def value(fields: Iterable[Field], name: bytes) -> bytes | None:
+    """The first field of this (lower-case) name."""
+    for key, found in fields:
+        if key.lower() == name:
+            return found
+    return None
+
+
+def connection_tokens(fields: Iterable[Field]) -> frozenset[bytes]:
+    """What Connection names, in lower case."""
+    lists = [it for key, it in fields if key.lower() == b"connection"]
+    return frozenset(token.strip().lower() for it in lists for token in it.split(b",")) if lists else frozenset()
+
+
+def check_request(fields: Sequence[Field], *, http_1_1: bool) -> None:
+    """Raises `Problem` for a head that two readers may read in two ways."""
+    if connection_tokens(fields) & NOT_HOP_BY_HOP:
+        raise malformed("Connection names a field that must reach its receiver")
+    hosts = [it for key, it in fields if key.lower() == b"host"]
+    if len(hosts) > 1 or (http_1_1 and not hosts):
+        raise malformed("a request has exactly one Host")
+    if hosts and not AUTHORITY.fullmatch(hosts[0]):
+        raise malformed("Host is not a host with an optional port")
+
+
+def request_head(
+    method: str,
+    target: str,
+    fields: Sequence[Field],
+    *,
+    host: bytes,
+    framing: Framing,
+    added: Iterable[Field],
+    upgrade: bytes | None = None,
+) -> bytes:
+    """The head of the request to the function, whole."""
+    dropped = REQUEST_DROPPED | connection_tokens(fields)
+    lines = [f"{method} {target} HTTP/1.1".encode("ascii"), b"Host: " + host]
+    via = [VIA]
+    for key, found in fields:
+        name = key.lower()
+        if name == b"via":
+            via.insert(-1, found)
+        elif name not in dropped and name.replace(b"_", b"-") not in FRAMING:
+            lines.append(key + b": " + found)
+    lines.append(b"Via: " + b", ".join(via))
+    lines += [key + b": " + found for key, found in added]
+    if framing.chunked:
+        lines.append(b"Transfer-Encoding: chunked")
+    elif framing.length is not None:
+        lines.append(b"Content-Length: %d" % framing.length)
+    if upgrade is not None:
+        lines += [b"Connection: Upgrade", b"Upgrade: " + upgrade]
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def response_head(status: int, reason: bytes, fields: Iterable[Field]) -> bytes:
+    lines = [b"HTTP/1.1 %d %s" % (status, reason)]
+    lines += [key + b": " + found for key, found in fields]
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def relayed(fields: Sequence[Field], *, keep_length: bool = True) -> list[Field]:
+    """Of a function's response fields those that reach the client, with Via and Date."""
+    dropped = RESPONSE_DROPPED | connection_tokens(fields)
+    if not keep_length:
+        dropped |= {b"content-length"}
+    kept: list[Field] = []
+    dated = False
+    for key, found in fields:
+        name = key.lower()
+        if name not in dropped:
+            kept.append((key, found))
+            dated = dated or name == b"date"
+    if not dated:  # RFC 9110 section 6.6.1: who has a clock adds the field that is missing
+        kept.append((b"Date", date(int(time.time()))))
+    kept.append((b"Via", VIA))
+    return kept
+
+
+@lru_cache(maxsize=2)
+def date(second: int) -> bytes:
+    return formatdate(second, usegmt=True).encode()

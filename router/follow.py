@@ -1,0 +1,135 @@
+"""From what a watch tells to what changes in the table.
+
+What does not parse, or cannot be routed by, is told in the log and left out: the last good entry stays. A whole list
+removes what it does not have. A list whose revision is below what the table has comes from a store that went back: it
+holds, whatever its revisions; but if it is empty, that store has lost its data, and the table is kept.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import msgspec
+
+from hotswap.errors import Invalid
+from hotswap.model import Alias, Endpoint, Record, Version
+from hotswap.store import ROOT, Broken, Changes, Gone, Stored
+from router.protection import endpoint_name
+from router.table import (
+    AliasEntry,
+    AnyEntry,
+    EndpointEntry,
+    Removed,
+    Revisions,
+    Subject,
+    Table,
+    Update,
+    VersionEntry,
+    alias_entry,
+    endpoint_entry,
+    version_entry,
+)
+
+log = logging.getLogger(__name__)
+
+R = TypeVar("R", bound=Record)
+
+
+@dataclass(frozen=True, slots=True)
+class Following(Generic[R]):
+    """How one subject gets into the table; `read` raises `Invalid`."""
+
+    subject: Subject
+    read: Callable[[R, int], AnyEntry]
+    revision: Callable[[Revisions], int]
+
+    def update(self, changes: Changes[R], table: Table) -> Update:
+        latest = {_key(change): change for change in changes.changes}
+        entries: list[AnyEntry] = []
+        removed: list[Removed] = []
+        for (function, name), change in latest.items():
+            match change:
+                case Stored():
+                    entries += self._entries(change)
+                case Gone(mod_revision=revision) if table.entry(self.subject, function, name):
+                    removed.append(Removed(self.subject, function, name, revision))
+                case Broken(error=error):
+                    log.warning("what stands in the store cannot be read; what was known before holds: %s", error)
+        back = changes.whole and changes.revision < self.revision(table.revisions)
+        if back and not entries:
+            log.error("the store has gone back and has no %s; those that were known are kept", self.subject)
+            entries = [msgspec.structs.replace(entry, revision=0) for entry in self._present(table)]
+        elif changes.whole:
+            removed += self._missing(table, set(latest), changes.revision)
+        return self._made(entries, removed, changes.revision, forced=back)
+
+    def _entries(self, stored: Stored[R]) -> list[AnyEntry]:
+        try:
+            entry = self.read(stored.value, stored.mod_revision)
+        except Invalid as error:
+            log.warning("%s cannot be used; what was known before holds: %s", stored.key, error)
+            return []
+        if (entry.function, _name(entry)) != _key(stored):
+            log.warning("%s holds something that belongs elsewhere; what was known before holds", stored.key)
+            return []
+        return [entry]
+
+    def _present(self, table: Table) -> Iterator[AnyEntry]:
+        return (entry for entry in table.whole().entries if _subject(entry) == self.subject)
+
+    def _missing(self, table: Table, named: set[tuple[str, str]], revision: int) -> Iterator[Removed]:
+        for entry in self._present(table):
+            if (entry.function, _name(entry)) not in named:
+                yield Removed(self.subject, entry.function, _name(entry), revision)
+
+    def _made(self, entries: list[AnyEntry], removed: list[Removed], revision: int, *, forced: bool) -> Update:
+        revisions = Revisions(**{self.subject: revision})
+        update = Update(aliases=[], versions=[], endpoints=[], removed=removed, revisions=revisions, forced=forced)
+        for entry in entries:
+            match entry:
+                case AliasEntry():
+                    update.aliases.append(entry)
+                case VersionEntry():
+                    update.versions.append(entry)
+                case EndpointEntry():
+                    update.endpoints.append(entry)
+        return update
+
+
+ALIASES: Following[Alias] = Following(
+    "aliases", lambda value, revision: alias_entry(value, revision=revision), lambda revisions: revisions.aliases
+)
+VERSIONS: Following[Version] = Following(
+    "versions", lambda value, revision: version_entry(value, revision=revision), lambda revisions: revisions.versions
+)
+ENDPOINTS: Following[Endpoint] = Following(
+    "endpoints", lambda value, revision: endpoint_entry(value, revision=revision), lambda revisions: revisions.endpoints
+)
+
+
+def _key(change: Stored[R] | Gone | Broken) -> tuple[str, str]:
+    """Function, and the name in it."""
+    parts = change.key.removeprefix(ROOT).split("/")[1:] if isinstance(change, Stored) else change.parts
+    return parts[0], "/".join(parts[1:])
+
+
+def _subject(entry: AnyEntry) -> Subject:
+    match entry:
+        case AliasEntry():
+            return "aliases"
+        case VersionEntry():
+            return "versions"
+        case EndpointEntry():
+            return "endpoints"
+
+
+def _name(entry: AnyEntry) -> str:
+    """As in the key, after the function."""
+    match entry:
+        case AliasEntry(name=name):
+            return name
+        case VersionEntry(number=number):
+            return str(number)
+        case EndpointEntry():
+            return endpoint_name(entry)

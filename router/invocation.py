@@ -1,0 +1,113 @@
+"""One invocation on its way: what is known of it, how the function sees it, and what its answer means."""
+
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+from aiohttp import web
+
+from hotswap.metrics import Count
+from hotswap.model import Kind
+from router import fields
+from router.balance import Load
+from router.fields import Field
+from router.problems import Problem
+from router.routes import Route
+from router.table import VersionEntry
+from router.target import Target
+from router.upload import Upload
+from router.upstream import Head
+
+INVOKE_TARGET = "/2015-03-31/functions/function/invocations"
+"""Where an instance of the kind `handler` takes the event itself."""
+EXCEPTION = b"exception"
+"""Value of Hotswap-Error with which an instance tells that its handler raised."""
+
+
+@dataclass(slots=True)
+class Invocation:
+    request: web.BaseRequest
+    id: str
+    target: Target
+    route: Route
+    version: int
+    terms: VersionEntry
+    upload: Upload
+    began: float
+    cold: bool = False
+    """It had to wait for its instance."""
+    deadline: float | None = None
+    """When the function must have answered; counted from when it was first sent."""
+    tried: set[Load] = field(default_factory=set)
+    """Endpoints that took no connection."""
+    resent: bool = False
+
+    @property
+    def name(self) -> str:
+        return f'version {self.version} of "{self.route.function}"'
+
+    @property
+    def upgrade(self) -> bytes | None:
+        """The protocol that the client offers to change to, where a tunnel can be made of it."""
+        told = self.request.raw_headers
+        offered = fields.value(told, b"upgrade")
+        asked = offered is not None and b"upgrade" in fields.connection_tokens(told)
+        return offered if asked and offered is not None and offered.strip().lower() == b"websocket" else None
+
+    def request_head(self) -> bytes:
+        """What the function gets to see."""
+        request = self.request
+        target = self.target.rest
+        if self.target.invoke:
+            target = INVOKE_TARGET if self.terms.kind is Kind.HANDLER else "/"
+        host = fields.value(request.raw_headers, b"host") or b""
+        if self.target.authority is not None:
+            host = self.target.authority.encode()
+        return fields.request_head(
+            request.method,
+            target,
+            request.raw_headers,
+            host=host,
+            framing=self.upload.framing,
+            added=[
+                (b"Hotswap-Request-Id", self.id.encode()),
+                (b"Hotswap-Function", self.route.function.encode()),
+                (b"Hotswap-Version", b"%d" % self.version),
+                (b"X-Forwarded-For", (request.remote or "unknown").encode()),
+                (b"X-Forwarded-Proto", b"http"),
+                (b"X-Forwarded-Host", host),
+            ],
+            upgrade=self.upgrade,
+        )
+
+    def answer_fields(self) -> list[Field]:
+        """What the router adds to every answer of a function."""
+        version = b"%d" % self.version
+        added = [(b"Hotswap-Version", version), (b"Hotswap-Request-Id", self.id.encode())]
+        return [*added, (b"X-Amz-Executed-Version", version)] if self.target.invoke else added
+
+    def judge(self, head: Head) -> tuple[Head, Count]:
+        """What the answer counts as, and how it is told.
+
+        An exception is a 500; but to a caller of Lambda's Invoke it is a 200 that says so, since a 5xx there means the
+        platform, and would be sent again.
+        """
+        if fields.value(head.fields, b"hotswap-error") == EXCEPTION:
+            if self.target.invoke:
+                told = [*head.fields, (b"X-Amz-Function-Error", b"Unhandled")]
+                head = head._replace(status=HTTPStatus.OK, reason=b"OK", fields=told)
+            return head, Count.EXCEPTION
+        if head.status < HTTPStatus.BAD_REQUEST:
+            return head, Count.OK
+        return head, Count.CLIENT_ERROR if head.status < HTTPStatus.INTERNAL_SERVER_ERROR else Count.STATUS
+
+    def died(self, error: Exception) -> Problem:
+        detail = f"an instance of {self.name} broke the connection before it had answered: {error}"
+        return Problem(HTTPStatus.BAD_GATEWAY, detail, outcome=Count.DIED)
+
+    def unreachable(self, error: Exception) -> Problem:
+        detail = f"no instance of {self.name} can be reached: {error}"
+        return Problem(HTTPStatus.BAD_GATEWAY, detail, outcome=Count.PLATFORM)
+
+    def late(self) -> Problem:
+        detail = f"{self.name} did not answer within its limit of {self.terms.timeout:g} s"
+        return Problem(HTTPStatus.GATEWAY_TIMEOUT, detail, outcome=Count.TIMEOUT)

@@ -1,0 +1,106 @@
+"""The parent's table: brought up to date by the watches, told to the workers, kept on disk."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from hotswap.model import Record
+from hotswap.store import Collection, Store
+from router import snapshot
+from router.follow import ALIASES, ENDPOINTS, VERSIONS, Following
+from router.protection import Protection
+from router.table import Revisions, Table, Update
+from router.workers import Workers
+
+log = logging.getLogger(__name__)
+
+R = TypeVar("R", bound=Record)
+
+SAVE_EVERY = 1.0
+"""Seconds between two writes of the table to disk at least."""
+SAVE_AGAIN = 30.0
+"""Seconds before it is tried again after it could not be written."""
+
+
+class Keeper:
+    def __init__(self, *, folder: Path, workers: Workers, clock: Callable[[], float] = time.monotonic) -> None:
+        self.table = Table()
+        self.complete = asyncio.Event()
+        """There is a table to route by: from the disk, or of all three subjects."""
+        self._folder = folder
+        self._workers = workers
+        self._clock = clock
+        self._protection = Protection()
+        self._changed = asyncio.Event()
+
+    @property
+    def kept(self) -> int:
+        """Endpoints that vanished all at once and are still used."""
+        return self._protection.kept
+
+    def load(self) -> None:
+        table = snapshot.load(self._folder)
+        if table is not None:
+            log.info("%d functions are known from %s", len(table.functions), self._folder)
+            self._apply(table.whole())
+            self.complete.set()
+
+    async def follow(self, store: Store) -> None:
+        """Never returns."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow(store.aliases, ALIASES), name="aliases")
+            tasks.create_task(self._follow(store.versions, VERSIONS), name="versions")
+            tasks.create_task(self._follow(store.endpoints, ENDPOINTS), name="endpoints")
+
+    async def save(self) -> None:
+        """Keeps the disk up to date; never returns."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            try:
+                await asyncio.to_thread(snapshot.save, self.table, self._folder)
+            except OSError as error:
+                log.error("the table cannot be written to %s: %s", self._folder, error)  # noqa: TRY400 - says all
+                self._changed.set()
+                await asyncio.sleep(SAVE_AGAIN)
+            await asyncio.sleep(SAVE_EVERY)
+
+    def let_go(self) -> None:
+        """Of endpoints that vanished and whose time is over."""
+        due = self._protection.due(self.table, now=self._clock())
+        if due:
+            log.warning("%d endpoints that vanished have not come back and are used no more", len(due))
+            self._apply(Update(removed=due))
+
+    async def _follow(self, collection: Collection[R], following: Following[R]) -> None:
+        async with collection.watch() as batches:
+            async for changes in batches:
+                self._apply(self._protected(following.update(changes, self.table)))
+                if _all_read(self.table.revisions):
+                    self.complete.set()
+
+    def _protected(self, update: Update) -> Update:
+        endpoints = [removed for removed in update.removed if removed.subject == "endpoints"]
+        self._protection.announced(update.endpoints)
+        if not endpoints:
+            return update
+        effective = self._protection.removals(self.table, endpoints, now=self._clock())
+        if len(effective) < len(endpoints):
+            held = len(endpoints) - len(effective)
+            log.warning("%d endpoints vanished all at once; they are used until they prove dead", held)
+        others = [removed for removed in update.removed if removed.subject != "endpoints"]
+        return msgspec.structs.replace(update, removed=[*others, *effective])
+
+    def _apply(self, update: Update) -> None:
+        self.table = self.table.apply(update)
+        self._workers.apply(self.table, update)
+        self._changed.set()
+
+
+def _all_read(revisions: Revisions) -> bool:
+    return bool(revisions.aliases and revisions.endpoints and revisions.versions)

@@ -1,0 +1,198 @@
+"""Which row of the counter files is whose; kept by the parent alone, so that all workers write to the same ones.
+
+Each (function, alias, version, alias revision) has a row, so that the figures of a phase are its own. Superseded
+revisions would make that grow without bound: once nobody writes to such a row any more, and it is old or there are
+many newer ones, what it holds is added to the totals of its (function, alias, version), and the row is free for another
+owner. Nobody but its writer changes a count: what a row held when it was given out is its baseline, and what came after
+is its owner's.
+
+So `/metrics`, which tells totals, never goes backward, and `/counters` tells each live revision by itself and the older
+ones of a version together, under revision 0.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import msgspec
+
+from hotswap.metrics import ROW, CounterRow, Tally
+from router.counters import CAPACITY, CounterFile
+from router.table import AliasEntry, FunctionTable, Table
+
+KEEP_ROWS = 32
+"""How many superseded rows an alias keeps at most ..."""
+KEEP_SECONDS = 900.0
+"""... and for how long."""
+FOLDED = 0
+"""Alias revision under which what was folded is told."""
+
+
+class Owner(msgspec.Struct, frozen=True, array_like=True):
+    function: str
+    alias: str
+    """Empty for invocations that named their version."""
+    version: int
+    alias_revision: int
+
+
+class Row(msgspec.Struct, frozen=True, array_like=True):
+    owner: Owner
+    index: int
+
+
+@dataclass(slots=True)
+class _Live:
+    index: int
+    baseline: list[int] | None
+    """What it held when it was given out; `None` when nobody had it before."""
+    superseded: float | None = None
+    """Since when nobody is given this row."""
+
+
+Total = tuple[str, str, int]
+"""Function, alias, version."""
+
+
+class Rows:
+    def __init__(self, *, clock: Callable[[], float], capacity: int = CAPACITY) -> None:
+        self._clock = clock
+        self._capacity = capacity
+        self._files: list[CounterFile] = []
+        self._live: dict[Owner, _Live] = {}
+        self._by_function: defaultdict[str, set[Owner]] = defaultdict(set)
+        self._folded: dict[Total, list[int]] = {}
+        self._free: list[int] = []
+        self._used = 1
+
+    @property
+    def used(self) -> range:
+        """The rows that were ever given out; row 0 is the worker's own."""
+        return range(1, self._used)
+
+    @property
+    def files(self) -> list[CounterFile]:
+        return self._files
+
+    def add(self, file: CounterFile) -> None:
+        """A new file, that nobody has written to."""
+        self._files.append(file)
+
+    def close(self) -> None:
+        for file in self._files:
+            file.close()
+
+    def grant(self, owner: Owner) -> Row:
+        """The owner's row, which it keeps until it is superseded."""
+        live = self._live.get(owner)
+        if live is None:
+            live = self._live[owner] = self._take()
+            self._by_function[owner.function].add(owner)
+        live.superseded = None
+        return Row(owner, live.index)
+
+    def follow(self, table: Table, functions: Iterable[str]) -> list[Row]:
+        """Rows for what these functions' aliases give weight to; what they no longer do is superseded."""
+        granted: list[Row] = []
+        for name in functions:
+            function = table.functions.get(name) or FunctionTable(name)
+            wanted = [owner for alias in function.aliases.values() for owner in _owners(alias)]
+            granted += [self.grant(owner) for owner in wanted]
+            self._supersede(name, {*wanted, *self._direct(function)})
+        return granted
+
+    def granted(self) -> list[Row]:
+        return [Row(owner, live.index) for owner, live in self._live.items() if live.superseded is None]
+
+    def fold(self) -> None:
+        """Frees rows. To be called only when no worker picks by a table that superseded ones are named in."""
+        now = self._clock()
+        for (function, _), owners in self._superseded().items():
+            for place, owner in enumerate(owners):
+                live = self._live[owner]
+                old = live.superseded is not None and now - live.superseded >= KEEP_SECONDS
+                if (old or place >= KEEP_ROWS) and not self._in_flight(live.index):
+                    self._fold(owner, live)
+                    self._by_function[function].discard(owner)
+
+    def tell(self, function: str) -> list[CounterRow]:
+        """Each live revision by itself, and the older ones of each version together."""
+        told = [(owner, self._counts(self._live[owner])) for owner in self._by_function.get(function, ())]
+        told += [(Owner(*total, FOLDED), counts) for total, counts in self._folded.items() if total[0] == function]
+        return [
+            CounterRow(
+                function=owner.function,
+                alias=owner.alias,
+                version=owner.version,
+                alias_revision=owner.alias_revision,
+                tally=Tally(counts=counts),
+            )
+            for owner, counts in sorted(told, key=lambda it: (it[0].alias, it[0].version, it[0].alias_revision))
+        ]
+
+    def totals(self) -> dict[Total, tuple[list[int], int]]:
+        """Counts, and how many are in flight, by function, alias and version."""
+        counts = {total: list(folded) for total, folded in self._folded.items()}
+        in_flight: defaultdict[Total, int] = defaultdict(int)
+        for owner, live in self._live.items():
+            total = (owner.function, owner.alias, owner.version)
+            counts[total] = _plus(counts.get(total), self._counts(live))
+            in_flight[total] += self._in_flight(live.index)
+        return {total: (row, in_flight[total]) for total, row in counts.items()}
+
+    def _take(self) -> _Live:
+        if self._free:
+            index = self._free.pop()
+            return _Live(index, self._sum(index))
+        if self._used >= self._capacity:
+            raise RuntimeError(f"all {self._capacity} rows of the counter files are in use")
+        self._used += 1
+        return _Live(self._used - 1, None)
+
+    def _sum(self, index: int) -> list[int]:
+        total = [0] * ROW
+        for file in self._files:
+            total = _plus(total, file.read(index))
+        return total
+
+    def _counts(self, live: _Live) -> list[int]:
+        counts = self._sum(live.index)
+        return [now - then for now, then in zip(counts, live.baseline, strict=True)] if live.baseline else counts
+
+    def _in_flight(self, index: int) -> int:
+        return sum(file.in_flight(index) for file in self._files)
+
+    def _direct(self, function: FunctionTable) -> Iterator[Owner]:
+        """Rows of versions that were named themselves: they hold for as long as the version is known."""
+        known = function.known_versions
+        return (it for it in self._by_function[function.name] if not it.alias and it.version in known)
+
+    def _supersede(self, function: str, wanted: set[Owner]) -> None:
+        for owner in self._by_function[function] - wanted:
+            live = self._live[owner]
+            if live.superseded is None:
+                live.superseded = self._clock()
+
+    def _superseded(self) -> dict[tuple[str, str], list[Owner]]:
+        """By function and alias, the newest first."""
+        found: defaultdict[tuple[str, str], list[Owner]] = defaultdict(list)
+        for owner, live in self._live.items():
+            if live.superseded is not None:
+                found[owner.function, owner.alias].append(owner)
+        for owners in found.values():
+            owners.sort(key=lambda owner: owner.alias_revision, reverse=True)
+        return found
+
+    def _fold(self, owner: Owner, live: _Live) -> None:
+        total = (owner.function, owner.alias, owner.version)
+        self._folded[total] = _plus(self._folded.get(total), self._counts(live))
+        self._free.append(live.index)
+        del self._live[owner]
+
+
+def _owners(alias: AliasEntry) -> list[Owner]:
+    return [Owner(alias.function, alias.name, it, alias.revision) for it, weight in alias.weights.items() if weight]
+
+
+def _plus(one: list[int] | None, other: list[int]) -> list[int]:
+    return [a + b for a, b in zip(one, other, strict=True)] if one else other

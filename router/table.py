@@ -1,0 +1,322 @@
+"""What the router knows of the platform: aliases, versions and endpoints, compiled by function; immutable.
+
+A table is made from the one before it by an `Update`: all that one batch of the store changed, whole revisions only.
+Nothing here does input or output, so that the same code serves the parent (which keeps the table on disk and brings a
+new worker up to date) and the workers (which route by it).
+
+Entries are smaller than the records they come from: a router needs neither the environment of a version (which may
+hold secrets, and would end up on its disk) nor the history of an alias.
+
+Two rules keep a table good whatever arrives:
+
+- An entry is replaced, and removed, only by a greater `mod_revision`, so that a late message never takes it back. Only
+  an update that is `forced` is above this: the store itself went back (restored from a backup, or another one).
+- What does not parse is not in an update at all, so the last good entry stays.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, TypeVar
+
+import msgspec
+
+from hotswap.errors import Invalid
+from hotswap.model import Alias, Endpoint, Kind, Manifest, Sticky, Version, check_weights
+
+Subject = Literal["aliases", "endpoints", "versions"]
+
+VERSION = re.compile(r"[0-9]{1,9}")
+DEFAULT_TIMEOUT = 30.0
+DEFAULT_START_TIMEOUT = 30.0
+DEFAULT_MAX_BODY = 6 * 1024 * 1024
+"""The manifest's own defaults, for a version whose record could not be read."""
+MISSING_SHOWN = 50
+"""Names that are told at most in the answer for one that does not exist."""
+
+
+class AliasEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    function: str
+    name: str
+    revision: int
+    weights: dict[int, int]
+    sticky: Sticky | None = None
+    latency_limit: float | None = None
+    """Seconds."""
+    last_good: int | None = None
+
+
+class VersionEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    function: str
+    number: int
+    revision: int = 0
+    kind: Kind = Kind.HTTP
+    timeout: float = DEFAULT_TIMEOUT
+    start_timeout: float = DEFAULT_START_TIMEOUT
+    max_body: int = DEFAULT_MAX_BODY
+
+
+class EndpointEntry(msgspec.Struct, frozen=True, kw_only=True):
+    function: str
+    version: int
+    instance: str
+    revision: int
+    address: str
+    concurrency: int
+
+
+AnyEntry = AliasEntry | VersionEntry | EndpointEntry
+
+
+class Removed(msgspec.Struct, frozen=True, array_like=True):
+    subject: Subject
+    function: str
+    name: str
+    """Of the alias; of the version in digits; of the endpoint as `version/instance`."""
+    revision: int
+
+
+class Revisions(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything in the store up to these revisions is in the table; 0 when nothing was ever read."""
+
+    aliases: int = 0
+    endpoints: int = 0
+    versions: int = 0
+
+
+class Update(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one batch changes; or a whole table, when it is applied to an empty one."""
+
+    aliases: list[AliasEntry] = []
+    versions: list[VersionEntry] = []
+    endpoints: list[EndpointEntry] = []
+    removed: list[Removed] = []
+    revisions: Revisions = Revisions()
+    forced: bool = False
+
+    @property
+    def functions(self) -> set[str]:
+        """The functions that it touches."""
+        return {entry.function for entry in (*self.entries, *self.removed)}
+
+    @property
+    def entries(self) -> list[AnyEntry]:
+        return [*self.aliases, *self.versions, *self.endpoints]
+
+
+class Revised(Protocol):
+    @property
+    def revision(self) -> int: ...
+
+
+K = TypeVar("K")
+E = TypeVar("E", bound=Revised)
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionTable:
+    name: str
+    aliases: Mapping[str, AliasEntry] = field(default_factory=dict)
+    versions: Mapping[int, VersionEntry] = field(default_factory=dict)
+    endpoints: Mapping[int, Mapping[str, EndpointEntry]] = field(default_factory=dict)
+    """By version, then by instance; a version that has none is not in it."""
+
+    @property
+    def empty(self) -> bool:
+        return not (self.aliases or self.versions or self.endpoints)
+
+    @property
+    def weighted(self) -> set[int]:
+        """The versions that some alias gives weight to."""
+        return {number for alias in self.aliases.values() for number, weight in alias.weights.items() if weight}
+
+    @property
+    def known_versions(self) -> set[int]:
+        return {*self.versions, *self.endpoints, *self.weighted}
+
+    def terms(self, number: int) -> VersionEntry:
+        """The version's limits; the defaults when only its endpoints or its weight are known."""
+        return self.versions.get(number) or VersionEntry(function=self.name, number=number)
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What a qualifier names and the table does not have."""
+
+    what: Literal["function", "alias", "version"]
+    name: str
+    exists: list[str]
+    """What could be named in its place."""
+
+    def __str__(self) -> str:
+        known = ", ".join(self.exists) or "none"
+        return f'there is no {self.what} "{self.name}"; there is: {known}'
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    functions: Mapping[str, FunctionTable] = field(default_factory=dict)
+    revisions: Revisions = field(default_factory=Revisions)
+
+    def apply(self, update: Update) -> "Table":
+        """The next table; functions that the update does not touch are shared with this one."""
+        functions = dict(self.functions)
+        drafts = {
+            name: _Draft(functions.get(name) or FunctionTable(name), forced=update.forced) for name in update.functions
+        }
+        for removed in update.removed:
+            drafts[removed.function].remove(removed)
+        for entry in update.entries:
+            drafts[entry.function].put(entry)
+        for name, draft in drafts.items():
+            functions[name] = function = draft.done()
+            if function.empty:
+                del functions[name]
+        return Table(functions, _later(self.revisions, update.revisions, forced=update.forced))
+
+    def whole(self) -> Update:
+        """The update that makes this table from an empty one."""
+        functions = self.functions.values()
+        return Update(
+            aliases=[entry for function in functions for entry in function.aliases.values()],
+            versions=[entry for function in functions for entry in function.versions.values()],
+            endpoints=[
+                entry
+                for function in functions
+                for instances in function.endpoints.values()
+                for entry in instances.values()
+            ],
+            revisions=self.revisions,
+        )
+
+    def entry(self, subject: Subject, function: str, name: str) -> AnyEntry | None:
+        """What the key names; `name` is as in `Removed`."""
+        known = self.functions.get(function)
+        if known is None:
+            return None
+        match subject:
+            case "aliases":
+                return known.aliases.get(name)
+            case "versions":
+                return known.versions.get(int(name)) if VERSION.fullmatch(name) else None
+            case "endpoints":
+                version, _, instance = name.partition("/")
+                return known.endpoints.get(int(version), {}).get(instance) if VERSION.fullmatch(version) else None
+
+    def find(self, function: str, qualifier: str) -> AliasEntry | VersionEntry | Missing:
+        """`qualifier` is an alias, or the number of a version in digits."""
+        known = self.functions.get(function)
+        if known is None:
+            return Missing("function", function, sorted(self.functions)[:MISSING_SHOWN])
+        if VERSION.fullmatch(qualifier):
+            number = int(qualifier)
+            if number in known.versions or number in known.endpoints:
+                return known.terms(number)
+            exists = sorted(known.versions)[-MISSING_SHOWN:]
+            return Missing("version", f"{function}:{number}", [f"{function}:{it}" for it in exists])
+        names = sorted(known.aliases)[:MISSING_SHOWN]
+        return known.aliases.get(qualifier) or Missing(
+            "alias", f"{function}:{qualifier}", [f"{function}:{it}" for it in names]
+        )
+
+
+def alias_entry(alias: Alias, *, revision: int) -> AliasEntry:
+    """Raises `Invalid` for weights that no split can be made of."""
+    check_weights(alias.weights, where=f'alias "{alias.name}" of "{alias.function}"')
+    return AliasEntry(
+        function=alias.function,
+        name=alias.name,
+        revision=revision,
+        weights=alias.weights,
+        sticky=alias.sticky,
+        latency_limit=alias.latency_limit.total_seconds() if alias.latency_limit else None,
+        last_good=alias.last_good,
+    )
+
+
+def version_entry(version: Version, *, revision: int) -> VersionEntry:
+    manifest: Manifest = version.manifest
+    return VersionEntry(
+        function=version.function,
+        number=version.number,
+        revision=revision,
+        kind=manifest.kind,
+        timeout=manifest.timeout.total_seconds(),
+        start_timeout=manifest.start_timeout.total_seconds(),
+        max_body=manifest.max_body,
+    )
+
+
+def endpoint_entry(endpoint: Endpoint, *, revision: int) -> EndpointEntry:
+    """Raises `Invalid` for an address that cannot be connected to."""
+    host, colon, port = endpoint.address.rpartition(":")
+    if not (host and colon and port.isdigit() and 0 < int(port) <= 65_535 and endpoint.concurrency > 0):
+        raise Invalid(f'endpoint "{endpoint.instance}" of "{endpoint.function}" cannot be used: "{endpoint.address}"')
+    return EndpointEntry(
+        function=endpoint.function,
+        version=endpoint.version,
+        instance=endpoint.instance,
+        revision=revision,
+        address=endpoint.address,
+        concurrency=endpoint.concurrency,
+    )
+
+
+class _Draft:
+    """A function's next table, while it is made; what it began with is not touched."""
+
+    def __init__(self, before: FunctionTable, *, forced: bool) -> None:
+        self._name = before.name
+        self._aliases = dict(before.aliases)
+        self._versions = dict(before.versions)
+        self._endpoints = {(it.version, it.instance): it for some in before.endpoints.values() for it in some.values()}
+        self._forced = forced
+
+    def put(self, entry: AnyEntry) -> None:
+        match entry:
+            case AliasEntry():
+                self._replace(self._aliases, entry.name, entry)
+            case VersionEntry():
+                self._replace(self._versions, entry.number, entry)
+            case EndpointEntry():
+                self._replace(self._endpoints, (entry.version, entry.instance), entry)
+
+    def remove(self, removed: Removed) -> None:
+        match removed.subject:
+            case "aliases":
+                self._drop(self._aliases, removed.name, removed)
+            case "versions":
+                self._drop(self._versions, int(removed.name), removed)
+            case "endpoints":
+                version, _, instance = removed.name.partition("/")
+                self._drop(self._endpoints, (int(version), instance), removed)
+
+    def done(self) -> FunctionTable:
+        endpoints: dict[int, dict[str, EndpointEntry]] = {}
+        for entry in self._endpoints.values():
+            endpoints.setdefault(entry.version, {})[entry.instance] = entry
+        return FunctionTable(self._name, self._aliases, self._versions, endpoints)
+
+    def _replace(self, entries: dict[K, E], key: K, entry: E) -> None:
+        known = entries.get(key)
+        if known is None or self._forced or entry.revision > known.revision:
+            entries[key] = entry
+
+    def _drop(self, entries: dict[K, E], key: K, removed: Removed) -> None:
+        known = entries.get(key)
+        if known and (self._forced or removed.revision > known.revision):
+            del entries[key]
+
+
+def _later(known: Revisions, told: Revisions, *, forced: bool) -> Revisions:
+    if forced:
+        return Revisions(
+            aliases=told.aliases or known.aliases,
+            endpoints=told.endpoints or known.endpoints,
+            versions=told.versions or known.versions,
+        )
+    return Revisions(
+        aliases=max(known.aliases, told.aliases),
+        endpoints=max(known.endpoints, told.endpoints),
+        versions=max(known.versions, told.versions),
+    )

@@ -1,0 +1,135 @@
+"""A request's body on its way from the client to a function.
+
+Small bodies are there when the head is, and go out with it, once or again. Others are streamed while the response may
+already come: the client is read no faster than the function takes it.
+"""
+
+import asyncio
+from http import HTTPStatus
+
+from aiohttp import web
+
+from hotswap.metrics import Count
+from router import fields
+from router.exchange import Exchange
+from router.fields import Framing
+from router.problems import Problem, malformed, too_large
+from router.upstream import Broken, Connection
+
+READ_LIMIT = 30.0
+"""Seconds between two reads of a body."""
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Upload:
+    def __init__(self, request: web.BaseRequest, *, limit: int) -> None:
+        """Raises `Problem` if the length that is told is over the limit, or the client expects what we do not know."""
+        self._request = request
+        self._limit = limit
+        self._expecting = _expects_continue(request)
+        self.framing = _framing(request)
+        if self.framing.length is not None and self.framing.length > limit:
+            raise too_large(limit)
+        self.problem: Problem | None = None
+        """Why the body could not be sent whole, if that was the client's doing."""
+        self._whole: bytes | None = b"" if request.content.at_eof() else None
+        self._task: asyncio.Task[None] | None = None
+        self._started = False
+
+    @property
+    def again(self) -> bool:
+        """Whether it can be sent once more: nothing has been read that is not kept."""
+        return self._whole is not None or not self._started
+
+    @property
+    def unfinished(self) -> bool:
+        return self._task is not None and not self._task.done()
+
+    def start(self, exchange: Exchange, head: bytes) -> None:
+        """Sends the head and the body; to be followed by `stop`."""
+        content = self._request.content
+        if self._whole is None and not self._started and content.is_eof():
+            self._whole = content.read_nowait(-1)
+        self._started = True
+        if self._whole is None:
+            exchange.connection.write(head)
+            self._task = asyncio.create_task(self._stream(exchange), name="upload")
+        elif len(self._whole) > self._limit:
+            raise too_large(self._limit)
+        else:
+            exchange.connection.write(head + self._framed(self._whole) + self._last())
+            exchange.connection.sent()
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            if not self._task.cancelled() and (error := self._task.exception()):
+                raise error
+
+    async def _stream(self, exchange: Exchange) -> None:
+        """Ends the exchange if the client does not send what it promised."""
+        try:
+            await self._copy(exchange.connection)
+        except Problem as problem:
+            self.problem = problem
+        except TimeoutError:
+            detail = f"the body did not go on for {READ_LIMIT:g} s"
+            self.problem = Problem(HTTPStatus.REQUEST_TIMEOUT, detail, outcome=Count.CLIENT_ERROR, close=True)
+        except (web.RequestPayloadError, ConnectionError) as error:
+            self.problem = malformed(f"the body is not what its head says: {error}")
+            self.problem.outcome = Count.CLIENT_ERROR
+        if self.problem is not None:
+            exchange.connection.abort()
+            exchange.broken(Broken("the request's body ended early"))
+
+    async def _copy(self, connection: Connection) -> None:
+        self._continue()
+        sent = 0
+        while piece := await self._read():
+            sent += len(piece)
+            if sent > self._limit:
+                raise too_large(self._limit, outcome=Count.CLIENT_ERROR)
+            connection.write(self._framed(piece))
+            if connection.backed_up:
+                await connection.drain()
+        connection.write(self._last())
+        connection.sent()
+
+    async def _read(self) -> bytes:
+        async with asyncio.timeout(READ_LIMIT):
+            return await self._request.content.readany()
+
+    def _continue(self) -> None:
+        transport = self._request.transport
+        if self._expecting and transport is not None:
+            self._expecting = False
+            transport.write(CONTINUE)
+
+    def _framed(self, piece: bytes) -> bytes:
+        return b"%x\r\n%b\r\n" % (len(piece), piece) if self.framing.chunked and piece else piece
+
+    def _last(self) -> bytes:
+        return b"0\r\n\r\n" if self.framing.chunked else b""
+
+
+def _expects_continue(request: web.BaseRequest) -> bool:
+    expect = fields.value(request.raw_headers, b"expect")
+    if expect is None or request.version < (1, 1):
+        return False
+    if expect.lower() != b"100-continue":
+        raise Problem(HTTPStatus.EXPECTATION_FAILED, "nothing but 100-continue can be expected")
+    return True
+
+
+def _framing(request: web.BaseRequest) -> Framing:
+    """aiohttp has seen to it that there are not both, and not two lengths."""
+    coding = fields.value(request.raw_headers, b"transfer-encoding")
+    if coding is not None:
+        if request.version < (1, 1):
+            raise malformed("HTTP/1.0 has no transfer codings")
+        if coding.strip().lower() != b"chunked":
+            raise Problem(HTTPStatus.NOT_IMPLEMENTED, "the only transfer coding is chunked", close=True)
+        return Framing(chunked=True)
+    length = fields.value(request.raw_headers, b"content-length")
+    return Framing(length=int(length)) if length is not None else Framing()

@@ -1,0 +1,137 @@
+"""A worker: takes requests on a listening socket that its parent owns, and routes them by the table that it is told.
+
+    python -m router.worker LISTENER CHANNEL COUNTERS       (numbers of open files)
+
+It is done when its parent tells it to drain, or is gone.
+"""
+
+import asyncio
+import contextlib
+import random
+import signal
+import socket
+import sys
+import time
+
+import uvloop
+
+from hotswap.logs import configure
+from router.channel import Applied, Apply, Beat, Begin, Channel, Drain, Granted, Ready, ToWorker, Want, worker_end
+from router.clients import Clients
+from router.counters import CounterFile, Counting
+from router.general import General
+from router.routes import Routes
+from router.rows import Row
+
+BACKLOG = 4_096
+SWEEP_SECONDS = 1.0
+"""Between two looks for what has been idle; also how often the parent hears that the worker is not stuck."""
+DRAIN_STEP = 0.05
+"""Seconds between two looks whether all is done."""
+
+
+class Worker:
+    def __init__(self, channel: Channel[ToWorker], begin: Begin, file: CounterFile, listener: socket.socket) -> None:
+        rng = random.Random()  # noqa: S311 - it spreads load and keeps no secret
+        counting = Counting(file)
+        self._channel = channel
+        self._drain_seconds = begin.drain_seconds
+        self._listener = listener
+        self._server: asyncio.Server | None = None
+        self._draining = asyncio.Event()
+        self._asked: dict[tuple[str, int], asyncio.Future[int]] = {}
+        self._routes = Routes(workers=begin.workers, rng=rng, clock=time.monotonic)
+        self._lane = General(
+            routes=self._routes, counting=counting, ask_row=self._ask_row, clock=time.monotonic, rng=rng
+        )
+        self._clients = Clients(self._lane, counting)
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            follower = tasks.create_task(self._follow(), name="follow")
+            sweeper = tasks.create_task(self._sweep(), name="sweep")
+            await self._draining.wait()
+            await self._drain()
+            follower.cancel()
+            sweeper.cancel()
+
+    async def _follow(self) -> None:
+        """Does what the parent says, also while draining: what runs on is routed by the latest table too."""
+        while (message := await self._channel.receive()) is not None:
+            match message:
+                case Apply(update=update, rows=rows):
+                    self._routes.apply(update, rows)
+                    self._channel.send(Applied(self._routes.table.revisions))
+                    await self._listen()
+                case Granted(rows=rows):
+                    self._grant(rows)
+                case Drain():
+                    self._draining.set()
+                case Begin():
+                    raise AssertionError("a worker begins once")
+        self._draining.set()
+
+    async def _listen(self) -> None:
+        if self._server is None and not self._draining.is_set():
+            loop = asyncio.get_running_loop()
+            self._server = await loop.create_server(self._clients, sock=self._listener, backlog=BACKLOG)
+            self._channel.send(Ready())
+
+    async def _drain(self) -> None:
+        self._lane.draining = True
+        if self._server is not None:
+            self._server.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._drain_seconds):
+                while not self._clients.gone:
+                    self._clients.close_idle()
+                    await asyncio.sleep(DRAIN_STEP)
+        await self._clients.shutdown(0)
+        self._routes.close()
+
+    async def _sweep(self) -> None:
+        while True:
+            self._clients.sweep()
+            self._routes.sweep()
+            self._channel.send(Beat())
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    async def _ask_row(self, function: str, version: int) -> int:
+        """Asked once, whoever waits for it."""
+        key = (function, version)
+        if key not in self._asked:
+            self._asked[key] = asyncio.get_running_loop().create_future()
+            self._channel.send(Want(function, version))
+        return await asyncio.shield(self._asked[key])
+
+    def _grant(self, rows: list[Row]) -> None:
+        self._routes.grant(rows)
+        for row in rows:
+            asked = self._asked.pop((row.owner.function, row.owner.version), None)
+            if asked is not None:
+                asked.set_result(row.index)
+
+
+async def run(listener: socket.socket, channel: socket.socket, counters: int) -> None:
+    parent = await worker_end(channel)
+    begin = await parent.receive()
+    if begin is None:
+        return
+    assert isinstance(begin, Begin)
+    file = CounterFile(counters)
+    try:
+        await Worker(parent, begin, file, listener).run()
+    finally:
+        await parent.close()
+
+
+def main(arguments: list[str]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # they are meant for the parent, which tells us
+    listener, channel, counters = map(int, arguments)
+    configure("router-worker")
+    uvloop.run(run(socket.socket(fileno=listener), socket.socket(fileno=channel), counters))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
