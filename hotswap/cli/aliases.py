@@ -4,7 +4,7 @@ import click
 
 from hotswap import model
 from hotswap.cli import output
-from hotswap.cli.client import ANSWER_LIMIT, Target, controller_options
+from hotswap.cli.client import ANSWER_LIMIT, Target, controller_options, me
 from hotswap.cli.completion import qualified_argument
 from hotswap.errors import Invalid
 from hotswap.rpc import controller_pb2 as pb
@@ -44,7 +44,7 @@ def set_alias(function: str, weights: str, *, why: str, form: output.Format, tar
     given = parse_weights(weights, where=f'alias "{chosen}" of "{name}"')
     with target.connected() as controller:
         request = pb.SetAliasRequest(function=name, name=chosen, weights=given, why=why)
-        _tell(controller.SetAlias(request, timeout=ANSWER_LIMIT), form)
+        _tell(controller.SetAlias(request, timeout=ANSWER_LIMIT, metadata=me()), form)
 
 
 def _alias_of(text: str) -> tuple[str, str]:

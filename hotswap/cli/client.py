@@ -1,5 +1,7 @@
 """The controller, as the commands call it: found, called, and its refusals raised as the errors they are."""
 
+import getpass
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +22,17 @@ ANSWER_LIMIT = 20.0
 """Seconds for an answer of the controller's."""
 CONNECT_LIMIT = 5.0
 """Seconds until a controller must be reached."""
+WHO = "hotswap-who"
+"""Metadata in which a controller is told who asks, for the record."""
+
+
+def me() -> tuple[tuple[str, str], ...]:
+    """Metadata for calls that change something."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a process without a name for its user
+        user = str(os.getuid())
+    return ((WHO, user.encode("ascii", "replace").decode()),)
 
 
 @dataclass(frozen=True, slots=True)

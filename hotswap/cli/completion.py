@@ -34,7 +34,10 @@ qualified_argument = click.argument("function", metavar="FUNCTION[:QUALIFIER]", 
 @click.command(epilog="  ".join(f"{shell}: {how}." for shell, how in INSTALL.items()))
 @click.argument("shell", type=click.Choice(list(INSTALL)))
 def completion(shell: str) -> None:
-    """Print the script that makes SHELL complete commands, options and names of functions."""
+    """Print the script that makes SHELL complete.
+
+    It completes commands, their options, and the names of functions.
+    """
     root = click.get_current_context().find_root()
     made = get_completion_class(shell)
     assert made, "every choice is a shell that click knows"

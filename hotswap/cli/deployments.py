@@ -3,7 +3,7 @@
 import click
 
 from hotswap.cli import output, requests
-from hotswap.cli.client import ANSWER_LIMIT, Target, controller_options
+from hotswap.cli.client import ANSWER_LIMIT, Target, controller_options, me
 from hotswap.cli.completion import function_argument
 from hotswap.cli.durations import DURATION
 from hotswap.cli.following import Exit, exit_code, follow
@@ -61,7 +61,7 @@ def deploy(
     asked = requests.Asked(function, version, strategy=strategy, alias=alias, preset=preset, why=why)
     request = requests.build(asked, requests.read(config) if config else {})
     with target.connected() as controller:
-        deployment = controller.Deploy(pb.DeployRequest(request_json=request), timeout=ANSWER_LIMIT)
+        deployment = controller.Deploy(pb.DeployRequest(request_json=request), timeout=ANSWER_LIMIT, metadata=me())
     if wait:
         _end(follow(target, deployment, timeout=timeout, form=form))
     elif form == "json":
@@ -127,7 +127,10 @@ def list_nodes(*, form: output.Format, target: Target) -> None:
 @output.output_option
 @controller_options
 def status(deployment_id: str, *, form: output.Format, target: Target) -> None:
-    """Say in one line how the deployment ID stands, and end with the code that says so too."""
+    """Say in one line how a deployment stands.
+
+    The exit code says it too: 0 on its way or succeeded, 1 rolled back or failed, 3 needs a person.
+    """
     deployment = _get(target, deployment_id)
     code = exit_code(Status(deployment.status))
     if form == "json":
@@ -148,7 +151,7 @@ def _verb(verb: Verb, text: str) -> click.Command:
         request = pb.VerbRequest(id=deployment_id, why=why)
         with target.connected() as controller:
             call = {Verb.ROLLBACK: controller.Rollback, Verb.ABORT: controller.Abort, Verb.PROMOTE: controller.Promote}
-            deployment = call[verb](request, timeout=ANSWER_LIMIT)
+            deployment = call[verb](request, timeout=ANSWER_LIMIT, metadata=me())
         if form == "json":
             output.print_json(output.document(deployment))
         else:
@@ -211,7 +214,7 @@ COMMANDS = (
     get,
     list_,
     status,
-    _verb(Verb.ROLLBACK, "Take the alias back to the version that it had before the deployment ID."),
-    _verb(Verb.ABORT, "End the deployment ID and take back what it did."),
-    _verb(Verb.PROMOTE, "Let the deployment ID, which is held, go on with its next step."),
+    _verb(Verb.ROLLBACK, "Take the alias back to the version before the deployment."),
+    _verb(Verb.ABORT, "End the deployment and take back what it did."),
+    _verb(Verb.PROMOTE, "Let a deployment that is held go on."),
 )

@@ -9,7 +9,7 @@ import click
 
 from hotswap import archive, manifest
 from hotswap.cli import output
-from hotswap.cli.client import ANSWER_LIMIT, Target, controller_options
+from hotswap.cli.client import ANSWER_LIMIT, Target, controller_options, me
 from hotswap.cli.completion import function_argument
 from hotswap.rpc import controller_pb2 as pb
 
@@ -25,9 +25,10 @@ DIGEST_SHOWN = 12
 @output.output_option
 @controller_options
 def publish(folder: Path, *, form: output.Format, target: Target) -> None:
-    """Publish the function in FOLDER (its code and hotswap.toml) as a new version.
+    """Publish a folder as a new version of a function.
 
-    Publishing the same content again gives the version that it has already.
+    The folder has the code, and hotswap.toml beside it. Publishing the same content again gives the version that
+    it has already.
 
     \b
     hotswap publish examples/image-processor/v1
@@ -38,7 +39,7 @@ def publish(folder: Path, *, form: output.Format, target: Target) -> None:
         built = archive.build(folder, path)
         toml = (folder / manifest.FILE).read_text(encoding="utf-8")
         header = pb.PublishHeader(manifest_toml=toml, sha256=built.sha256, size=built.size)
-        version = controller.Publish(_parts(header, path), timeout=PUBLISH_LIMIT)
+        version = controller.Publish(_parts(header, path), timeout=PUBLISH_LIMIT, metadata=me())
     if form == "json":
         output.print_json(output.document(version))
         return

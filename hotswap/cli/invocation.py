@@ -41,9 +41,10 @@ class Answer:
 @output.output_option
 @controller_options
 def invoke(function: str, *, data: str, router: str | None, form: output.Format, target: Target) -> None:
-    """Invoke FUNCTION (or FUNCTION:ALIAS, FUNCTION:VERSION) and print its answer.
+    """Invoke a function and print its answer.
 
-    Ends with 1 when the function fails; what it says of that goes to standard error.
+    FUNCTION alone means its alias "production". Ends with 1 when the function fails; what it says of that goes to
+    standard error.
 
     \b
     hotswap invoke image-processor --data '{"pictures": 3}'

@@ -77,9 +77,10 @@ def build(asked: Asked, given: dict[str, Any]) -> str:
     if "strategy" not in whole:
         command = f"hotswap deploy {asked.function} {asked.version} --strategy canary"
         raise Invalid("no strategy is named, neither on the command line nor in the configuration", hint=command)
-    if asked.preset:
-        config: dict[str, Any] = whole.setdefault("config", {})
-        _agree(config, preset=asked.preset)
+    config = whole.get("config", {})
+    if asked.preset and isinstance(config, dict):
+        whole["config"] = dict(config)
+        _agree(whole["config"], preset=asked.preset)
     text = msgspec.json.encode(whole).decode()
     requests.parse(text)
     return text

@@ -71,12 +71,12 @@ insecure_option = click.option(
 @etcd_options
 def controller(*, name: str, bind: str, artifacts: Path | None, insecure: bool, etcd: EtcdSettings) -> None:
     """Run a controller: it publishes, deploys and rolls back."""
-    from controller import server
+    check_listener(bind, option="--bind", insecure=insecure)
+    from controller.server import run
 
     logs.configure("controller")
-    check_listener(bind, option="--bind", insecure=insecure)
     folder = artifacts or default_state_dir() / "artifacts"
-    asyncio.run(server.run(ControllerSettings(name=name, artifacts=folder, etcd=etcd, bind=bind)))
+    asyncio.run(run(ControllerSettings(name=name, artifacts=folder, etcd=etcd, bind=bind)))
 
 
 @click.command(context_settings={"show_default": True})
@@ -100,13 +100,13 @@ def router(
     etcd: EtcdSettings,
 ) -> None:
     """Run a router: it takes every invocation and picks the version."""
-    from router import server
-
-    logs.configure("router")
     check_listener(bind, option="--bind", insecure=insecure)
     check_listener(admin, option="--admin", insecure=insecure)
+    from router.server import run
+
+    logs.configure("router")
     folder = state_dir or default_state_dir() / "router"
-    asyncio.run(server.run(RouterSettings(name, folder, etcd, bind, admin, workers, drain)))
+    asyncio.run(run(RouterSettings(name, folder, etcd, bind, admin, workers, drain)))
 
 
 @click.command(context_settings={"show_default": True})
@@ -136,13 +136,13 @@ def agent(
     etcd: EtcdSettings,
 ) -> None:
     """Run an agent: it runs the instances of one node."""
-    from agent import server
+    check_listener(bind, option="--bind", insecure=insecure)
+    from agent.server import run
 
     logs.configure("agent")
-    check_listener(bind, option="--bind", insecure=insecure)
     folder = state_dir or default_state_dir() / "agent"
     settings = AgentSettings(name, folder, etcd, bind, instance_host, parse_labels(labels), capacity, keep_instances)
-    asyncio.run(server.run(settings))
+    asyncio.run(run(settings))
 
 
 def parse_labels(given: tuple[str, ...]) -> dict[str, str]:

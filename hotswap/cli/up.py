@@ -35,10 +35,10 @@ def up(
     etcd: str | None,
     insecure: bool,
 ) -> None:
-    """Run the platform on this machine: etcd, a controller, a router and agents.
+    """Run the whole platform on this machine.
 
-    Everything is kept in the state directory: functions, versions, aliases and their traffic are there again at the
-    next `up`. Ctrl-C stops it in order, a second one at once.
+    That is etcd, a controller, a router and agents. Everything is kept in the state directory: functions, versions,
+    aliases and their traffic are there again at the next `up`. Ctrl-C stops it in order, a second one at once.
 
     \b
     hotswap up
