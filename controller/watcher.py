@@ -23,12 +23,13 @@ from controller.decide import decide
 from controller.decision import Act, Broke, Change, Observation, Pending, Seen, Shows, Uncounted, Wait
 from controller.launch import StartFailed
 from controller.metrics.routers import Counts, Phase
+from controller.sampling import Sampler
 from controller.traffic import written
 from controller.transition import News
 from hotswap import errors, kv
 from hotswap.deployment import Bake, Deployment, Event, Retire, Shift, Start, Status
 from hotswap.metrics import Tally
-from hotswap.model import FULL_WEIGHT, WEIGHT_HISTORY, Alias, WeightChange
+from hotswap.model import FULL_WEIGHT, WEIGHT_HISTORY, Alias, Sticky, WeightChange
 from hotswap.store import Fence, Store, Stored, Transaction
 
 log = logging.getLogger(__name__)
@@ -75,6 +76,14 @@ class Looking:
     task: asyncio.Task[None]
 
 
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """The count of the phase that holds now."""
+
+    key: str
+    sampler: Sampler
+
+
 class Watcher:
     def __init__(self, stored: Stored[Deployment], means: Means) -> None:
         self._means = means
@@ -87,8 +96,7 @@ class Watcher:
         self._looking: Looking | None = None
         self._broke: Broke | None = None
         """The effect of the present step could not be made."""
-        self._phase: Phase | None = None
-        self._phase_key = ""
+        self._sampling: Sampling | None = None
 
     @property
     def deployment(self) -> Deployment:
@@ -125,6 +133,7 @@ class Watcher:
                     await asyncio.sleep(RETRY_AFTER)
         finally:
             await self._look_away()
+            await self._stop_sampling()
 
     async def _turn(self) -> None:
         if self._stale:
@@ -175,14 +184,17 @@ class Watcher:
             counted=await self._counted(),
         )
 
+    def _ends(self, step: Bake) -> datetime:
+        """When the phase that holds now is over."""
+        progress = self.deployment.progress
+        return (progress.observed or progress.entered) + step.duration
+
     def _is_due(self) -> bool:
         """Whether more may come of it than waiting: a phase that has time left is judged by nobody."""
-        deployment = self.deployment
-        step = steps.present(deployment)
-        if deployment.asked or not isinstance(step, Bake):
+        step = steps.present(self.deployment)
+        if self.deployment.asked or not isinstance(step, Bake):
             return True
-        since = deployment.progress.observed or deployment.progress.entered
-        return self._means.clock() >= since + step.duration
+        return self._means.clock() >= self._ends(step)
 
     async def _serving(self) -> frozenset[int]:
         """Of the versions that the way back starts, those that have an instance ready."""
@@ -193,24 +205,36 @@ class Watcher:
         return frozenset([version for version in wanted if await endpoints.list(self.deployment.function, version)])
 
     async def _counted(self) -> Tally | Uncounted:
-        deployment = self.deployment
-        step = steps.present(deployment)
-        if not isinstance(step, Bake) or deployment.status is not Status.RUNNING:
+        step = steps.present(self.deployment)
+        if not isinstance(step, Bake) or self.deployment.status is not Status.RUNNING:
+            await self._stop_sampling()
             return Uncounted()
-        key = steps.key(deployment)
-        if self._phase is None or self._phase_key != key:
-            self._phase_key = key
-            self._phase = Phase(
-                self._means.routers,
-                function=deployment.function,
-                alias=deployment.alias,
-                version=step.version,
-                since=deployment.progress.effect,
-            )
-        try:
-            return await self._phase.tally()
-        except errors.Unavailable as error:
-            return Uncounted(str(error))
+        sampler = await self._sampler(step)
+        if self._means.clock() < self._ends(step):
+            sampler.keep(every=SAMPLE_EVERY)
+            return Uncounted()
+        return sampler.counted(since=self._ends(step))
+
+    async def _sampler(self, step: Bake) -> Sampler:
+        deployment, key = self.deployment, steps.key(self.deployment)
+        if self._sampling and self._sampling.key == key:
+            return self._sampling.sampler
+        await self._stop_sampling()
+        phase = Phase(
+            self._means.routers,
+            function=deployment.function,
+            alias=deployment.alias,
+            version=step.version,
+            since=deployment.progress.effect,
+        )
+        sampler = Sampler(phase, clock=self._means.clock, wake=self._wake.set)
+        self._sampling = Sampling(key, sampler)
+        return sampler
+
+    async def _stop_sampling(self) -> None:
+        if self._sampling:
+            await self._sampling.sampler.stop()
+            self._sampling = None
 
     async def _seen(self) -> Seen:
         if self._broke:
@@ -304,12 +328,17 @@ class Watcher:
         return replace(
             before,
             weights=step.weights,
+            sticky=self._salted(before),
             latency_limit=step.latency_limit,
             last_good=next(iter(step.weights)) if back else before.last_good,
             owner=deployment.id,
             step=steps.key(deployment),
             history=[*before.history, change][-WEIGHT_HISTORY:],
         )
+
+    def _salted(self, before: Alias) -> Sticky | None:
+        """A new salt for each deployment, so that the same users are not always the first."""
+        return replace(before.sticky, salt=self.deployment.id) if before.sticky else None
 
     async def _commit(self, decision: Change) -> None:
         now = self._means.clock()
