@@ -8,10 +8,11 @@ same socket; each writes to a file of its own, and a file that is free goes on t
 
 import asyncio
 import logging
+import os
 import socket
+import subprocess
 import sys
 import time
-from asyncio.subprocess import Process
 from dataclasses import dataclass, field
 
 from router.channel import (
@@ -50,7 +51,7 @@ KILL_AFTER = 5.0
 @dataclass(eq=False, slots=True)
 class Handle:
     slot: int
-    process: Process
+    process: "subprocess.Popen[bytes]"
     channel: Channel[ToParent]
     file: CounterFile
     began: float
@@ -168,10 +169,8 @@ class Workers:
     async def _start(self, slot: int) -> Handle:
         ours, theirs = socket.socketpair()
         file = self._free_files.pop() if self._free_files else self._new_file()
-        fds = (self._listeners[slot].fileno(), theirs.fileno(), file.fd)
         try:
-            command = [sys.executable, "-m", "router.worker", *map(str, fds)]
-            process = await asyncio.create_subprocess_exec(*command, pass_fds=fds, stdin=asyncio.subprocess.DEVNULL)
+            process = _spawn(self._listeners[slot].fileno(), theirs.fileno(), file.fd)
         finally:
             theirs.close()
         now = time.monotonic()
@@ -192,7 +191,7 @@ class Workers:
             self._hear(handle, message)
         if not handle.draining:
             _kill(handle.process)
-        code = await handle.process.wait()
+        code = await _end_of(handle.process)
         await handle.channel.close()
         self._live.discard(handle)
         handle.file.forget_in_flight(self._rows.used)
@@ -225,6 +224,27 @@ class Workers:
         self._told = asyncio.Event()
 
 
-def _kill(process: Process) -> None:
+def _spawn(listener: int, channel: int, counters: int) -> "subprocess.Popen[bytes]":
+    fds = (listener, channel, counters)
+    return subprocess.Popen(
+        [sys.executable, "-m", "router.worker", *map(str, fds)], pass_fds=fds, stdin=subprocess.DEVNULL
+    )
+
+
+async def _end_of(process: "subprocess.Popen[bytes]") -> int:
+    """Its exit code. asyncio's own child processes are started by a fork that runs gRPC's handlers; these are not."""
+    loop = asyncio.get_running_loop()
+    fd = os.pidfd_open(process.pid)
+    ended = asyncio.Event()
+    loop.add_reader(fd, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(fd)
+        os.close(fd)
+    return process.wait()
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> None:
     if process.returncode is None:
         process.kill()
