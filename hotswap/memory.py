@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -85,13 +85,13 @@ class MemoryKV:
         entry = (prefix, queue)
         self._watchers.append(entry)
 
-        async def batches() -> AsyncIterator[Batch]:
+        async def batches() -> AsyncGenerator[Batch, None]:
             while True:
                 yield await queue.get()
 
-        iterator = batches()
         try:
-            yield iterator
+            async with aclosing(batches()) as iterator:
+                yield iterator
         finally:
             self._watchers = [other for other in self._watchers if other is not entry]
 

@@ -20,7 +20,8 @@ class Mirror(Generic[R]):
     def __init__(self) -> None:
         self.revision = 0
         """Everything in the store up to this revision is in the mirror."""
-        self.broken: dict[tuple[str, ...], str] = {}
+        self.broken: dict[str, str] = {}
+        """key -> what is wrong with the value that stands there"""
         self._items: dict[str, Stored[R]] = {}
         self._changed = asyncio.Event()
 
@@ -35,23 +36,28 @@ class Mirror(Generic[R]):
 
     def apply(self, changes: Changes[R], collection: Collection[R]) -> None:
         if changes.whole:
-            named = {change.key for change in changes.changes if isinstance(change, Stored)}
-            self._items = {key: item for key, item in self._items.items() if key in named}
-            self.broken.clear()
+            self._keep_only({_key(change, collection) for change in changes.changes})
         for change in changes.changes:
+            key = _key(change, collection)
+            known = self._items.get(key)
+            if known and change.mod_revision <= known.mod_revision:
+                continue
             match change:
                 case Stored():
-                    known = self._items.get(change.key)
-                    if known is None or change.mod_revision > known.mod_revision:
-                        self._items[change.key] = change
-                case Gone(parts=parts):
-                    self._items.pop(collection.key(*parts), None)
-                    self.broken.pop(parts, None)
-                case Broken(parts=parts, error=error):
-                    self.broken[parts] = error
+                    self._items[key] = change
+                    self.broken.pop(key, None)
+                case Gone():
+                    self._items.pop(key, None)
+                    self.broken.pop(key, None)
+                case Broken(error=error):
+                    self.broken[key] = error
         self.revision = max(self.revision, changes.revision)
         self._changed.set()
         self._changed = asyncio.Event()
+
+    def _keep_only(self, keys: set[str]) -> None:
+        self._items = {key: item for key, item in self._items.items() if key in keys}
+        self.broken = {key: error for key, error in self.broken.items() if key in keys}
 
     async def changed(self) -> None:
         """Returns after the next change that is applied."""
@@ -64,10 +70,18 @@ class Mirror(Generic[R]):
         return found
 
 
+def _key(change: Stored[R] | Gone | Broken, collection: Collection[R]) -> str:
+    return change.key if isinstance(change, Stored) else collection.key(*change.parts)
+
+
 @asynccontextmanager
 async def mirrored(collection: Collection[R], *parts: str | int) -> AsyncIterator[Mirror[R]]:
-    """A mirror that holds the whole collection (or folder of it) from the start, kept up until the context ends."""
+    """A mirror that holds the whole collection (or folder of it) from the start, kept up until the context ends.
+
+    What is raised inside the context leaves it as it is, not in a group of exceptions.
+    """
     mirror: Mirror[R] = Mirror()
+    raised: Exception | None = None
     async with collection.watch(*parts) as batches, asyncio.TaskGroup() as tasks:
         mirror.apply(await anext(batches), collection)
 
@@ -78,5 +92,9 @@ async def mirrored(collection: Collection[R], *parts: str | int) -> AsyncIterato
         follower = tasks.create_task(follow(), name="mirror")
         try:
             yield mirror
+        except Exception as error:  # raised again below, outside of the group
+            raised = error
         finally:
             follower.cancel()
+    if raised:
+        raise raised

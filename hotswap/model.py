@@ -1,18 +1,19 @@
 """The words of the platform, typed: functions and their versions, aliases, nodes, assignments, endpoints, routers.
 
 Everything that is stored or sent is one of these immutable structures, camelCase in JSON, durations as ISO 8601.
-A field that is not known is refused, so that a misspelt one is never silently ignored. `decode` turns what
-msgspec says into a sentence that names the field.
+A field that is not known is refused, so that a misspelt one is never silently ignored. `decode` says which field is
+wrong and what it may be.
 """
 
 import re
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
 from hotswap.errors import Invalid
+from hotswap.explain import refusal
 
 DEFAULT_ALIAS = "production"
 FULL_WEIGHT = 100
@@ -243,20 +244,5 @@ def decode(data: bytes | str, kind: type[T], *, where: str) -> T:
     """Raises `Invalid` with the field that is wrong; `where` says in what (a file, a key, a request)."""
     try:
         return msgspec.json.decode(data, type=kind)
-    except msgspec.DecodeError as error:
-        raise Invalid(f"{where}: {explain(error)}") from None
-
-
-def convert(data: Any, kind: type[T], *, where: str) -> T:
-    """Like `decode`, for what was parsed already (TOML, protobuf)."""
-    try:
-        return msgspec.convert(data, type=kind)
-    except msgspec.ValidationError as error:
-        raise Invalid(f"{where}: {explain(error)}") from None
-
-
-def explain(error: msgspec.DecodeError) -> str:
-    """msgspec's message with the path in front: ``config.canaryPercentage: expected `int`, got `str` ``."""
-    text, at, path = str(error).partition(" - at `$")
-    text = text[:1].lower() + text[1:]
-    return f"{path.rstrip('`').lstrip('.')}: {text}" if at and path.strip("`") else text
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise refusal(error, kind, data, where=where) from None

@@ -9,8 +9,8 @@ Not here: what a write means and who may make it; that is `controller`'s and `ag
 """
 
 import secrets
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar
 
@@ -90,10 +90,10 @@ class Collection(Generic[R]):
 
     @asynccontextmanager
     async def watch(self, *parts: str | int) -> AsyncIterator[AsyncIterator[Changes[R]]]:
-        async with self._kv.watch(self._folder(parts)) as batches:
-            yield self._typed(batches)
+        async with self._kv.watch(self._folder(parts)) as batches, aclosing(self._typed(batches)) as changes:
+            yield changes
 
-    async def _typed(self, batches: AsyncIterator[kv.Batch]) -> AsyncIterator[Changes[R]]:
+    async def _typed(self, batches: AsyncIterator[kv.Batch]) -> AsyncGenerator[Changes[R], None]:
         async for batch in batches:
             yield Changes(tuple(self._change(change) for change in batch.changes), batch.revision, batch.whole)
 
