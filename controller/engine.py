@@ -39,8 +39,10 @@ class Engine:
                             self._saw(change, tasks)
                         case Broken(parts=parts, error=error):
                             log.error("deployment %s cannot be read: %s", "/".join(parts), error)
+                        case Gone(parts=(name,)) if name in self._watchers:
+                            self._watchers[name].doubt()
                         case Gone():
-                            pass  # its watcher finds out when it writes
+                            pass  # it had ended
 
     def _saw(self, stored: Stored[Deployment], tasks: asyncio.TaskGroup) -> None:
         deployment = stored.value

@@ -71,7 +71,7 @@ class Leadership:
         if error is None:
             log.warning("the lease is lost; it does not lead any more")
         elif _from_outside(error):
-            log.warning("it does not lead any more: %s", error)
+            log.warning("it does not lead any more: %s", "; ".join(_messages(error)))
         else:
             raise error
 
@@ -80,3 +80,9 @@ def _from_outside(error: BaseException) -> bool:
     if isinstance(error, BaseExceptionGroup):
         return error.split(OUTSIDE)[1] is None
     return isinstance(error, OUTSIDE)
+
+
+def _messages(error: BaseException) -> list[str]:
+    if isinstance(error, BaseExceptionGroup):
+        return [message for inner in error.exceptions for message in _messages(inner)]
+    return [str(error)]

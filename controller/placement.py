@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from controller import steps
 from controller.launch import Launch, StartFailed
-from hotswap.errors import NotFound, Unavailable
+from hotswap.errors import Unavailable
 from hotswap.mirror import Mirror, mirrored
 from hotswap.model import Alias, Assignment, Node, Version
 from hotswap.routers import Routers
@@ -128,7 +128,7 @@ class Placement:
 
     async def _write(self, function: str, wanted: Wanted, *, remove: bool) -> int:
         """Writes what differs; the revision of the newest assignment, at least 1."""
-        versions = [await self._version(function, number) for number in sorted(wanted.versions)]
+        versions = await self._published(function, wanted.versions)
         revision = 1
         changes: list[tuple[Stored[Assignment] | None, Assignment]] = []
         for node, stored in await self._assigned(function):
@@ -174,10 +174,15 @@ class Placement:
         return list(zip(nodes, found, strict=True))
 
     async def _version(self, function: str, number: int) -> Version:
-        stored = await self._store.versions.get(function, number)
-        if stored is None:
-            raise NotFound(f'there is no version {number} of "{function}"')
-        return stored.value
+        found = await self._published(function, {number})
+        if not found:
+            raise StartFailed(f'there is no version {number} of "{function}"')
+        return found[0]
+
+    async def _published(self, function: str, numbers: Iterable[int]) -> list[Version]:
+        """Of the versions, those that exist: an alias that somebody wrote by hand may name any."""
+        found = [await self._store.versions.get(function, number) for number in sorted(numbers)]
+        return [stored.value for stored in found if stored]
 
     def _alive(self) -> list[Node]:
         return sorted((stored.value for stored in self._nodes), key=lambda node: node.name)

@@ -1,4 +1,4 @@
-"""What a decision makes of the record: the next record, and the events that tell of it. Pure."""
+"""What a decision makes of the record and of the alias, and the events that tell of it. Pure."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from controller import steps
 from controller.decision import Advance, Change, Extend, Finish, Freeze, GoBack, Hold, Resume
 from hotswap.deployment import Ask, Deployment, Event, Shift, Status, Verdict
+from hotswap.model import FULL_WEIGHT, WEIGHT_HISTORY, Alias, Sticky, WeightChange, Weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,38 @@ def reopened(deployment: Deployment, ask: Ask) -> tuple[Deployment, list[Event]]
         asked=ask,
     )
     return told(after, [News("rollback", f"goes back: {reason}"), _entered(after)], ask.at)
+
+
+def shifted(before: Alias | None, step: Shift, deployment: Deployment, now: datetime) -> Alias:
+    """The alias with the weights of the step. What the way back gives all traffic to is the last good version."""
+    alias = before or Alias(function=deployment.function, name=deployment.alias, weights=step.weights)
+    why = deployment.reason or deployment.request.reason or f"deployment {deployment.id}"
+    entry = WeightChange(weights=step.weights, at=now, who=deployment.who, why=why)
+    back = steps.goes_back(deployment.status)
+    return replace(
+        alias,
+        weights=step.weights,
+        sticky=_salted(alias.sticky, deployment),
+        latency_limit=step.latency_limit,
+        last_good=_with_all(step.weights) or alias.last_good if back else alias.last_good,
+        owner=deployment.id,
+        step=steps.key(deployment),
+        history=[*alias.history, entry][-WEIGHT_HISTORY:],
+    )
+
+
+def settled(alias: Alias) -> Alias:
+    """After a success: what has all of the traffic is what to go back to, and nothing is counted for it any more."""
+    return replace(alias, last_good=_with_all(alias.weights) or alias.last_good, latency_limit=None)
+
+
+def _with_all(weights: Weights) -> int | None:
+    return next((version for version, weight in weights.items() if weight == FULL_WEIGHT), None)
+
+
+def _salted(sticky: Sticky | None, deployment: Deployment) -> Sticky | None:
+    """A new salt for each deployment, so that the same users are not always the first."""
+    return replace(sticky, salt=deployment.id) if sticky else None
 
 
 def _changed(deployment: Deployment, decision: Change, now: datetime) -> tuple[Deployment, list[News]]:

@@ -29,7 +29,7 @@ from controller.transition import News
 from hotswap import errors, kv
 from hotswap.deployment import Bake, Deployment, Event, Retire, Shift, Start, Status
 from hotswap.metrics import Tally
-from hotswap.model import FULL_WEIGHT, WEIGHT_HISTORY, Alias, Sticky, WeightChange
+from hotswap.model import Alias
 from hotswap.store import Fence, Store, Stored, Transaction
 
 log = logging.getLogger(__name__)
@@ -93,6 +93,7 @@ class Watcher:
         self._wake = asyncio.Event()
         self._stale = True
         """What is known of the store may be old: read before anything else."""
+        self._deleted = False
         self._looking: Looking | None = None
         self._broke: Broke | None = None
         """The effect of the present step could not be made."""
@@ -118,10 +119,15 @@ class Watcher:
             self._alias = None
             self._wake.set()
 
+    def doubt(self) -> None:
+        """The record is not as it was told: read it anew."""
+        self._stale = True
+        self._wake.set()
+
     async def run(self) -> None:
         """Returns when the deployment has ended. Raises `NotLeader` when somebody else leads."""
         try:
-            while self._stale or not self.deployment.status.terminal:
+            while not self._deleted and (self._stale or not self.deployment.status.terminal):
                 self._wake.clear()
                 try:
                     await self._turn()
@@ -138,7 +144,7 @@ class Watcher:
     async def _turn(self) -> None:
         if self._stale:
             await self._reload()
-        if self.deployment.status.terminal:
+        if self._deleted or self.deployment.status.terminal:
             return
         decision = decide(self.deployment, await self._observe(), self._means.clock())
         match decision:
@@ -153,7 +159,9 @@ class Watcher:
         store, deployment = self._means.store, self.deployment
         found = await store.deployments.get(deployment.id)
         if found is None:
-            raise errors.NotFound(f"deployment {deployment.id} was deleted from the store while it ran")
+            log.error("deployment %s was deleted from the store while it ran; its alias stays as it is", deployment.id)
+            self._deleted = True
+            return
         self._stored = found
         self._alias = await store.aliases.get(deployment.function, deployment.alias)
         self._stale = False
@@ -313,32 +321,11 @@ class Watcher:
         now = self._means.clock()
         news = News("weights", f"{self.deployment.alias}: {steps.shares(step.weights)}")
         after, events = transition.told(self.deployment, [news], now)
-        await self._write(after, events, alias=self._shifted(step, now))
-
-    def _shifted(self, step: Shift, now: datetime) -> Alias:
-        deployment = self.deployment
-        before = (
-            self._alias.value
-            if self._alias
-            else Alias(function=deployment.function, name=deployment.alias, weights=step.weights)
+        await self._write(
+            after,
+            events,
+            alias=transition.shifted(self._alias.value if self._alias else None, step, self.deployment, now),
         )
-        why = deployment.reason or deployment.request.reason or f"deployment {deployment.id}"
-        change = WeightChange(weights=step.weights, at=now, who=deployment.who, why=why)
-        back = deployment.status is Status.ROLLING_BACK and len(step.weights) == 1
-        return replace(
-            before,
-            weights=step.weights,
-            sticky=self._salted(before),
-            latency_limit=step.latency_limit,
-            last_good=next(iter(step.weights)) if back else before.last_good,
-            owner=deployment.id,
-            step=steps.key(deployment),
-            history=[*before.history, change][-WEIGHT_HISTORY:],
-        )
-
-    def _salted(self, before: Alias) -> Sticky | None:
-        """A new salt for each deployment, so that the same users are not always the first."""
-        return replace(before.sticky, salt=self.deployment.id) if before.sticky else None
 
     async def _commit(self, decision: Change) -> None:
         now = self._means.clock()
@@ -360,7 +347,7 @@ class Watcher:
         if active and active.value.deployment == after.id:
             transaction.delete(active)
         if self._alias and after.status is Status.SUCCEEDED:
-            transaction.replace(self._alias, _good(self._alias.value))
+            transaction.replace(self._alias, transition.settled(self._alias.value))
         await self._committed(transaction, after, alias=None)
 
     async def _write(self, after: Deployment, events: list[Event], *, alias: Alias | None = None) -> None:
@@ -376,12 +363,5 @@ class Watcher:
         if revision > self._stored.mod_revision:
             self._stored = Stored(after, self._stored.key, self._stored.create_revision, revision)
         if alias:
-            key = self._means.store.key_of(alias)
             created = self._alias.create_revision if self._alias else revision
-            self._alias = Stored(alias, key, created, revision)
-
-
-def _good(alias: Alias) -> Alias:
-    """What has all of the traffic after a success is what to go back to; nothing is counted for it any more."""
-    all_of_it = [version for version, weight in alias.weights.items() if weight == FULL_WEIGHT]
-    return replace(alias, last_good=all_of_it[0] if all_of_it else alias.last_good, latency_limit=None)
+            self.offer_alias(Stored(alias, self._means.store.key_of(alias), created, revision))

@@ -305,3 +305,22 @@ async def test_an_alias_that_somebody_made_before_the_first_shift_holds_the_depl
         await world.store.transaction().create(mine).commit()
         held = await world.until(name, lambda it: it.status is Status.HELD)
         assert "was changed by somebody else" in held.reason
+
+
+async def test_a_deployment_that_is_deleted_from_the_store_does_not_stop_the_next(world: Platform) -> None:
+    async with world.leading() as api:
+        await world.deployed(api, all_at_once(1))
+        name = await world.deploy(api, canary(2, seconds=60))
+        await in_first_phase(world, name)
+        for stored in (await world.store.active.list())[:1]:
+            deployment = await world.store.deployments.get(name)
+            assert deployment
+            await world.store.transaction().delete(stored).delete(deployment).commit()
+        assert (await world.deployed(api, all_at_once(3))).status is Status.SUCCEEDED
+
+
+async def test_a_version_that_an_alias_names_and_nobody_published_keeps_no_other_from_running(world: Platform) -> None:
+    strange = Alias(function=FUNCTION, name="strange", weights={1: 50, 99: 50})
+    await world.store.transaction().create(strange).commit()
+    async with world.leading():
+        await world.assigned_becomes("n1", {1})
