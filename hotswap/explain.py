@@ -37,11 +37,11 @@ def refusal(error: Exception, kind: Any, data: bytes | str, *, where: str) -> In
 
 
 def _untyped(data: bytes | str) -> Any:
-    """`None` where even that fails, as for a number that no float can hold, or a nest too deep."""
+    """`UNSET` where even that fails, as for a number that no float can hold, or a nest too deep."""
     try:
         return msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError):
-        return None
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return msgspec.UNSET
 
 
 def _misfit(error: msgspec.ValidationError, kind: Any, document: Any, *, where: str) -> Invalid:
@@ -79,7 +79,7 @@ class _Place:
 
 
 def _follow(path: str, kind: inspect.Type, document: Any) -> _Place:
-    place = _Place(kind, document, known=document is not None)
+    place = _Place(kind, document, known=document is not msgspec.UNSET)
     for step in STEP.finditer(path):
         if step["field"]:
             place = _into_field(place, step["field"])
