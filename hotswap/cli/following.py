@@ -4,6 +4,7 @@ A controller that dies meanwhile is no end of the deployment: the follower finds
 after the last event that it told.
 """
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -51,7 +52,7 @@ def follow(target: Target, deployment: pb.Deployment, *, timeout: float, form: o
         for update in _updates(target, deployment.id, time.monotonic() + timeout):
             deployment = update.deployment
             show(update)
-            settled = _settled(Status(deployment.status))
+            settled = _settled(deployment)
             if settled:
                 break
     if form == "json":
@@ -61,8 +62,11 @@ def follow(target: Target, deployment: pb.Deployment, *, timeout: float, form: o
     return exit_code(Status(deployment.status)) if settled else Exit.TIME_OVER
 
 
-def _settled(status: Status) -> bool:
-    return status.terminal or status in {Status.HELD, Status.FROZEN}
+def _settled(deployment: pb.Deployment) -> bool:
+    """It has ended, or waits for a person who has not spoken yet."""
+    status = Status(deployment.status)
+    waits = status in {Status.HELD, Status.FROZEN} and not json.loads(deployment.record_json).get("asked")
+    return status.terminal or waits
 
 
 def _updates(target: Target, deployment_id: str, deadline: float) -> Iterator[pb.DeploymentUpdate]:
