@@ -67,7 +67,6 @@ async def up(state_dir: Path, *, agents: int = 1) -> AsyncIterator[Up]:
             "--agents",
             str(agents),
             *FREE,
-            *options,
         ),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
