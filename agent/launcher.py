@@ -1,6 +1,7 @@
 """Brings instances up until they are ready, finds those of an earlier agent again, and ends them."""
 
 import asyncio
+import logging
 import os
 import signal
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from agent.readiness import until_ready, warm
 from agent.records import Fate, Record, Records, fate
 from agent.spawn import Spawner
 from hotswap.model import Kind, Version
+
+log = logging.getLogger(__name__)
 
 PORT_ATTEMPTS = 3
 """Ports that are tried for a program that fails to bind."""
@@ -41,8 +44,13 @@ class Launcher:
                     raise
 
     async def stop(self, instance: Instance, *, grace: float = processes.STOP_GRACE) -> None:
-        await instance.process.stop(grace=grace)
-        self._spawner.forget(instance.id)
+        try:
+            await instance.process.stop(grace=grace)
+        except TimeoutError:
+            # Its record stays, so that the next agent tries again.
+            log.warning("process %d of %s does not end, though it was killed", instance.process.pid, instance.id)
+        else:
+            self._spawner.forget(instance.id)
 
     def forget(self, instance: Instance) -> None:
         """After it ended by itself."""
@@ -93,8 +101,7 @@ class Launcher:
 
     async def _destroy(self, instance: Instance) -> None:
         instance.process.kill("was ended, since it did not become ready")
-        await asyncio.wait_for(asyncio.shield(instance.process.exited), processes.REAP_LIMIT)
-        self._spawner.forget(instance.id)
+        await self.stop(instance, grace=0)
 
 
 def _end_unrecorded(instance: str) -> None:

@@ -9,6 +9,7 @@ import msgspec
 
 from agent import output, sockets
 from agent.instance import Instance, StartFailed
+from agent.processes import session_members
 from hotswap.model import Kind
 
 PROBE_EVERY = 0.02
@@ -97,8 +98,10 @@ async def _line(ready: BinaryIO) -> ReadyLine | None:
 
 
 async def _until_connected(instance: Instance) -> None:
+    """Until the program itself takes connections: its port may be another's by now."""
     while instance.process.running:
-        if await sockets.answers(instance.host, instance.port):
+        members = session_members(instance.process.pid)
+        if await sockets.answers(instance.host, instance.port) and sockets.listens(members, instance.port):
             return
         await asyncio.sleep(PROBE_EVERY)
     await _ended(instance)

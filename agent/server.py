@@ -31,7 +31,7 @@ from agent.slot import Tools
 from agent.spawn import Spawner
 from agent.supervisor import Supervisor
 from hotswap import etcd
-from hotswap.errors import NotFound, Refused, Unavailable
+from hotswap.errors import HotswapError, NotFound, Refused, Unavailable
 from hotswap.kv import KV
 from hotswap.mirror import mirrored
 from hotswap.model import Node, Version
@@ -56,8 +56,21 @@ async def run(settings: AgentSettings) -> None:
         store = etcd.connect(settings.etcd)
         try:
             await Agent(settings, store, hurry=hurry).serve(ending)
+        except ExceptionGroup as failures:
+            raise _told(failures) from failures
         finally:
             await store.close()
+
+
+def _told(failures: ExceptionGroup[Exception]) -> Exception:
+    """What a person can do something about, out of the groups that it was raised through; else all of it."""
+    told, other = failures.split(HotswapError)
+    if told is None or other is not None:
+        return failures
+    first: Exception = told
+    while isinstance(first, ExceptionGroup):
+        first = first.exceptions[0]
+    return first
 
 
 class Agent:
@@ -74,7 +87,9 @@ class Agent:
         async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as slots:
             launcher = self._launcher(session)
             supervisor = Supervisor(self._tools(launcher), self._outputs, slots)
-            supervisor.adopt(await launcher.adopt_all())
+            adopted = await launcher.adopt_all()
+            self._versions |= {(it.version.function, it.version.number): it.version for it in adopted}
+            supervisor.adopt(adopted)
             async with background(
                 self._announcer.run(),
                 memory.watch(supervisor.instances),

@@ -177,7 +177,6 @@ class Slot:
             log.warning("%r: a router does not tell that it has revision %d; going on", self, revision)
 
     async def _rest(self) -> None:
-        self._again.clear()
         retired = asyncio.create_task(self._retired.wait(), name="retired")
         again = asyncio.create_task(self._again.wait(), name="again")
         pause = self._streak.pause(self._tools.random)
@@ -185,6 +184,7 @@ class Slot:
             await asyncio.wait([retired, again], timeout=pause, return_when=asyncio.FIRST_COMPLETED)
         finally:
             await _cancelled(retired, again)
+        self._again.clear()
         self.restarts += 1
 
     def _fail(self, why: str, *, served: float, final: bool) -> None:

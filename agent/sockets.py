@@ -1,12 +1,15 @@
 """The sockets of instances, seen from outside: made, probed, and looked at for connections that are left."""
 
 import asyncio
+import os
 import socket
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
-ESTABLISHED = "01"
-"""State of a connection, as the kernel writes it."""
+ESTABLISHED, LISTENING = "01", "0A"
+"""States of a socket, as the kernel writes them."""
 DRAIN_EVERY = 0.05
 """Seconds between two looks at the connections."""
 
@@ -56,13 +59,25 @@ async def drained(port: int) -> None:
 
 def connections(port: int) -> int:
     """How many connections to a local port are established, by whatever process."""
-    return sum(_established(line, port) for table in TABLES if table.exists() for line in _rows(table))
+    return len(_inodes(port, ESTABLISHED))
 
 
-def _rows(table: Path) -> list[str]:
-    return table.read_text().splitlines()[1:]
+def listens(pids: Iterable[int], port: int) -> bool:
+    """Whether one of the processes is the one that listens on a local port."""
+    listeners = {f"socket:[{inode}]" for inode in _inodes(port, LISTENING)}
+    return any(link in listeners for pid in pids for link in _open_files(pid))
 
 
-def _established(line: str, port: int) -> bool:
-    _, local, _, state, _ = line.split(maxsplit=4)
-    return state == ESTABLISHED and int(local.rpartition(":")[2], 16) == port
+def _inodes(port: int, state: str) -> list[str]:
+    """Of the sockets on a local port that are in a state."""
+    rows = [
+        line.split(maxsplit=10) for table in TABLES if table.exists() for line in table.read_text().splitlines()[1:]
+    ]
+    return [row[9] for row in rows if row[3] == state and int(row[1].rpartition(":")[2], 16) == port]
+
+
+def _open_files(pid: int) -> Iterator[str]:
+    with suppress(OSError):
+        for entry in os.scandir(f"/proc/{pid}/fd"):
+            with suppress(OSError):
+                yield os.readlink(entry.path)

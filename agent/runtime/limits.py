@@ -5,7 +5,8 @@ import ctypes
 import resource
 
 MIB = 1 << 20
-OPEN_FILES = 4096
+OPEN_FILES = 65_536
+"""Enough for the greatest concurrency, with connections of the function's own."""
 DATA_FACTOR = 2
 DATA_SPARE = 1024 * MIB
 """The agent's watchdog keeps the memory limit. This one is wider, since it counts what is mapped and not what is used

@@ -219,6 +219,32 @@ async def test_a_lost_lease_is_replaced_and_all_is_announced_again(tmp_path: Pat
         assert (await a_node.invoke(endpoint, {}))[0] == 200
 
 
+async def test_instances_go_on_and_are_replaced_while_the_store_is_away(
+    tmp_path: Path, private_etcd: LocalEtcd
+) -> None:
+    settings = EtcdSettings(endpoints=(private_etcd.endpoint,))
+    async with node(tmp_path / "node", settings) as a_node:
+        first, second = await serving(a_node, 2)
+        _, pid, _ = await a_node.invoke(second, {})
+        stub = await a_node.stub()
+        await private_etcd.kill()
+        os.kill(pid, signal.SIGKILL)
+
+        async def replaced() -> bool:
+            status = await stub.Status(agent_pb2.StatusRequest())
+            return sum(bool(it.pid) and it.pid != pid for it in status.instances) == 2
+
+        await until(replaced)
+        assert (await a_node.invoke(first, {}))[0] == 200
+        await private_etcd.start()
+
+        async def announced() -> bool:
+            found = {it.value.instance for it in await a_node.store.endpoints.list("echo", 1)}
+            return len(found) == 2 and first.instance in found and second.instance not in found
+
+        await until(announced, limit=40)
+
+
 async def revoke_all(server: LocalEtcd) -> None:
     """Takes every lease of the store away, as time would."""
     environment = os.environ | {"ETCDCTL_API": "3", "ETCDCTL_ENDPOINTS": server.endpoint}

@@ -1,0 +1,103 @@
+"""What a node announces, under one lease, whatever happens to the lease and to the store."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from agent.nodes import WRITES, Announcer
+from hotswap.kv import Requirement, Unreachable, Write
+from hotswap.memory import MemoryKV, MemoryLease
+from hotswap.model import Endpoint
+from hotswap.store import Store
+
+
+def endpoint(number: int) -> Endpoint:
+    return Endpoint(function="f", version=1, instance=f"i{number}", node="n", address="127.0.0.1:1", concurrency=1)
+
+
+@asynccontextmanager
+async def announcing(kv: MemoryKV) -> AsyncIterator[tuple[Announcer, Store]]:
+    store = Store(kv)
+    announcer = Announcer(store)
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(announcer.run())
+        yield announcer, store
+        running.cancel()
+
+
+async def standing(store: Store) -> set[str]:
+    return {stored.value.instance for stored in await store.endpoints.list()}
+
+
+def leases(kv: MemoryKV) -> list[MemoryLease]:
+    return list(kv._leases.values())
+
+
+async def test_what_is_announced_stands_until_it_is_withdrawn() -> None:
+    async with announcing(MemoryKV()) as (announcer, store):
+        first = await announcer.announce(endpoint(1))
+        assert await standing(store) == {"i1"}
+        assert await announcer.withdraw(endpoint(1)) > first
+        assert await standing(store) == set()
+
+
+async def test_more_than_a_transaction_takes_is_announced_in_several() -> None:
+    async with announcing(MemoryKV()) as (announcer, store):
+        done = [announcer.announce(endpoint(number)) for number in range(3 * WRITES)]
+        await asyncio.gather(*done)
+        assert len(await standing(store)) == 3 * WRITES
+
+
+async def test_all_that_stands_is_announced_again_when_the_lease_was_lost() -> None:
+    kv = MemoryKV()
+    async with announcing(kv) as (announcer, store):
+        await asyncio.gather(announcer.announce(endpoint(1)), announcer.announce(endpoint(2)))
+        await announcer.withdraw(endpoint(2))
+        leases(kv)[-1].expire()
+        assert await standing(store) == set()
+        await announcer.announce(endpoint(3))
+        async with store.endpoints.watch() as changes:
+            while await standing(store) != {"i1", "i3"}:
+                await anext(changes)
+
+
+async def test_what_is_withdrawn_before_it_was_written_is_never_there() -> None:
+    async with announcing(MemoryKV()) as (announcer, store):
+        announced = announcer.announce(endpoint(1))
+        await announcer.withdraw(endpoint(1))
+        assert announced.cancelled()
+        assert await standing(store) == set()
+
+
+class Away(MemoryKV):
+    """A store that does not answer for some commits."""
+
+    failures = 2
+
+    async def commit(self, *, require: Sequence[Requirement], write: Sequence[Write]) -> int:
+        if self.failures:
+            self.failures -= 1
+            raise Unreachable("etcd does not answer")
+        return await super().commit(require=require, write=write)
+
+
+async def test_what_could_not_be_written_is_written_later() -> None:
+    async with announcing(Away()) as (announcer, store):
+        await announcer.announce(endpoint(1))
+        assert await standing(store) == {"i1"}
+
+
+async def test_who_waits_for_a_store_that_is_away_is_let_go_at_the_end() -> None:
+    kv = Away()
+    kv.failures = 1 << 30
+    async with announcing(kv) as (announcer, _):
+        withdrawn = announcer.withdraw(endpoint(1))
+        announcer.give_up()
+        assert await withdrawn == 0
+
+
+async def test_closing_ends_all_at_once() -> None:
+    async with announcing(MemoryKV()) as (announcer, store):
+        await announcer.announce(endpoint(1))
+    await announcer.close()
+    assert await standing(store) == set()
