@@ -229,7 +229,7 @@ def alias_entry(alias: Alias, *, revision: int) -> AliasEntry:
         revision=revision,
         weights=alias.weights,
         sticky=alias.sticky,
-        latency_limit=alias.latency_limit.total_seconds() if alias.latency_limit else None,
+        latency_limit=None if alias.latency_limit is None else alias.latency_limit.total_seconds(),
         last_good=alias.last_good,
     )
 
