@@ -57,10 +57,10 @@ async def test_an_agent_that_is_back_adopts_the_processes_that_run(tmp_path: Pat
     async with staged(tmp_path, agents=1) as stage:
         await two_versions(stage)
         before = instances_of(stage)
-        killed = stage.platform.pids["node-1"]
+        boot = stage.platform.nodes[0].boot
         stage.platform.kill("node-1")
-        await eventually(lambda: stage.platform.pids.get("node-1", killed) != killed)
-        await stage.all_at_once("echo", 1)
+        await eventually(lambda: [node for node in stage.platform.nodes if node.boot != boot])
+        assert (await stage.hotswap("invoke", "echo", "--data", "{}")).json["label"] == "one"
         assert instances_of(stage) == before
 
 

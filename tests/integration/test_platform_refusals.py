@@ -56,7 +56,7 @@ async def everything(stage: Stage) -> list[str]:
 async def test_a_manifest_that_lacks_a_field_names_it(stage: Stage) -> None:
     folder = write_function(stage.folder / "lacking", ECHO, label="x")
     (folder / "hotswap.toml").write_text('function = "echo"\nkind = "handler"\n')
-    said = await refused(stage, "publish", str(folder), code=1)
+    said = await refused(stage, "publish", str(folder), code=64)
     assert "entrypoint" in said
     assert "hotswap.toml" in said
 
@@ -78,18 +78,18 @@ async def test_a_version_that_does_not_exist_names_those_that_do(stage: Stage) -
 
 
 async def test_weights_that_do_not_add_up_say_to_what_they_do(stage: Stage) -> None:
-    said = await refused(stage, "alias", "set", "echo:production", "1=90,2=5", code=1)
+    said = await refused(stage, "alias", "set", "echo:production", "1=90,2=5", code=64)
     assert "add up to 95" in said
 
 
 async def test_an_alias_of_digits_alone_is_refused(stage: Stage) -> None:
-    said = await refused(stage, "deploy", "echo", "1", "--strategy", "all-at-once", "--alias", "7", code=1)
+    said = await refused(stage, "deploy", "echo", "1", "--strategy", "all-at-once", "--alias", "7", code=64)
     assert '"7"' in said
 
 
 async def test_a_misspelt_setting_is_named_with_what_it_may_be(stage: Stage) -> None:
     config = json.dumps({"canaryPercentag": 10})
-    said = await refused(stage, "deploy", "echo", "2", "--strategy", "canary", "--config", "-", code=1, stdin=config)
+    said = await refused(stage, "deploy", "echo", "2", "--strategy", "canary", "--config", "-", code=64, stdin=config)
     assert "canaryPercentag" in said
     assert "canaryPercentage" in said
 
