@@ -231,8 +231,8 @@ async def test_instances_go_on_and_are_replaced_while_the_store_is_away(
         os.kill(pid, signal.SIGKILL)
 
         async def replaced() -> bool:
-            status = await stub.Status(agent_pb2.StatusRequest())
-            return sum(bool(it.pid) and it.pid != pid for it in status.instances) == 2
+            status: agent_pb2.StatusResponse = await stub.Status(agent_pb2.StatusRequest())
+            return len([it.pid for it in status.instances if it.pid not in (0, pid)]) == 2
 
         await until(replaced)
         assert (await a_node.invoke(first, {}))[0] == 200
