@@ -1,14 +1,14 @@
 """What a failed call means: whether it may pass, whether a new token would help, what to tell the caller.
 
-etcd's statuses are coarse, and some of its faults share one; where they do, the text decides. The texts are part of
-its public API (`rpctypes`) and have not changed since 3.0.
+etcd's statuses are coarse, and some of its faults share one; where they do, the text decides.
 """
 
 import grpc
 
 from hotswap import kv
 
-STALE_TOKEN = ("invalid auth token", "revision of auth store is old")
+STALE_TOKEN = ("invalid auth token", "revision of auth store is old", "auth: revision in header is old")
+"""The last is what 3.5.1 makes of the second on a range."""
 LEASE_NOT_FOUND = "requested lease not found"
 COMPACTED = "has been compacted"
 

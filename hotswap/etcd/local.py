@@ -32,13 +32,14 @@ HEALTH_INTERVAL = 0.05
 STOP_LIMIT = 5.0
 """Seconds from SIGTERM to SIGKILL."""
 START_TRIES = 3
-"""A port that was free may be taken by the time etcd binds it."""
+"""A port that was free may be taken by the time etcd binds it, and its log says so:"""
+PORT_TAKEN = "address already in use"
 LOSSY = ((3, 5, 0), (3, 5, 2))
 """First and last release that needs `WITHOUT_PERIODIC_COMMIT`."""
 WITHOUT_PERIODIC_COMMIT = ("--backend-batch-interval", "1h", "--backend-batch-limit", "5000")
 KEEP_HISTORY = ("--auto-compaction-mode", "periodic", "--auto-compaction-retention", "1h")
 """Without compaction the history fills etcd's quota, and it takes no more writes."""
-LOG_TAIL = 5
+LOG_TAIL = 3
 """Lines of etcd's log that go into an error."""
 
 
@@ -133,7 +134,7 @@ class LocalEtcd:
                 await self._healthy(ports)
             except BaseException as error:
                 await self.kill()
-                if not isinstance(error, Unavailable) or self._ports or not tries_left:
+                if self._ports or not tries_left or PORT_TAKEN not in str(error):
                     raise
             else:
                 self._ports = ports

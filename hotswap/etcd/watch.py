@@ -62,6 +62,8 @@ class Watch:
         self._told = 0
         """Everything up to this revision has been told."""
         self._retry = FIRST_RETRY
+        self._fault = ""
+        """What is in the log already of the present interruption."""
 
     async def batches(self) -> AsyncGenerator[kv.Batch, None]:
         whole = await self._listing()
@@ -72,7 +74,8 @@ class Watch:
                 async with aclosing(self._from(connection)) as told:
                     async for batch in told:
                         yield batch
-            except faults.Compacted:
+            except faults.Compacted as error:
+                log.info("the watch of %s lists again: %s", self._prefix, error)
                 listing = await self._listing()
                 if changes := self._difference(listing):
                     yield self._tell(changes, listing.revision)
@@ -149,12 +152,11 @@ class Watch:
 
     def _check(self, response: WatchResponse) -> None:
         if response.canceled and response.compact_revision:
-            raise faults.Compacted(f"compacted up to {response.compact_revision}")
+            raise faults.Compacted(f"etcd has compacted up to {response.compact_revision}")
         if response.canceled:  # a token that ended is told as a lack of permission
             self._login.forget()
             raise faults.Interrupted(f"etcd refuses the watch: {response.cancel_reason}")
-        if not response.created:
-            self._retry = FIRST_RETRY
+        self._retry, self._fault = FIRST_RETRY, ""
 
     async def _listing(self) -> kv.Listing:
         while True:
@@ -164,7 +166,9 @@ class Watch:
                 await self._failed(error)
 
     async def _failed(self, error: kv.KVError) -> None:
-        log.warning("the watch of %s is interrupted and goes on when it can: %s", self._prefix, error)
+        if str(error) != self._fault:
+            log.warning("the watch of %s is interrupted and goes on when it can: %s", self._prefix, error)
+            self._fault = str(error)
         await asyncio.sleep(self._retry)
         self._retry = min(2 * self._retry, LAST_RETRY)
 

@@ -48,7 +48,7 @@ async def test_its_death_is_told(private_etcd: LocalEtcd) -> None:
 
 async def test_a_failed_start_shows_the_end_of_the_log(tmp_path: Path) -> None:
     without_certificate = LocalEtcd(tmp_path / "etcd", scheme="https")
-    with pytest.raises(Unavailable, match=r"(?s)ended with status 1.*KeyFile and CertFile are not presented"):
+    with pytest.raises(Unavailable, match=r"(?s)ended with status 1.*must be provided for client url"):
         await without_certificate.start()
 
 

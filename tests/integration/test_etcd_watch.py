@@ -3,16 +3,18 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from hotswap.etcd import EtcdKV, connect
 from hotswap.etcd.connection import Connection
-from hotswap.etcd.local import LocalEtcd
+from hotswap.etcd.local import LocalEtcd, running
 from hotswap.etcd.wire.rpc_pb2 import WatchCreateRequest, WatchRequest
 from hotswap.kv import Batch, Delete, Deleted, Item, Put
 from hotswap.settings import EtcdSettings
+from tests.conditions import eventually
 from tests.etcd_admin import Admin
 from tests.tcp_proxy import Proxy, proxied
 
@@ -87,7 +89,7 @@ async def test_a_cut_while_it_catches_up_loses_nothing(proxy: Proxy, behind: Etc
 
 
 async def test_after_a_compaction_only_differences_are_told(
-    proxy: Proxy, behind: EtcdKV, direct: EtcdKV, etcd: EtcdSettings
+    proxy: Proxy, behind: EtcdKV, direct: EtcdKV, etcd: EtcdSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
     for key in ("/t/same", "/t/changed", "/t/gone", "/t/again"):
         await put(direct, key, b"1")
@@ -99,8 +101,10 @@ async def test_after_a_compaction_only_differences_are_told(
         created = await put(direct, "/t/new", b"2")
         changed = await put(direct, "/t/changed", b"2")
         Admin(etcd.endpoints[0]).compact(changed)
-        await proxy.listen()
-        batch = await anext(batches)
+        with caplog.at_level(logging.INFO, logger="hotswap.etcd.watch"):
+            await proxy.listen()
+            batch = await anext(batches)
+        assert "lists again: etcd has compacted up to" in caplog.text
         after = await put(direct, "/t/same", b"3")
         assert (await anext(batches)).revision == after
     assert not batch.whole
@@ -196,6 +200,32 @@ async def test_a_quiet_stream_is_kept(proxy: Proxy, direct: EtcdKV) -> None:
         assert [change.key for change in (await waiting).changes] == ["/t/n"]
         assert proxy.accepted <= accepted + 1
     await kv.close()
+
+
+async def test_a_quiet_watch_keeps_up_with_the_store(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """By timed progress responses: after a cut it need not list again, though all it knew of is compacted."""
+    interval = ("--experimental-watch-progress-notify-interval", "100ms")
+    async with running(tmp_path / "etcd", options=interval) as server, proxied(server.endpoint) as proxy:
+        direct, behind = (connect(EtcdSettings(endpoints=(to,))) for to in (server.endpoint, proxy.address))
+        async with asyncio.timeout(LIMIT), behind.watch("/t/") as batches:
+            await anext(batches)
+            waiting = asyncio.ensure_future(anext(batches))
+            await put(direct, "/t/n", b"0")
+            await waiting
+            waiting = asyncio.ensure_future(anext(batches))
+            for _ in range(10):
+                latest = await put(direct, "/other", b"")
+            before = proxy.answers
+            await eventually(lambda: proxy.answers >= before + 3)
+            await proxy.close()
+            Admin(server.endpoint).compact(latest)
+            with caplog.at_level(logging.INFO, logger="hotswap.etcd.watch"):
+                await proxy.listen()
+                after = await put(direct, "/t/n", b"1")
+                assert (await waiting).revision == after
+        assert "lists again" not in caplog.text
+        await direct.close()
+        await behind.close()
 
 
 async def test_a_response_that_comes_in_fragments_is_told_whole(
