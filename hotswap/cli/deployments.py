@@ -11,6 +11,7 @@ from hotswap.deployment import Status, Verb
 from hotswap.rpc import controller_pb2 as pb
 
 DEFAULT_WAIT = "1h"
+ASKED = {Verb.ROLLBACK: "roll back", Verb.ABORT: "abort", Verb.PROMOTE: "go on"}
 
 id_argument = click.argument("deployment_id", metavar="ID")
 why_option = click.option("--why", default="", help="The reason, for the events of the deployment.")
@@ -155,7 +156,7 @@ def _verb(verb: Verb, text: str) -> click.Command:
         if form == "json":
             output.print_json(output.document(deployment))
         else:
-            click.echo(f"asked deployment {deployment.id} to {verb}; it is {deployment.status}")
+            click.echo(f"asked deployment {deployment.id} to {ASKED[verb]}; it is {deployment.status}")
             click.echo(f"follow it: hotswap get deployment {deployment.id} -w")
 
     return ask
@@ -179,7 +180,7 @@ def _row(deployment: pb.Deployment) -> output.Row:
         "STRATEGY": deployment.strategy,
         "STATUS": deployment.status,
         "CREATED": output.moment(deployment.created),
-        "REASON": deployment.reason,
+        "REASON": output.first_line(deployment.reason),
     }
 
 

@@ -114,6 +114,7 @@ def _tell_end(deployment: pb.Deployment, *, settled: bool, timeout: float) -> No
         click.echo(f"deployment {deployment.id} is still {deployment.status} after {timeout:g} s; it goes on", err=True)
         click.echo(f"  follow it: hotswap get deployment {deployment.id} -w", err=True)
         return
-    click.echo(f"deployment {deployment.id}: " + ": ".join(filter(None, [deployment.status, deployment.reason])))
+    why = output.first_line(deployment.reason)  # the rest of it was told with the last event
+    click.echo(f"deployment {deployment.id}: " + ": ".join(filter(None, [deployment.status, why])))
     for command in () if Status(deployment.status).terminal else deployment.next:
         click.echo(f"  {command}")

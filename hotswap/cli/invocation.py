@@ -54,13 +54,30 @@ def invoke(function: str, *, data: str, router: str | None, form: output.Format,
     answer = _ask(router or target.router, name, qualifier, _body(data))
     if form == "json":
         output.print_json(_document(answer))
+    elif answer.failed:
+        click.echo(_failure(answer), err=True)
     else:
-        stream = sys.stderr if answer.failed else sys.stdout
-        stream.flush()
-        stream.buffer.write(answer.body if answer.body.endswith(b"\n") else answer.body + b"\n")
-        stream.flush()
+        click.echo(answer.body, nl=not answer.body.endswith(b"\n"))
     if answer.failed:
         click.get_current_context().exit(1)
+
+
+def _failure(answer: Answer) -> str:
+    """The router's problem document, or the function's exception, as a person reads it; anything else as it came."""
+    text = answer.body.decode(errors="replace").rstrip("\n")
+    try:
+        told = json.loads(text)
+    except ValueError:
+        return text
+    match told:
+        case {"title": _, "detail": str(detail)}:
+            return f"error: {detail}"
+        case {"errorType": str(kind), "errorMessage": str(message), "stackTrace": list(trace)}:
+            return "".join([*map(str, trace), f"{kind}: {message}"])
+        case {"errorType": str(kind), "errorMessage": str(message)}:
+            return f"{kind}: {message}"
+        case _:
+            return text
 
 
 def _body(data: str) -> bytes:

@@ -5,16 +5,14 @@ strings), and what travels as JSON inside a message (`request_json`) is told as 
 """
 
 import json
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 
 import click
 from google.protobuf.message import Message
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 Format = Literal["table", "json"]
 Document = dict[str, Any]
@@ -22,9 +20,6 @@ M = TypeVar("M", bound=Message)
 
 Row = dict[str, str]
 """The cells of a row by their columns."""
-
-PIPE_WIDTH = 200
-"""Columns where there is no terminal that has a width, so that nothing is cut off for `grep`."""
 
 output_option: Callable[[Any], Any] = click.option(
     "-o",
@@ -37,10 +32,9 @@ output_option: Callable[[Any], Any] = click.option(
 )
 
 
-def console(*, stderr: bool = False) -> Console:
+def console() -> Console:
     """Made anew for each use: it looks up the stream that is standard output now, and whether that is a terminal."""
-    stream = sys.stderr if stderr else sys.stdout
-    return Console(file=stream, width=None if stream.isatty() else PIPE_WIDTH, highlight=False, soft_wrap=True)
+    return Console(highlight=False, soft_wrap=True)
 
 
 def document(message: Message) -> Document:
@@ -77,23 +71,28 @@ def print_messages(messages: Iterable[M], *, form: Format, row: Callable[[M], Ro
     if not rows:
         click.echo(none, err=True)
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in rows[0]:
-        table.add_column(column, no_wrap=True)
+    widths = [max(map(cell_len, [column, *(row[column] for row in rows)])) for column in rows[0]]
+    click.secho(_line(rows[0], widths), bold=True)
     for cells in rows:
-        table.add_row(*(Text(cell) for cell in cells.values()))
-    console().print(table)
+        click.echo(_line(cells.values(), widths))
+
+
+def _line(cells: Iterable[str], widths: Iterable[int]) -> str:
+    return "  ".join(set_cell_size(cell, width) for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
 def print_facts(facts: Iterable[tuple[str, str]]) -> None:
-    """One thing, told by name and value; a fact without a value is left out."""
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in facts:
-        if value:
-            table.add_row(Text(name), Text(value))
-    console().print(table)
+    """One thing, told by name and value; a fact without a value is left out, one without a name goes on."""
+    told = [(name, value) for name, value in facts if value]
+    width = max(cell_len(name) for name, _ in told)
+    for name, value in told:
+        for index, line in enumerate(value.splitlines()):
+            label = click.style(set_cell_size("" if index else name, width), bold=True)
+            click.echo(f"{label}  {line}")
+
+
+def first_line(text: str) -> str:
+    return text.partition("\n")[0]
 
 
 def weights(given: Mapping[int, int]) -> str:
