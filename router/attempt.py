@@ -31,22 +31,32 @@ class Cut(Exception):
 class Attempt:
     """One endpoint's try at an invocation; hands the endpoint back exactly once."""
 
-    def __init__(self, invocation: Invocation, endpoints: Endpoints, load: Load, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        invocation: Invocation,
+        endpoints: Endpoints,
+        load: Load,
+        *,
+        clock: Callable[[], float],
+        closing: Callable[[], bool],
+    ) -> None:
+        """`closing` tells, when the answer comes, whether it is the last on the client's connection."""
         self.ejected = False
+        self._closing = closing
         self._invocation = invocation
         self._endpoints = endpoints
         self._load = load
         self._clock = clock
         self._handed_back = False
 
-    async def run(self, *, close: bool) -> tuple[Written, Count]:
+    async def run(self) -> tuple[Written, Count]:
         """Raises `ConnectFailed`, `SendAgain`, `Cut` or `Problem`."""
         invocation = self._invocation
         try:
             connection = await self._connect()
             exchange = Exchange(connection)
             try:
-                return await self._within_limit(exchange, close=close)
+                return await self._within_limit(exchange)
             finally:
                 await invocation.upload.stop()
                 if not exchange.ended:
@@ -65,7 +75,7 @@ class Attempt:
             raise ConnectFailed(f"{self._load.entry.address} has just been withdrawn")
         return pool.reuse() or await pool.connect()
 
-    async def _within_limit(self, exchange: Exchange, *, close: bool) -> tuple[Written, Count]:
+    async def _within_limit(self, exchange: Exchange) -> tuple[Written, Count]:
         invocation = self._invocation
         download = Download(invocation.request, exchange)
         if invocation.deadline is None:
@@ -73,7 +83,7 @@ class Attempt:
         try:
             async with asyncio.timeout_at(invocation.deadline):
                 head, outcome = invocation.judge(await self._answer(exchange, download))
-                close = close or invocation.upload.unfinished
+                close = self._closing() or invocation.upload.unfinished
                 return await download.relay(head, invocation.answer_fields(), close=close), outcome
         except TimeoutError:
             self._failed()

@@ -8,6 +8,7 @@ counters and the connections are not this lane's own: another lane works on the 
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from functools import partial
 from http import HTTPStatus
 
 from aiohttp import web
@@ -119,9 +120,11 @@ class General:
         self._budget.earn()
         while True:
             endpoints = self._routes.endpoints(invocation.route.function, invocation.version)
-            attempt = Attempt(invocation, endpoints, await self._endpoint(invocation, endpoints), self._clock)
+            load = await self._endpoint(invocation, endpoints)
+            closing = partial(self._closing, invocation.request)
+            attempt = Attempt(invocation, endpoints, load, clock=self._clock, closing=closing)
             try:
-                return await attempt.run(close=self._closing(invocation.request))
+                return await attempt.run()
             except ConnectFailed as error:
                 if endpoints.exhausted(invocation.tried):
                     raise invocation.unreachable(error) from None

@@ -122,14 +122,7 @@ class RouterUnderTest:
     async def add_endpoint(
         self, function: str, number: int, instance: str, address: str, *, concurrency: int = 16
     ) -> Endpoint:
-        record = Endpoint(
-            function=function,
-            version=number,
-            instance=instance,
-            node="node",
-            address=address,
-            concurrency=concurrency,
-        )
+        record = endpoint(function, number, instance, address, concurrency=concurrency)
         await self.applied("endpoints", await self.store.transaction().create(record).commit())
         return record
 
@@ -155,6 +148,12 @@ class RouterUnderTest:
         self.process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(START_LIMIT):
             return await self.process.wait()
+
+
+def endpoint(function: str, number: int, instance: str, address: str, *, concurrency: int = 16) -> Endpoint:
+    return Endpoint(
+        function=function, version=number, instance=instance, node="node", address=address, concurrency=concurrency
+    )
 
 
 @asynccontextmanager
