@@ -21,17 +21,28 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
+from hotswap.deployment import Status
+from hotswap.model import encode
+from hotswap.requests import AllAtOnce
+from hotswap.rpc import controller_pb2 as pb
+from hotswap.rpc import wire
+from hotswap.rpc.controller_pb2_grpc import ControllerStub
 from tests.conditions import eventually
 from tests.functions import ECHO, write_function
 from tests.load import Seen, steady_load
 from tests.stage import Stage, staged
 
+if TYPE_CHECKING:
+    from hotswap.rpc.controller_pb2_grpc import ControllerAsyncStub
+
 RATE = 200.0
 WORKERS = 2
+LIMIT = 60.0
+"""Seconds for one deployment."""
 NODES = 4
 WEIGHTS = ({1: 90, 2: 10}, {1: 50, 2: 50}, {1: 67, 2: 33}, {1: 1, 2: 99}, {1: 100, 2: 0})
 
@@ -51,15 +62,15 @@ def scene(name: str, took: list[float], seen: Seen) -> Scene:
     return Scene(name, len(took), statistics.median(took), seen.sent, len(seen.failures), seen.failures[:5])
 
 
-async def swaps(stage: Stage, count: int) -> Scene:
+async def swaps(stage: Stage, controller: "ControllerAsyncStub", count: int) -> Scene:
     took = []
     async with steady_load(stage.url("echo"), rate=RATE) as seen:
         for number in range(count):
-            took.append(await timed_swap(stage, 2 - number % 2))
+            took.append(await timed_swap(controller, 2 - number % 2))
     return scene("swaps", took, seen)
 
 
-async def every_second(stage: Stage, seconds: int) -> Scene:
+async def every_second(stage: Stage, controller: "ControllerAsyncStub", seconds: int) -> Scene:
     """One after the other where a deployment takes longer than its second."""
     took = []
     clock = asyncio.get_running_loop().time
@@ -67,16 +78,22 @@ async def every_second(stage: Stage, seconds: int) -> Scene:
     async with steady_load(stage.url("echo"), rate=RATE) as seen:
         number = 0
         while clock() - start < seconds:
-            took.append(await timed_swap(stage, 2 - number % 2))
+            took.append(await timed_swap(controller, 2 - number % 2))
             number += 1
             await asyncio.sleep(max(0.0, start + number - clock()))
     return scene("all-at-once", took, seen)
 
 
-async def timed_swap(stage: Stage, version: int) -> float:
+async def timed_swap(controller: "ControllerAsyncStub", version: int) -> float:
+    """An All-At-Once, from its request to its end; raises unless it succeeds."""
     clock = asyncio.get_running_loop().time
     begun = clock()
-    await stage.all_at_once("echo", version)
+    request = encode(AllAtOnce(function_name="echo", version=version)).decode()
+    deployment = await controller.Deploy(pb.DeployRequest(request_json=request), timeout=LIMIT)
+    async for update in controller.WatchDeployment(pb.WatchDeploymentRequest(id=deployment.id), timeout=LIMIT):
+        deployment = update.deployment
+    if deployment.status != Status.SUCCEEDED:
+        raise RuntimeError(f"deployment {deployment.id}: {deployment.status}: {deployment.reason}")
     return clock() - begun
 
 
@@ -121,7 +138,9 @@ async def run(*, count: int, seconds: int, rounds: int) -> dict[str, Any]:
             for label in ("one", "two"):
                 await stage.publish(write_function(stage.folder / label, ECHO, label=label))
             await stage.all_at_once("echo", 1)
-            results = [await swaps(stage, count), await every_second(stage, seconds)]
+            async with wire.channel(stage.platform.controller) as channel:
+                controller = ControllerStub(channel)
+                results = [await swaps(stage, controller, count), await every_second(stage, controller, seconds)]
             return {**{one.name: asdict(one) for one in results}, "shares": await shares(stage, rounds)}
 
 
