@@ -4,17 +4,27 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any
 
+import grpc
 import pytest_asyncio
 
 from hotswap.etcd import EtcdKV, connect
-from hotswap.etcd.lease import EtcdLease
+from hotswap.etcd.lease import MARGIN, EtcdLease
 from hotswap.etcd.local import LocalEtcd
+from hotswap.etcd.wire.rpc_pb2 import (
+    LeaseGrantRequest,
+    LeaseGrantResponse,
+    LeaseKeepAliveResponse,
+    LeaseRevokeRequest,
+    LeaseRevokeResponse,
+)
+from hotswap.etcd.wire.rpc_pb2_grpc import LeaseServicer, add_LeaseServicer_to_server
 from hotswap.kv import Deleted, Put
 from hotswap.settings import EtcdSettings
 from tests.conditions import eventually
 from tests.etcd_admin import Admin
-from tests.tcp_proxy import Proxy, proxied
+from tests.tcp_proxy import proxied
 
 LIMIT = 20
 """Seconds for anything here."""
@@ -82,23 +92,61 @@ async def test_once_lost_it_is_lost_for_good(kv: EtcdKV, private_etcd: LocalEtcd
         assert lease.deadline == 0
 
 
-async def test_the_deadline_counts_only_keep_alives_that_were_answered(
-    private_etcd: LocalEtcd,
-) -> None:
+async def test_the_deadline_counts_only_keep_alives_that_were_answered(private_etcd: LocalEtcd) -> None:
     async with asyncio.timeout(LIMIT), proxied(private_etcd.endpoint) as proxy:
         kv = connect(EtcdSettings(endpoints=(proxy.address,)))
         lease = await kv.grant(SHORT)
         await prolonged(lease, past=lease.deadline)
-        await _hold_one_answer(proxy)
+        proxy.hold_answers()
+        await proxy.holds.wait()
         deadline = lease.deadline
         await lease.lost()
         assert time.monotonic() >= deadline
         await kv.close()
 
 
-async def _hold_one_answer(proxy: Proxy) -> None:
-    proxy.hold_answers()
-    await proxy.holds.wait()
+class LateAnswers(LeaseServicer):
+    """Answers each keep-alive half a second after it came."""
+
+    TTL = 10
+    DELAY = 0.5
+
+    def __init__(self) -> None:
+        self.came: list[float] = []
+
+    async def LeaseGrant(self, request: LeaseGrantRequest, context: object) -> LeaseGrantResponse:  # noqa: N802 - etcd's
+        return LeaseGrantResponse(ID=1, TTL=self.TTL)
+
+    async def LeaseKeepAlive(self, requests: Any, context: object) -> AsyncIterator[LeaseKeepAliveResponse]:  # noqa: N802
+        async for request in requests:
+            self.came.append(time.monotonic())
+            await asyncio.sleep(self.DELAY)
+            yield LeaseKeepAliveResponse(ID=request.ID, TTL=self.TTL)
+
+    async def LeaseRevoke(self, request: LeaseRevokeRequest, context: object) -> LeaseRevokeResponse:  # noqa: N802
+        return LeaseRevokeResponse()
+
+
+@pytest_asyncio.fixture
+async def late() -> AsyncIterator[tuple[LateAnswers, str]]:
+    """The peer, and its address."""
+    server, servicer = grpc.aio.server(), LateAnswers()
+    add_LeaseServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    yield servicer, f"127.0.0.1:{port}"
+    await server.stop(grace=None)
+
+
+async def test_the_deadline_counts_from_when_a_keep_alive_was_sent(late: tuple[LateAnswers, str]) -> None:
+    peer, address = late
+    kv = connect(EtcdSettings(endpoints=(address,)))
+    async with asyncio.timeout(LIMIT):
+        lease = await kv.grant(timedelta(seconds=peer.TTL))
+        await prolonged(lease, past=lease.deadline)
+        deadline = lease.deadline
+    await kv.close()
+    assert deadline <= peer.came[0] + peer.TTL * (1 - MARGIN)
 
 
 async def test_it_moves_to_another_member_when_the_first_hangs(private_etcd: LocalEtcd) -> None:

@@ -235,17 +235,17 @@ async def test_a_response_that_comes_in_fragments_is_told_whole(
         first = await anext(batches)
         await proxy.close()
         for letter in b"abcdef":
-            big = bytes([letter]) * 700_000
-            await direct.commit(require=[], write=[Put("/t/one", big), Put("/t/other", big)])
+            big = bytes([letter]) * 450_000
+            await direct.commit(require=[], write=[Put(f"/t/{key}", big) for key in "123"])
         await proxy.listen()
         assert await _fragments(etcd.endpoints[0], first.revision + 1) > 0
         told: list[Item | Deleted] = []
-        while len(told) < 12:
+        while len(told) < 18:
             batch = await anext(batches)
-            assert len(batch.changes) % 2 == 0
+            assert len(batch.changes) % 3 == 0
             told += batch.changes
     assert [(one.key, one.value[:1]) for one in told if isinstance(one, Item)] == [
-        (key, bytes([letter])) for letter in b"abcdef" for key in ("/t/one", "/t/other")
+        (f"/t/{key}", bytes([letter])) for letter in b"abcdef" for key in "123"
     ]
 
 
@@ -258,7 +258,7 @@ async def _fragments(endpoint: str, start: int) -> int:
     async for response in call:
         fragments += response.fragment
         events += len(response.events)
-        if events == 12:
+        if events == 18:
             break
     call.cancel()
     await connection.channel.close(grace=None)
