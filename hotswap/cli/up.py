@@ -1,18 +1,14 @@
 """`hotswap up`: the whole platform on this machine, until Ctrl-C."""
 
 import asyncio
-import signal
 from pathlib import Path
 
 import click
 
 from hotswap import logs
 from hotswap.cli import running
-from hotswap.cli.platform import Platform
 from hotswap.cli.services import insecure_option, parse_etcd
 from hotswap.settings import EtcdSettings, check_listener
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @click.command(context_settings={"show_default": True})
@@ -47,6 +43,9 @@ def up(
     logs.configure("up", level="WARNING")
     for option, address in (("--router", router), ("--controller", controller), ("--admin", admin)):
         check_listener(address, option=option, insecure=insecure)
+    from hotswap.cli.foreground import run  # what only this command needs is imported by it alone
+    from hotswap.cli.platform import Platform
+
     platform = Platform(
         state_dir=state_dir,
         agents=agents,
@@ -57,38 +56,7 @@ def up(
         admin=admin,
         tell=click.echo,
     )
-    asyncio.run(_run(platform))
-
-
-async def _run(platform: Platform) -> None:
-    me = asyncio.current_task()
-    assert me, "runs as a task"
-    loop = asyncio.get_running_loop()
-
-    def stop() -> None:
-        for number in SIGNALS:
-            loop.add_signal_handler(number, platform.kill_all)
-        click.echo("stopping; once more to stop at once")
-        me.cancel()
-
-    for number in SIGNALS:
-        loop.add_signal_handler(number, stop)
-    try:
-        async with platform:
-            _tell(platform)
-            await platform.ended()
-    except asyncio.CancelledError:
-        click.echo("stopped")
-
-
-def _tell(platform: Platform) -> None:
-    click.echo(f"router       http://{platform.router}/fn/FUNCTION")
-    click.echo(f"metrics      http://{platform.admin}/metrics")
-    click.echo(f"controller   {platform.controller}")
-    click.echo(f"etcd         {platform.etcd.endpoints[0]}")
-    click.echo(f"nodes        {', '.join(node.name for node in platform.nodes)}")
-    click.echo(f"state        {platform.state_dir}")
-    click.echo("ready; Ctrl-C stops it")
+    asyncio.run(run(platform))
 
 
 COMMANDS = (up,)

@@ -18,7 +18,9 @@ import pytest
 from hotswap.cli.platform import Platform
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted(page for page in (ROOT / "docs").glob("*.md") if "```console" in page.read_text())
+PAGES = [
+    page for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))] if "```console" in page.read_text()
+]
 LIMIT = 90.0
 """Seconds for one command."""
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -102,4 +104,4 @@ async def test_a_page_shows_what_happens(page: Path, tmp_path: Path) -> None:
 
 
 def test_there_are_pages_with_commands() -> None:
-    assert len(PAGES) >= 5
+    assert len(PAGES) >= 6
