@@ -269,6 +269,19 @@ def _one(request: WatchRequest) -> Iterator[WatchRequest]:
     yield request
 
 
+async def test_watches_share_a_connection_that_calls_do_not_use(proxy: Proxy, behind: EtcdKV) -> None:
+    async with asyncio.timeout(LIMIT), behind.watch("/t/a/") as one, behind.watch("/t/b/") as other:
+        await put(behind, "/t/a/n", b"1")
+        assert proxy.accepted == 1
+        for batches in (one, other):
+            await anext(batches)
+        following = [asyncio.ensure_future(anext(batches)) for batches in (one, other)]
+        for folder in "ab":
+            await put(behind, f"/t/{folder}/n", b"2")
+        await asyncio.gather(*following)
+        assert proxy.accepted == 2
+
+
 async def test_many_watches_at_once(behind: EtcdKV, direct: EtcdKV) -> None:
     async def follow(folder: int) -> list[int]:
         async with behind.watch(f"/t/{folder}/") as batches:
