@@ -10,7 +10,8 @@ from router.endpoints import Endpoints
 from router.exchange import Exchange
 from router.invocation import Invocation
 from router.problems import Problem
-from router.upstream import TOO_EARLY, Broken, ConnectFailed, Connection, Head
+from router.tunnel import tunnel
+from router.upstream import FINAL, SWITCHING_PROTOCOLS, Broken, ConnectFailed, Connection, Head
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 """RFC 9110 section 9.2.2."""
@@ -81,8 +82,11 @@ class Attempt:
         if invocation.deadline is None:
             invocation.deadline = asyncio.get_running_loop().time() + invocation.terms.timeout
         try:
-            async with asyncio.timeout_at(invocation.deadline):
+            async with asyncio.timeout_at(invocation.deadline) as limit:
                 head, outcome = invocation.judge(await self._answer(exchange, download))
+                if head.status == SWITCHING_PROTOCOLS:
+                    limit.reschedule(None)
+                    return await self._tunnel(exchange, head), outcome
                 close = self._closing() or invocation.upload.unfinished
                 return await download.relay(head, invocation.answer_fields(), close=close), outcome
         except TimeoutError:
@@ -100,11 +104,23 @@ class Attempt:
         sent = self._clock()
         exchange.connection.begin(exchange, method=invocation.request.method)
         invocation.upload.start(exchange, invocation.request_head())
-        while (head := await exchange.next_head()).status < TOO_EARLY:
+        while (head := await exchange.next_head()).status < FINAL:
+            if head.status == SWITCHING_PROTOCOLS:
+                break
             download.interim(head)
         self._handed_back = True
         self.ejected = self._endpoints.done(self._load, latency=self._clock() - sent)
         return head
+
+    async def _tunnel(self, exchange: Exchange, head: Head) -> Written:
+        invocation = self._invocation
+        if invocation.upgrade is None:
+            raise Broken("it changed the protocol, which nobody had asked for")
+        invocation.answered = self._clock()
+        try:
+            return await tunnel(invocation.request, exchange, head, invocation.answer_fields())
+        except Broken:
+            raise Cut(Count.DIED) from None
 
     def _broken(self, exchange: Exchange, error: Broken) -> Problem:
         """What to answer; raises `SendAgain` instead if that is safe."""

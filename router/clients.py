@@ -12,6 +12,7 @@ from router.counters import Counting, Own
 from router.download import refuse
 from router.general import General
 from router.problems import Problem
+from router.tunnel import FromClient
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ LINGER = 2.0
 
 
 class ClientConnection(web.RequestHandler):
-    __slots__ = ("_clients", "busy", "heard", "started")
+    __slots__ = ("_clients", "_tunnel", "busy", "heard", "started")
 
     def __init__(self, clients: "Clients", **settings: float | None) -> None:
         super().__init__(clients, loop=asyncio.get_running_loop(), **settings)  # type: ignore[arg-type]
@@ -40,12 +41,25 @@ class ClientConnection(web.RequestHandler):
         self.started: float | None = None
         """When the first byte of a head came that is not whole yet."""
         self._clients = clients
+        self._tunnel: FromClient | None = None
 
     def data_received(self, data: bytes) -> None:
         self.heard = self._loop.time()
         if not self.busy and self.started is None and data:
             self.started = self.heard
         super().data_received(data)
+
+    def begin_tunnel(self, reader: FromClient) -> None:
+        """From here on the client's bytes are not HTTP; what came with the head already is among them."""
+        self._tunnel = reader
+        self.set_parser(reader)  # type: ignore[arg-type] # it asks for no more than these two methods
+
+    def eof_received(self) -> bool:  # type: ignore[override] # as asyncio has it; aiohttp narrows it
+        """In a tunnel the client may end its side and still hear the other."""
+        if self._tunnel is None:
+            return False
+        self._tunnel.feed_eof()
+        return True
 
     def handle_error(
         self,

@@ -111,7 +111,7 @@ class General:
             outcome = Count.CLIENT_ERROR  # the client went away
             raise
         finally:
-            seconds = self._clock() - invocation.began
+            seconds = (invocation.answered or self._clock()) - invocation.began
             self._counting.end(row, outcome, seconds=seconds, slow=seconds > limit, cold=invocation.cold)
         return written
 

@@ -35,6 +35,8 @@ class Invocation:
     began: float
     cold: bool = False
     """It had to wait for its instance."""
+    answered: float | None = None
+    """When the answer came, where its end is not the function's doing: a tunnel may last for hours."""
     deadline: float | None = None
     """When the function must have answered; counted from when it was first sent."""
     tried: set[Load] = field(default_factory=set)

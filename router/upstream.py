@@ -24,8 +24,10 @@ MOST_IDLE = 256
 """Connections that a pool keeps."""
 HEAD_LIMIT = 65_536
 """Bytes of a response's head, as for requests."""
-TOO_EARLY = 200
+FINAL = 200
 """Statuses below this one are interim."""
+SWITCHING_PROTOCOLS = 101
+"""The only one of them that ends what is HTTP."""
 
 
 class ConnectFailed(Exception):
@@ -140,6 +142,13 @@ class Connection(asyncio.Protocol):
         self._receiver = None
         self._close()
 
+    def close(self) -> None:
+        """When what was written is out; the receiver hears nothing more."""
+        self._receiver = None
+        self.state = State.CLOSED
+        if self._transport is not None:
+            self._transport.close()
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
 
@@ -210,10 +219,10 @@ class Connection(asyncio.Protocol):
         head = Head(status, self._reason, self._fields, length)
         self._in_head = False
         self._keep = self._parser.should_keep_alive()
-        bodiless = self._headless or status < TOO_EARLY or status in {204, 304}
+        bodiless = self._headless or status < FINAL or status in {204, 304}
         self._ends_with_connection = not (bodiless or chunked or length is not None)
         self._receiver.head(head)
-        if self._headless and status >= TOO_EARLY:
+        if self._headless and status >= FINAL:
             self._complete = True
 
     def on_body(self, piece: bytes) -> None:
@@ -224,7 +233,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         assert self._parser is not None
-        if self._parser.get_status_code() >= TOO_EARLY:
+        if self._parser.get_status_code() >= FINAL:
             self._complete = True
         else:
             self._reset_response()
@@ -266,11 +275,6 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def close_idle(self) -> None:
-        self.state = State.CLOSED
-        if self._transport is not None:
-            self._transport.close()
-
 
 class Pool:
     """The connections of this worker to one endpoint."""
@@ -305,7 +309,7 @@ class Pool:
 
     def put_back(self, connection: Connection) -> None:
         if self._closed or len(self._idle) >= MOST_IDLE:
-            connection.close_idle()
+            connection.close()
         else:
             self._idle.append((connection, self._clock()))
 
@@ -319,14 +323,14 @@ class Pool:
         late = [connection for connection, since in self._idle if since < oldest]
         self._idle = [entry for entry in self._idle if entry[1] >= oldest]
         for connection in late:
-            connection.close_idle()
+            connection.close()
 
     def close(self) -> None:
         """The endpoint left: idle connections are closed now, each busy one when its request is done."""
         self._closed = True
         idle, self._idle = self._idle, []
         for connection, _ in idle:
-            connection.close_idle()
+            connection.close()
 
 
 def _framing(fields: list[Field]) -> tuple[int | None, bool]:

@@ -277,9 +277,11 @@ async def read_request(reader: asyncio.StreamReader) -> Request:
     if "content-length" in told:
         request.body = await reader.readexactly(int(told["content-length"]))
     elif "transfer-encoding" in told:
+        pieces = []
         while size := int(await reader.readuntil(b"\r\n"), 16):
-            request.body += (await reader.readexactly(size + 2))[:-2]
+            pieces.append((await reader.readexactly(size + 2))[:-2])
         await reader.readexactly(2)
+        request.body = b"".join(pieces)
     SEEN_BY[reader].requests.append(request)
     return request
 
