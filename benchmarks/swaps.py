@@ -100,6 +100,7 @@ async def timed_swap(controller: "ControllerAsyncStub", version: int) -> float:
 async def shares(stage: Stage, rounds: int) -> dict[str, Any]:
     """How far the counts are from the weights, summed over all the weights that held, by version."""
     wanted: dict[int, dict[int, int]] = {}
+    counted: dict[tuple[int, int], int] = {}
     async with steady_load(stage.url("echo"), rate=RATE) as seen:
         for number in range(rounds):
             weights = WEIGHTS[number % len(WEIGHTS)]
@@ -107,7 +108,8 @@ async def shares(stage: Stage, rounds: int) -> dict[str, Any]:
             answer = await stage.hotswap("alias", "set", "echo:production", spec, "-o", "json")
             wanted[int(answer.json["revision"])] = weights
             await eventually(partial(_more_than, seen, seen.answered + RATE))
-    counted = await counted_by_revision(stage)
+            counted |= await counted_by_revision(stage)  # each revision again and again, until it is an old one
+    counted |= await counted_by_revision(stage)
     off: Counter[int] = Counter()
     for revision, weights in wanted.items():
         picks = sum(counted.get((revision, version), 0) for version in weights)
