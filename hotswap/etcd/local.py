@@ -161,6 +161,8 @@ class LocalEtcd:
     async def exited(self) -> int:
         """The exit status of the process, when it has ended."""
         process = self._running()
+        if process.poll() is not None:  # reaped, and its pid may mean another by now
+            return process.returncode
         ended = asyncio.Event()
         descriptor = os.pidfd_open(process.pid)
         asyncio.get_running_loop().add_reader(descriptor, ended.set)
