@@ -1,6 +1,5 @@
 """One endpoint's try at an invocation: connect, send, relay what comes back, and tell the balance how it went."""
 
-import asyncio
 from collections.abc import Callable
 
 from hotswap.metrics import Count
@@ -78,14 +77,12 @@ class Attempt:
 
     async def _within_limit(self, exchange: Exchange) -> tuple[Written, Count]:
         invocation = self._invocation
-        download = Download(invocation.request, exchange)
-        if invocation.deadline is None:
-            invocation.deadline = asyncio.get_running_loop().time() + invocation.terms.timeout
+        download = Download(invocation.request, exchange, invocation.limit)
         try:
-            async with asyncio.timeout_at(invocation.deadline) as limit:
+            async with invocation.limit.running():
                 head, outcome = invocation.judge(await self._answer(exchange, download))
                 if head.status == SWITCHING_PROTOCOLS:
-                    limit.reschedule(None)
+                    invocation.limit.lift()
                     return await self._tunnel(exchange, head), outcome
                 close = self._closing() or invocation.upload.unfinished
                 return await download.relay(head, invocation.answer_fields(), close=close), outcome

@@ -104,7 +104,7 @@ class Group:
         ]
         if not able:
             return None
-        picked = able[0] if len(able) == 1 else _better(self._rng.sample(able, 2), now)
+        picked = able[0] if len(able) == 1 else _better(*self._two(able), now)
         picked.in_flight += 1
         picked.probing = picked.ejected_until is not None
         return picked
@@ -126,6 +126,11 @@ class Group:
         load.in_flight -= 1
         load.probing = False
 
+    def _two(self, able: list[Load]) -> tuple[Load, Load]:
+        one = int(self._rng.random() * len(able))
+        other = int(self._rng.random() * (len(able) - 1))
+        return able[one], able[other + (other >= one)]
+
     def _eject(self, load: Load, now: float) -> bool:
         failed_probe = load.ejected_until is not None
         if not failed_probe:
@@ -138,8 +143,7 @@ class Group:
         return True
 
 
-def _better(two: list[Load], now: float) -> Load:
-    one, other = two
+def _better(one: Load, other: Load, now: float) -> Load:
     if not (one.latency and other.latency):
         return one if one.in_flight <= other.in_flight else other
     return one if one.cost(now) <= other.cost(now) else other

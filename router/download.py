@@ -4,14 +4,20 @@ aiohttp's own response would add and rewrite fields; what a function answers rea
 fields that end here. `Written` tells aiohttp that the answer is out and whether the connection goes on.
 """
 
+import asyncio
+
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
 from router import fields
 from router.exchange import Exchange
 from router.fields import Field
+from router.limit import Limit
 from router.problems import CONTENT_TYPE, Problem
 from router.upstream import Head
+
+WRITE_LIMIT = 30.0
+"""Seconds that a client may take nothing of what is written to it."""
 
 
 class Written(web.StreamResponse):
@@ -29,8 +35,9 @@ class Written(web.StreamResponse):
 
 
 class Download:
-    def __init__(self, request: web.BaseRequest, exchange: Exchange) -> None:
+    def __init__(self, request: web.BaseRequest, exchange: Exchange, limit: Limit) -> None:
         self._request = request
+        self._limit = limit
         self._exchange = exchange
         self.began = False
         """The client has the head: nothing else can be answered any more."""
@@ -68,7 +75,15 @@ class Download:
         if data:
             self._write(data)
             if self._request.protocol.writing_paused:
-                await self._request.writer.drain()
+                await self._drain()
+
+    async def _drain(self) -> None:
+        try:
+            with self._limit.suspended():
+                async with asyncio.timeout(WRITE_LIMIT):
+                    await self._request.writer.drain()
+        except TimeoutError:
+            raise ConnectionAbortedError("the client reads nothing") from None
 
     def _write(self, data: bytes) -> None:
         transport = self._request.transport

@@ -21,6 +21,7 @@ from router.counters import Counting, Own
 from router.download import Written, refuse
 from router.endpoints import Endpoints, Full
 from router.invocation import Invocation
+from router.limit import Limit
 from router.problems import Problem
 from router.routes import Route, Routes
 from router.table import Missing
@@ -71,11 +72,12 @@ class General:
             raise _not_found(route, named)
         version = route.pick(_sticky_key(request, route.sticky_by))
         terms = self._routes.terms(route.function, version)
-        upload = Upload(request, limit=terms.max_body)
+        limit = Limit(terms.timeout)
+        upload = Upload(request, most=terms.max_body, limit=limit)
         row = route.rows.get(version)
         if row is None:
             row = await self._ask(route, version)
-        invocation = Invocation(request, request_id, named, route, version, terms, upload, began)
+        invocation = Invocation(request, request_id, named, route, version, terms, upload, limit, began)
         return await self._counted(invocation, row)
 
     def _named(self, request: web.BaseRequest) -> Target:
@@ -96,7 +98,6 @@ class General:
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, fields=RETRY_AFTER) from None
 
     async def _counted(self, invocation: Invocation, row: int) -> Written:
-        limit = invocation.route.latency_limit
         outcome = Count.PLATFORM
         self._counting.begin(row)
         try:
@@ -111,8 +112,9 @@ class General:
             outcome = Count.CLIENT_ERROR  # the client went away
             raise
         finally:
-            seconds = (invocation.answered or self._clock()) - invocation.began
-            self._counting.end(row, outcome, seconds=seconds, slow=seconds > limit, cold=invocation.cold)
+            seconds = (invocation.answered or self._clock()) - invocation.began - invocation.limit.waited
+            slow = seconds > invocation.route.latency_limit
+            self._counting.end(row, outcome, seconds=max(0.0, seconds), slow=slow, cold=invocation.cold)
         return written
 
     async def _carry_out(self, invocation: Invocation) -> tuple[Written, Count]:

@@ -10,6 +10,7 @@ from hotswap.model import Kind
 from router import fields
 from router.balance import Load
 from router.fields import Field
+from router.limit import Limit
 from router.problems import Problem
 from router.routes import Route
 from router.table import VersionEntry
@@ -32,13 +33,12 @@ class Invocation:
     version: int
     terms: VersionEntry
     upload: Upload
+    limit: Limit
     began: float
     cold: bool = False
     """It had to wait for its instance."""
     answered: float | None = None
     """When the answer came, where its end is not the function's doing: a tunnel may last for hours."""
-    deadline: float | None = None
-    """When the function must have answered; counted from when it was first sent."""
     tried: set[Load] = field(default_factory=set)
     """Endpoints that took no connection."""
     resent: bool = False

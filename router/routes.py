@@ -104,10 +104,12 @@ class Routes:
                 raise AssertionError(f"{entry} has no route")
 
     def endpoints(self, function: str, version: int) -> Endpoints:
-        """Of a function that `find` has found."""
-        return self._endpoints(self._standing[function], version)
+        """Also of a function that has been removed while an invocation of it is on its way."""
+        standing = self._standing.setdefault(function, Standing(FunctionTable(function)))
+        return self._endpoints(standing, version)
 
     def terms(self, function: str, version: int) -> VersionEntry:
+        """Of a function that `find` has just found."""
         return self._standing[function].function.terms(version)
 
     def sweep(self) -> None:

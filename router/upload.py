@@ -13,6 +13,7 @@ from hotswap.metrics import Count
 from router import fields
 from router.exchange import Exchange
 from router.fields import Framing
+from router.limit import Limit
 from router.problems import Problem, malformed, too_large
 from router.upstream import Broken, Connection
 
@@ -22,14 +23,15 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Upload:
-    def __init__(self, request: web.BaseRequest, *, limit: int) -> None:
-        """Raises `Problem` if the length that is told is over the limit, or the client expects what we do not know."""
+    def __init__(self, request: web.BaseRequest, *, most: int, limit: Limit) -> None:
+        """Takes at most so many bytes. Raises `Problem` for a length above that, and for what nobody can expect."""
         self._request = request
+        self._most = most
         self._limit = limit
         self._expecting = _expects_continue(request)
         self.framing = _framing(request)
-        if self.framing.length is not None and self.framing.length > limit:
-            raise too_large(limit)
+        if self.framing.length is not None and self.framing.length > most:
+            raise too_large(most)
         self.problem: Problem | None = None
         """Why the body could not be sent whole, if that was the client's doing."""
         self._whole: bytes | None = b"" if request.content.at_eof() else None
@@ -54,8 +56,8 @@ class Upload:
         if self._whole is None:
             exchange.connection.write(head)
             self._task = asyncio.create_task(self._stream(exchange), name="upload")
-        elif len(self._whole) > self._limit:
-            raise too_large(self._limit)
+        elif len(self._whole) > self._most:
+            raise too_large(self._most)
         else:
             exchange.connection.write(head + self._framed(self._whole) + self._last())
             exchange.connection.sent()
@@ -88,8 +90,8 @@ class Upload:
         sent = 0
         while piece := await self._read():
             sent += len(piece)
-            if sent > self._limit:
-                raise too_large(self._limit, outcome=Count.CLIENT_ERROR)
+            if sent > self._most:
+                raise too_large(self._most, outcome=Count.CLIENT_ERROR)
             connection.write(self._framed(piece))
             if connection.backed_up:
                 await connection.drain()
@@ -97,8 +99,9 @@ class Upload:
         connection.sent()
 
     async def _read(self) -> bytes:
-        async with asyncio.timeout(READ_LIMIT):
-            return await self._request.content.readany()
+        with self._limit.suspended():
+            async with asyncio.timeout(READ_LIMIT):
+                return await self._request.content.readany()
 
     def _continue(self) -> None:
         transport = self._request.transport

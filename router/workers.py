@@ -79,6 +79,7 @@ class Workers:
         self._stopping = False
         self._told = asyncio.Event()
         self._replacing = asyncio.Lock()
+        self._checked = 0.0
 
     @property
     def started(self) -> bool:
@@ -149,10 +150,15 @@ class Workers:
             self._drain(handle)
 
     def check_beats(self) -> None:
+        """To be called about every second; if it was not, it is we who were stuck, and nobody is blamed."""
+        now = time.monotonic()
+        late, self._checked = now - self._checked > SILENCE_LIMIT / 2, now
         for handle in self._live:
-            if time.monotonic() - handle.heard > SILENCE_LIMIT:
+            if late:
+                handle.heard = now
+            elif now - handle.heard > SILENCE_LIMIT:
                 log.error("%r has been silent for %g s and is killed", handle, SILENCE_LIMIT)
-                handle.heard = time.monotonic()
+                handle.heard = now
                 handle.process.kill()
 
     def _drain(self, handle: Handle) -> None:
