@@ -33,10 +33,14 @@ async def test_waiting_in_both_directions_counts_once() -> None:
 
 async def test_all_tries_share_it() -> None:
     limit = Limit(0.1)
-    with pytest.raises(TimeoutError):
+
+    async def a_hundred_tries() -> None:
         for _ in range(100):
             async with limit.running():
                 await asyncio.sleep(0.01)
+
+    with pytest.raises(TimeoutError):
+        await a_hundred_tries()
 
 
 async def test_a_limit_that_is_lifted_ends_nothing() -> None:
