@@ -174,7 +174,9 @@ class LocalEtcd:
         return process.wait()
 
     def freeze(self) -> None:
+        """Returns when it stands still: the signal alone lets its threads go on for a moment."""
         self._running().send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def thaw(self) -> None:
         self._running().send_signal(signal.SIGCONT)

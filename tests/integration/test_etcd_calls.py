@@ -189,6 +189,8 @@ async def test_a_deletion_whose_answer_is_lost_is_not_claimed(proxy: Proxy, behi
         await proxy.cut()
         with pytest.raises(kv.Unreachable, match="not known"):
             await committing
+        while not await _answers(behind):
+            pass
         await behind.commit(require=[], write=[kv.Delete("/t/a")])
 
 
