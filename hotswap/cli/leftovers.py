@@ -22,6 +22,8 @@ from hotswap.errors import Refused
 LOCK = "lock"
 STOP_LIMIT = 20.0
 """Seconds from SIGTERM to SIGKILL."""
+INSTANCE = "HOTSWAP_INSTANCE"
+"""In the environment of every process that an agent started for a function."""
 STOP_ORDER = ("router", "node", "controller", "etcd")
 """Beginnings of names: those that send work away first, those that the others need last."""
 
@@ -83,11 +85,11 @@ async def _exit_of(pid: int) -> None:
 
 
 def sweep(state_dir: Path) -> list[str]:
-    """Kills every process that works in the directory, and tells which: there are none unless an agent was killed."""
+    """Kills every instance of the directory's agents, and tells which: there are none unless an agent was killed."""
     swept = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if process.pid != os.getpid() and Path(process.cwd()).is_relative_to(state_dir):
+            if INSTANCE in process.environ() and Path(process.cwd()).is_relative_to(state_dir):
                 swept.append(f"{process.pid} {' '.join(process.cmdline())}")
                 process.kill()
     return swept

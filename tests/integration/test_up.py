@@ -17,6 +17,7 @@ import pytest
 from hotswap.cli import running
 from hotswap.cli.platform import Platform
 from hotswap.errors import Refused, Unavailable
+from hotswap.settings import EtcdSettings
 from tests.conditions import eventually
 from tests.functions import ECHO, write_function
 
@@ -55,7 +56,7 @@ class Up:
 
 
 @asynccontextmanager
-async def up(state_dir: Path, *, agents: int = 1) -> AsyncIterator[Up]:
+async def up(state_dir: Path, *options: str, agents: int = 1) -> AsyncIterator[Up]:
     process = await asyncio.create_subprocess_exec(
         *(
             sys.executable,
@@ -67,6 +68,7 @@ async def up(state_dir: Path, *, agents: int = 1) -> AsyncIterator[Up]:
             "--agents",
             str(agents),
             *FREE,
+            *options,
         ),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -202,6 +204,31 @@ async def test_a_service_that_is_held_down_comes_back_at_the_end(tmp_path: Path)
         async with platform.down("etcd"):
             await eventually(lambda: "etcd" not in platform.pids)
         await eventually(lambda: "etcd" in platform.pids, limit=LIMIT)
+
+
+async def test_instances_without_an_agent_are_swept_away_and_nothing_else(tmp_path: Path) -> None:
+    state_dir = tmp_path / "state"
+    told: list[str] = []
+    async with Platform(state_dir=state_dir, agents=1, tell=told.append) as platform:
+        await deploy_echo(state_dir, tmp_path / "echo")
+        bystander = await asyncio.create_subprocess_exec("sleep", "60", cwd=state_dir)
+        try:
+            async with platform.down("node-1"):
+                await eventually(lambda: "node-1" not in platform.pids)
+                await platform.__aexit__(None, None, None)
+            assert any("its agent is gone" in line for line in told)
+            assert works_in(state_dir) == {bystander.pid}
+        finally:
+            bystander.kill()
+            await bystander.wait()
+
+
+async def test_it_uses_an_etcd_that_runs_already(tmp_path: Path, etcd: EtcdSettings) -> None:
+    async with up(tmp_path / "state", "--etcd", f"http://{etcd.endpoints[0]}") as platform:
+        await platform.until("ready")
+        assert platform.running.etcd == etcd.endpoints[0]
+        assert "etcd" not in platform.running.processes
+    assert listens(etcd.endpoints[0])
 
 
 async def test_a_start_that_fails_tells_why_and_leaves_nothing(tmp_path: Path) -> None:
