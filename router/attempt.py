@@ -1,6 +1,7 @@
 """One endpoint's try at an invocation: connect, send, relay what comes back, and tell the balance how it went."""
 
 from collections.abc import Callable
+from functools import partial
 
 from hotswap.metrics import Count
 from router.balance import Load
@@ -32,13 +33,7 @@ class Attempt:
     """One endpoint's try at an invocation; hands the endpoint back exactly once."""
 
     def __init__(
-        self,
-        invocation: Invocation,
-        endpoints: Endpoints,
-        load: Load,
-        *,
-        clock: Callable[[], float],
-        closing: Callable[[], bool],
+        self, invocation: Invocation, endpoints: Endpoints, load: Load, *, closing: Callable[[], bool]
     ) -> None:
         """`closing` tells, when the answer comes, whether it is the last on the client's connection."""
         self.ejected = False
@@ -46,10 +41,9 @@ class Attempt:
         self._invocation = invocation
         self._endpoints = endpoints
         self._load = load
-        self._clock = clock
         self._handed_back = False
 
-    async def run(self) -> tuple[Written, Count]:
+    async def run(self) -> Written:
         """Raises `ConnectFailed`, `SendAgain`, `Cut` or `Problem`."""
         invocation = self._invocation
         try:
@@ -75,17 +69,19 @@ class Attempt:
             raise ConnectFailed(f"{self._load.entry.address} has just been withdrawn")
         return pool.reuse() or await pool.connect()
 
-    async def _within_limit(self, exchange: Exchange) -> tuple[Written, Count]:
+    async def _within_limit(self, exchange: Exchange) -> Written:
         invocation = self._invocation
         download = Download(invocation.request, exchange, invocation.limit)
         try:
             async with invocation.limit.running():
                 head, outcome = invocation.judge(await self._answer(exchange, download))
+                counted = partial(invocation.count, outcome)
                 if head.status == SWITCHING_PROTOCOLS:
                     invocation.limit.lift()
-                    return await self._tunnel(exchange, head), outcome
+                    counted()
+                    return await self._tunnel(exchange, head)
                 close = self._closing() or invocation.upload.unfinished
-                return await download.relay(head, invocation.answer_fields(), close=close), outcome
+                return await download.relay(head, invocation.answer_fields(), close=close, ending=counted)
         except TimeoutError:
             self._failed()
             problem = invocation.late()
@@ -98,7 +94,7 @@ class Attempt:
     async def _answer(self, exchange: Exchange, download: Download) -> Head:
         """The head of the final answer."""
         invocation = self._invocation
-        sent = self._clock()
+        sent = invocation.clock()
         exchange.connection.begin(exchange, method=invocation.request.method)
         invocation.upload.start(exchange, invocation.request_head())
         while (head := await exchange.next_head()).status < FINAL:
@@ -106,14 +102,13 @@ class Attempt:
                 break
             download.interim(head)
         self._handed_back = True
-        self.ejected = self._endpoints.done(self._load, latency=self._clock() - sent)
+        self.ejected = self._endpoints.done(self._load, latency=invocation.clock() - sent)
         return head
 
     async def _tunnel(self, exchange: Exchange, head: Head) -> Written:
         invocation = self._invocation
         if invocation.upgrade is None:
             raise Broken("it changed the protocol, which nobody had asked for")
-        invocation.answered = self._clock()
         try:
             return await tunnel(invocation.request, exchange, head, invocation.answer_fields())
         except Broken:

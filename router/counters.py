@@ -99,6 +99,16 @@ class Counting:
         words[at + Count.MICROSECONDS] += int(seconds * 1_000_000)
         words[at + FIXED + bucket(seconds)] += 1
 
-    def cancel(self, row: int) -> None:
-        """The invocation did not come about, by the caller's doing."""
-        self._words[row * STRIDE + IN_FLIGHT] -= 1
+
+class Pending:
+    """An invocation under way, counted once: the first outcome holds."""
+
+    def __init__(self, counting: Counting, row: int) -> None:
+        self._counting = counting
+        self._row: int | None = row
+        counting.begin(row)
+
+    def end(self, outcome: Count, *, seconds: float, slow: bool, cold: bool) -> None:
+        row, self._row = self._row, None
+        if row is not None:
+            self._counting.end(row, outcome, seconds=seconds, slow=slow, cold=cold)

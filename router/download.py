@@ -5,6 +5,7 @@ fields that end here. `Written` tells aiohttp that the answer is out and whether
 """
 
 import asyncio
+from collections.abc import Callable
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -47,8 +48,11 @@ class Download:
         if head.status != 100 and self._request.version >= (1, 1):
             self._write(fields.response_head(head.status, head.reason, _interim(head.fields)))
 
-    async def relay(self, head: Head, added: list[Field], *, close: bool) -> Written:
-        """Raises `Broken` if the function does not end its answer; the client's connection is then to be cut."""
+    async def relay(self, head: Head, added: list[Field], *, close: bool, ending: Callable[[], None]) -> Written:
+        """`ending` is called before the last bytes go out.
+
+        Raises `Broken` if the function does not end its answer; the client's connection is then to be cut.
+        """
         bodiless = self._request.method == "HEAD" or head.status in {204, 304}
         undelimited = not bodiless and head.length is None
         chunked = undelimited and self._request.version >= (1, 1)
@@ -58,18 +62,20 @@ class Download:
             answer.append((b"Transfer-Encoding", b"chunked"))
         answer += connection_fields(self._request, close=close)
         self.began = True
-        await self._copy(fields.response_head(head.status, head.reason, answer), chunked=chunked)
+        last = await self._copy(fields.response_head(head.status, head.reason, answer), chunked=chunked)
+        ending()
+        await self._send(last)
         return Written(status=head.status, close=close)
 
-    async def _copy(self, first: bytes, *, chunked: bool) -> None:
-        """What is there already goes out together."""
+    async def _copy(self, first: bytes, *, chunked: bool) -> bytes:
+        """All but the last bytes, which are returned. What is there already goes out together."""
         exchange = self._exchange
         data = first + _framed(exchange.take(), chunked=chunked)
         while not exchange.ended:
             await self._send(data)
             data = _framed(await exchange.next_piece(), chunked=chunked)
         data += _framed(exchange.take(), chunked=chunked)
-        await self._send(data + (b"0\r\n\r\n" if chunked else b""))
+        return data + (b"0\r\n\r\n" if chunked else b"")
 
     async def _send(self, data: bytes) -> None:
         if data:

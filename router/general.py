@@ -17,7 +17,7 @@ from hotswap.metrics import Count
 from router import fields, target
 from router.attempt import Attempt, Cut, SendAgain
 from router.balance import Load, RetryBudget
-from router.counters import Counting, Own
+from router.counters import Counting, Own, Pending
 from router.download import Written, refuse
 from router.endpoints import Endpoints, Full
 from router.invocation import Invocation
@@ -77,8 +77,10 @@ class General:
         row = route.rows.get(version)
         if row is None:
             row = await self._ask(route, version)
-        invocation = Invocation(request, request_id, named, route, version, terms, upload, limit, began)
-        return await self._counted(invocation, row)
+        pending = Pending(self._counting, row)
+        return await self._counted(
+            Invocation(request, request_id, named, route, version, terms, upload, limit, pending, self._clock, began)
+        )
 
     def _named(self, request: web.BaseRequest) -> Target:
         if request.method == "CONNECT":
@@ -97,34 +99,29 @@ class General:
             detail = "the router does not answer itself; see its log"
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, fields=RETRY_AFTER) from None
 
-    async def _counted(self, invocation: Invocation, row: int) -> Written:
-        outcome = Count.PLATFORM
-        self._counting.begin(row)
+    async def _counted(self, invocation: Invocation) -> Written:
         try:
-            written, outcome = await self._carry_out(invocation)
+            return await self._carry_out(invocation)
         except Problem as problem:
-            outcome = problem.outcome or Count.PLATFORM
+            invocation.count(problem.outcome or Count.PLATFORM)
             raise
         except Cut as cut:
-            outcome = cut.outcome
+            invocation.count(cut.outcome)
             raise
         except (asyncio.CancelledError, ConnectionError):
-            outcome = Count.CLIENT_ERROR  # the client went away
+            invocation.count(Count.CLIENT_ERROR)  # it went away
             raise
         finally:
-            seconds = (invocation.answered or self._clock()) - invocation.began - invocation.limit.waited
-            slow = seconds > invocation.route.latency_limit
-            self._counting.end(row, outcome, seconds=max(0.0, seconds), slow=slow, cold=invocation.cold)
-        return written
+            invocation.count(Count.PLATFORM)  # only what nothing else has counted: a fault of ours
 
-    async def _carry_out(self, invocation: Invocation) -> tuple[Written, Count]:
+    async def _carry_out(self, invocation: Invocation) -> Written:
         """Until an endpoint has answered; a retry keeps the version."""
         self._budget.earn()
         while True:
             endpoints = self._routes.endpoints(invocation.route.function, invocation.version)
             load = await self._endpoint(invocation, endpoints)
             closing = partial(self._closing, invocation.request)
-            attempt = Attempt(invocation, endpoints, load, clock=self._clock, closing=closing)
+            attempt = Attempt(invocation, endpoints, load, closing=closing)
             try:
                 return await attempt.run()
             except ConnectFailed as error:

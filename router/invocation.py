@@ -1,5 +1,6 @@
 """One invocation on its way: what is known of it, how the function sees it, and what its answer means."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
@@ -9,6 +10,7 @@ from hotswap.metrics import Count
 from hotswap.model import Kind
 from router import fields
 from router.balance import Load
+from router.counters import Pending
 from router.fields import Field
 from router.limit import Limit
 from router.problems import Problem
@@ -34,11 +36,11 @@ class Invocation:
     terms: VersionEntry
     upload: Upload
     limit: Limit
+    pending: Pending
+    clock: Callable[[], float]
     began: float
     cold: bool = False
     """It had to wait for its instance."""
-    answered: float | None = None
-    """When the answer came, where its end is not the function's doing: a tunnel may last for hours."""
     tried: set[Load] = field(default_factory=set)
     """Endpoints that took no connection."""
     resent: bool = False
@@ -101,6 +103,11 @@ class Invocation:
         if head.status < HTTPStatus.BAD_REQUEST:
             return head, Count.OK
         return head, Count.CLIENT_ERROR if head.status < HTTPStatus.INTERNAL_SERVER_ERROR else Count.STATUS
+
+    def count(self, outcome: Count) -> None:
+        """Before the last byte of the answer goes out: who has it finds it counted, whatever dies then."""
+        seconds = max(0.0, self.clock() - self.began - self.limit.waited)
+        self.pending.end(outcome, seconds=seconds, slow=seconds > self.route.latency_limit, cold=self.cold)
 
     def died(self, error: Exception) -> Problem:
         detail = f"an instance of {self.name} broke the connection before it had answered: {error}"

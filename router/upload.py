@@ -57,7 +57,7 @@ class Upload:
             exchange.connection.write(head)
             self._task = asyncio.create_task(self._stream(exchange), name="upload")
         elif len(self._whole) > self._most:
-            raise too_large(self._most)
+            raise too_large(self._most, outcome=Count.CLIENT_ERROR)
         else:
             exchange.connection.write(head + self._framed(self._whole) + self._last())
             exchange.connection.sent()

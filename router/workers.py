@@ -52,6 +52,8 @@ KILL_AFTER = 5.0
 class Handle:
     slot: int
     process: "subprocess.Popen[bytes]"
+    pidfd: int
+    """Tells its end. asyncio's own child processes begin as a fork that runs gRPC's handlers; this one does not."""
     channel: Channel[ToParent]
     file: CounterFile
     began: float
@@ -62,6 +64,18 @@ class Handle:
 
     def __repr__(self) -> str:
         return f"worker {self.slot} (pid {self.process.pid})"
+
+    async def end(self) -> int:
+        """Its exit code, when it has ended."""
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+        loop.add_reader(self.pidfd, ended.set)
+        try:
+            await ended.wait()
+        finally:
+            loop.remove_reader(self.pidfd)
+            os.close(self.pidfd)
+        return self.process.wait()
 
 
 class Workers:
@@ -179,8 +193,9 @@ class Workers:
             process = _spawn(self._listeners[slot].fileno(), theirs.fileno(), file.fd)
         finally:
             theirs.close()
+        pidfd = os.pidfd_open(process.pid)
         now = time.monotonic()
-        handle = Handle(slot, process, await parent_end(ours), file, began=now, heard=now)
+        handle = Handle(slot, process, pidfd, await parent_end(ours), file, began=now, heard=now)
         handle.channel.send(Begin(len(self._listeners), self._drain_seconds))
         handle.channel.send(Apply(self._table.whole(), self._rows.granted()))
         self._live.add(handle)
@@ -197,7 +212,7 @@ class Workers:
             self._hear(handle, message)
         if not handle.draining:
             _kill(handle.process)
-        code = await _end_of(handle.process)
+        code = await handle.end()
         await handle.channel.close()
         self._live.discard(handle)
         handle.file.forget_in_flight(self._rows.used)
@@ -235,20 +250,6 @@ def _spawn(listener: int, channel: int, counters: int) -> "subprocess.Popen[byte
     return subprocess.Popen(
         [sys.executable, "-m", "router.worker", *map(str, fds)], pass_fds=fds, stdin=subprocess.DEVNULL
     )
-
-
-async def _end_of(process: "subprocess.Popen[bytes]") -> int:
-    """Its exit code. asyncio's own child processes are started by a fork that runs gRPC's handlers; these are not."""
-    loop = asyncio.get_running_loop()
-    fd = os.pidfd_open(process.pid)
-    ended = asyncio.Event()
-    loop.add_reader(fd, ended.set)
-    try:
-        await ended.wait()
-    finally:
-        loop.remove_reader(fd)
-        os.close(fd)
-    return process.wait()
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:
