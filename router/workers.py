@@ -8,13 +8,13 @@ same socket; each writes to a file of its own, and a file that is free goes on t
 
 import asyncio
 import logging
-import os
 import socket
 import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
 
+from hotswap.processes import ended
 from router.channel import (
     Applied,
     Apply,
@@ -52,8 +52,6 @@ KILL_AFTER = 5.0
 class Handle:
     slot: int
     process: "subprocess.Popen[bytes]"
-    pidfd: int
-    """Tells its end. asyncio's own child processes begin as a fork that runs gRPC's handlers; this one does not."""
     channel: Channel[ToParent]
     file: CounterFile
     began: float
@@ -64,18 +62,6 @@ class Handle:
 
     def __repr__(self) -> str:
         return f"worker {self.slot} (pid {self.process.pid})"
-
-    async def end(self) -> int:
-        """Its exit code, when it has ended."""
-        loop = asyncio.get_running_loop()
-        ended = asyncio.Event()
-        loop.add_reader(self.pidfd, ended.set)
-        try:
-            await ended.wait()
-        finally:
-            loop.remove_reader(self.pidfd)
-            os.close(self.pidfd)
-        return self.process.wait()
 
 
 class Workers:
@@ -193,9 +179,8 @@ class Workers:
             process = _spawn(self._listeners[slot].fileno(), theirs.fileno(), file.fd)
         finally:
             theirs.close()
-        pidfd = os.pidfd_open(process.pid)
         now = time.monotonic()
-        handle = Handle(slot, process, pidfd, await parent_end(ours), file, began=now, heard=now)
+        handle = Handle(slot, process, await parent_end(ours), file, began=now, heard=now)
         handle.channel.send(Begin(len(self._listeners), self._drain_seconds))
         handle.channel.send(Apply(self._table.whole(), self._rows.granted()))
         self._live.add(handle)
@@ -212,7 +197,7 @@ class Workers:
             self._hear(handle, message)
         if not handle.draining:
             _kill(handle.process)
-        code = await handle.end()
+        code = await ended(handle.process)
         await handle.channel.close()
         self._live.discard(handle)
         handle.file.forget_in_flight(self._rows.used)

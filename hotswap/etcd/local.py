@@ -23,6 +23,7 @@ from typing import Literal
 import aiohttp
 
 from hotswap.errors import Unavailable
+from hotswap.processes import ended
 
 log = logging.getLogger(__name__)
 
@@ -160,18 +161,7 @@ class LocalEtcd:
 
     async def exited(self) -> int:
         """The exit status of the process, when it has ended."""
-        process = self._running()
-        if process.poll() is not None:  # reaped, and its pid may mean another by now
-            return process.returncode
-        ended = asyncio.Event()
-        descriptor = os.pidfd_open(process.pid)
-        asyncio.get_running_loop().add_reader(descriptor, ended.set)
-        try:
-            await ended.wait()
-        finally:
-            asyncio.get_running_loop().remove_reader(descriptor)
-            os.close(descriptor)
-        return process.wait()
+        return await ended(self._running())
 
     def freeze(self) -> None:
         """Returns when it stands still: the signal alone lets its threads go on for a moment."""
