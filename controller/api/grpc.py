@@ -21,8 +21,6 @@ from hotswap.rpc import controller_pb2_grpc, wire
 from hotswap.store import Stored
 
 SERVICE = "hotswap.v1.Controller"
-WHO = "hotswap-who"
-"""Metadata in which a client says who asks."""
 PASSED_ON = "hotswap-passed-on"
 """Metadata of a call that another controller passes on; it is not passed on again."""
 
@@ -134,7 +132,7 @@ class ControllerApi(controller_pb2_grpc.ControllerServicer):
             raise Unavailable("no controller leads at the moment", hint="try again in some seconds")
         async with wire.channel(leader.address) as channel:
             with wire.calling(f'the leading controller "{leader.controller}" at {leader.address}'):
-                metadata = ((PASSED_ON, "1"), (WHO, _who(context)))
+                metadata = ((PASSED_ON, "1"), (wire.WHO, _who(context)))
                 return await controller_pb2_grpc.ControllerStub(channel).SetAlias(request, metadata=metadata)
 
 
@@ -148,4 +146,4 @@ def _metadata(context: Context) -> dict[str, str]:
 
 
 def _who(context: Context) -> str:
-    return _metadata(context).get(WHO, "")
+    return _metadata(context).get(wire.WHO, "")

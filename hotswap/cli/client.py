@@ -22,8 +22,6 @@ ANSWER_LIMIT = 20.0
 """Seconds for an answer of the controller's."""
 CONNECT_LIMIT = 5.0
 """Seconds until a controller must be reached."""
-WHO = "hotswap-who"
-"""Metadata in which a controller is told who asks, for the record."""
 
 
 def me() -> tuple[tuple[str, str], ...]:
@@ -32,7 +30,7 @@ def me() -> tuple[tuple[str, str], ...]:
         user = getpass.getuser()
     except (KeyError, OSError):  # a process without a name for its user
         user = str(os.getuid())
-    return ((WHO, user.encode("ascii", "replace").decode()),)
+    return ((wire.WHO, user.encode("ascii", "replace").decode()),)
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,11 +102,13 @@ def router(
     """Run a router: it takes every invocation and picks the version."""
     check_listener(bind, option="--bind", insecure=insecure)
     check_listener(admin, option="--admin", insecure=insecure)
+    import uvloop
+
     from router.server import run
 
     logs.configure("router")
     folder = state_dir or default_state_dir() / "router"
-    asyncio.run(run(RouterSettings(name, folder, etcd, bind, admin, workers, drain)))
+    uvloop.run(run(RouterSettings(name, folder, etcd, bind, admin, workers, drain)))
 
 
 @click.command(context_settings={"show_default": True})

@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 SEPARATOR = "\n"
 """Between message and hint in the details of a status."""
 
+WHO = "hotswap-who"
+"""Metadata in which a caller says who asks, for the record."""
+
 CODES: tuple[tuple[type[errors.HotswapError], grpc.StatusCode], ...] = (
     (errors.Invalid, grpc.StatusCode.INVALID_ARGUMENT),
     (errors.NotFound, grpc.StatusCode.NOT_FOUND),
