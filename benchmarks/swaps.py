@@ -1,12 +1,12 @@
 """Swaps under load: not one invocation may fail, and the shares must be the weights.
 
-Two scenes on one platform (etcd, controller, router with 2 workers, 4 nodes) under a steady 200 invocations/s:
+Three scenes on one platform (etcd, controller, router with 2 workers, 4 nodes) under a steady 200 invocations/s:
 
 - *swaps*: the function goes v1 → v2 → v1 … on all four nodes; at each one new instances are started and made ready, the
   alias is shifted, the old instances are withdrawn, drained and stopped;
 - *all-at-once*: such a deployment is asked for every second;
-- *shares*: the weights are changed again and again while both versions run; afterwards the counts under the weights
-  are compared with them. A worker is off by less than one invocation, so the router by less than its workers.
+- *shares*: the weights are changed again and again while both versions run; afterwards what /metrics counts is compared
+  with them. A worker is off by less than one invocation, so the router by less than its workers.
 
 Exit code 1 if anything failed or the shares are off.
 """
@@ -24,8 +24,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+from prometheus_client.parser import text_string_to_metric_families
 
 from hotswap.deployment import Status
+from hotswap.metrics import OUTCOMES
 from hotswap.model import encode
 from hotswap.requests import AllAtOnce
 from hotswap.rpc import controller_pb2 as pb
@@ -44,6 +46,7 @@ WORKERS = 2
 LIMIT = 60.0
 """Seconds for one deployment."""
 NODES = 4
+ALIAS = "shares"
 WEIGHTS = ({1: 90, 2: 10}, {1: 50, 2: 50}, {1: 67, 2: 33}, {1: 1, 2: 99}, {1: 100, 2: 0})
 
 
@@ -98,40 +101,59 @@ async def timed_swap(controller: "ControllerAsyncStub", version: int) -> float:
 
 
 async def shares(stage: Stage, rounds: int) -> dict[str, Any]:
-    """How far the counts are from the weights, summed over all the weights that held, by version."""
-    wanted: dict[int, dict[int, int]] = {}
-    counted: dict[tuple[int, int], int] = {}
-    async with steady_load(stage.url("echo"), rate=RATE) as seen:
-        for number in range(rounds):
-            weights = WEIGHTS[number % len(WEIGHTS)]
-            spec = ",".join(f"{version}={weight}" for version, weight in weights.items())
-            answer = await stage.hotswap("alias", "set", "echo:production", spec, "-o", "json")
-            wanted[int(answer.json["revision"])] = weights
+    """How far what /metrics counts is from what the weights say, over all the weights that held, by version."""
+    held: dict[int, dict[int, int]] = {}
+    picks: dict[int, int] = {}
+    held |= await set_weights(stage, WEIGHTS[0])
+    async with steady_load(stage.url(f"echo:{ALIAS}"), rate=RATE) as seen:
+        for number in range(1, rounds):
+            held |= await set_weights(stage, WEIGHTS[number % len(WEIGHTS)])
             await eventually(partial(_more_than, seen, seen.answered + RATE))
-            counted |= await counted_by_revision(stage)  # each revision again and again, until it is an old one
-    counted |= await counted_by_revision(stage)
-    off: Counter[int] = Counter()
-    for revision, weights in wanted.items():
-        picks = sum(counted.get((revision, version), 0) for version in weights)
+            picks |= await picks_by_revision(stage)  # each revision again and again, until it is an old one
+    picks |= await picks_by_revision(stage)
+    due: Counter[int] = Counter()
+    for revision, weights in held.items():
         for version, weight in weights.items():
-            off[version] += 100 * counted.get((revision, version), 0) - picks * weight
-    deviation = {str(version): abs(count) / 100 for version, count in sorted(off.items())}
-    return {"weights": rounds, "invocations": seen.sent, "failed": len(seen.failures), "off": deviation}
+            due[version] += picks.get(revision, 0) * weight
+    counted = await counted_in_metrics(stage)
+    off = {str(version): abs(counted[version] - due[version] / 100) for version in sorted(due)}
+    return {"weights": rounds, "invocations": seen.sent, "failed": len(seen.failures), "off": off}
+
+
+async def set_weights(stage: Stage, weights: dict[int, int]) -> dict[int, dict[int, int]]:
+    """The weights by the revision from which on they hold."""
+    spec = ",".join(f"{version}={weight}" for version, weight in weights.items())
+    answer = await stage.hotswap("alias", "set", f"echo:{ALIAS}", spec, "-o", "json")
+    return {int(answer.json["revision"]): weights}
 
 
 def _more_than(seen: Seen, answered: float) -> bool:
     return seen.answered > answered
 
 
-async def counted_by_revision(stage: Stage) -> dict[tuple[int, int], int]:
-    url = f"http://{stage.platform.admin}/counters?function=echo"
+async def picks_by_revision(stage: Stage) -> dict[int, int]:
+    """Invocations under each of the weights that the router still counts by themselves."""
+    picks: Counter[int] = Counter()
+    for row in json.loads(await admin(stage, "/counters?function=echo"))["rows"]:
+        if row["alias"] == ALIAS:
+            picks[row["aliasRevision"]] += sum(row["tally"]["counts"][: len(OUTCOMES)])
+    return dict(picks)
+
+
+async def counted_in_metrics(stage: Stage) -> Counter[int]:
+    """Invocations by version, as Prometheus would read them."""
+    counted: Counter[int] = Counter()
+    for family in text_string_to_metric_families(await admin(stage, "/metrics")):
+        for sample in family.samples:
+            if sample.name == "hotswap_invocations_total" and sample.labels["alias"] == ALIAS:
+                counted[int(sample.labels["version"])] += int(sample.value)
+    return counted
+
+
+async def admin(stage: Stage, path: str) -> str:
+    url = f"http://{stage.platform.admin}{path}"
     async with aiohttp.ClientSession() as session, session.get(url) as answer:
-        rows = (await answer.json())["rows"]
-    return {
-        (row["aliasRevision"], row["version"]): sum(row["tally"]["counts"][:6])
-        for row in rows
-        if row["alias"] == "production"
-    }
+        return await answer.text()
 
 
 async def run(*, count: int, seconds: int, rounds: int) -> dict[str, Any]:
