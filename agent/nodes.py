@@ -9,6 +9,7 @@ import asyncio
 import logging
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import islice, takewhile
 
 from hotswap.kv import Lease, LeaseLost, Unreachable
 from hotswap.model import Record
@@ -95,8 +96,16 @@ class Announcer:
             lost.cancel()
         log.warning("the lease of the node is lost; announcing all with a new one")
 
+    def _batch(self) -> dict[str, _Change]:
+        """What is written next: many announcements together, but each withdrawal at a revision of its own. Many
+        endpoints that vanish at one revision look to a router as if a lease had been lost, and are used for longer."""
+        key, first = next(iter(self._changes.items()))
+        if not first.announced:
+            return {key: first}
+        return dict(islice(takewhile(lambda it: it[1].announced, self._changes.items()), WRITES))
+
     async def _write(self, lease: Lease) -> None:
-        batch = dict(list(self._changes.items())[:WRITES])
+        batch = self._batch()
         transaction = self._store.transaction()
         for change in batch.values():
             if change.announced:

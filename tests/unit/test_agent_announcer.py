@@ -48,6 +48,13 @@ async def test_more_than_a_transaction_takes_is_announced_in_several() -> None:
         assert len(await standing(store)) == 3 * WRITES
 
 
+async def test_each_withdrawal_has_a_revision_of_its_own() -> None:
+    async with announcing(MemoryKV()) as (announcer, _):
+        await asyncio.gather(*(announcer.announce(endpoint(number)) for number in range(3)))
+        revisions = await asyncio.gather(*(announcer.withdraw(endpoint(number)) for number in range(3)))
+        assert len(set(revisions)) == 3
+
+
 async def test_all_that_stands_is_announced_again_when_the_lease_was_lost() -> None:
     kv = MemoryKV()
     async with announcing(kv) as (announcer, store):
