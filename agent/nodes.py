@@ -3,16 +3,20 @@
 Announcing is a reconciler of its own. Callers say what should stand there; one task writes it, in order and many at a
 time, and begins again with a new lease when the old one is lost. So an agent whose store is away for minutes announces
 everything again when it is back, and an endpoint that was withdrawn meanwhile does not come back.
+
+An endpoint that is withdrawn is told to be so before it is deleted: routers tell by this that it ends, and has not
+merely lost its agent.
 """
 
 import asyncio
 import logging
 from dataclasses import dataclass, field
 from datetime import timedelta
-from itertools import islice, takewhile
+
+from msgspec.structs import replace
 
 from hotswap.kv import Lease, LeaseLost, Unreachable
-from hotswap.model import Record
+from hotswap.model import Endpoint, Record
 from hotswap.store import Store
 
 log = logging.getLogger(__name__)
@@ -96,23 +100,21 @@ class Announcer:
             lost.cancel()
         log.warning("the lease of the node is lost; announcing all with a new one")
 
-    def _batch(self) -> dict[str, _Change]:
-        """What is written next: many announcements together, but each withdrawal at a revision of its own. Many
-        endpoints that vanish at one revision look to a router as if a lease had been lost, and are used for longer."""
-        key, first = next(iter(self._changes.items()))
-        if not first.announced:
-            return {key: first}
-        return dict(islice(takewhile(lambda it: it[1].announced, self._changes.items()), WRITES))
-
     async def _write(self, lease: Lease) -> None:
-        batch = self._batch()
-        transaction = self._store.transaction()
+        batch = dict(list(self._changes.items())[:WRITES])
+        withdrawn = [change.record for change in batch.values() if not change.announced]
+        telling = self._store.transaction()
         for change in batch.values():
             if change.announced:
-                transaction.announce(change.record, lease=lease.id)
-            else:
-                transaction.withdraw(change.record)
-        revision = await transaction.commit()
+                telling.announce(change.record, lease=lease.id)
+            elif isinstance(change.record, Endpoint):
+                telling.announce(replace(change.record, withdrawn=True), lease=lease.id)
+        revision = await telling.commit()
+        if withdrawn:
+            deleting = self._store.transaction()
+            for record in withdrawn:
+                deleting.withdraw(record)
+            revision = await deleting.commit()
         for key, change in batch.items():
             if self._changes.get(key) is change:
                 del self._changes[key]

@@ -178,6 +178,9 @@ class Endpoint(Record, frozen=True, kw_only=True):
     address: str
     """`host:port`."""
     concurrency: int
+    withdrawn: bool = False
+    """Its agent takes it away: the last that is told of it before it is deleted. One that is deleted without this has
+    only lost its agent, and may serve on."""
 
 
 class Router(Record, frozen=True, kw_only=True):

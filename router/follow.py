@@ -46,14 +46,16 @@ class Following(Generic[R]):
 
     def update(self, changes: Changes[R], table: Table) -> Update:
         latest = {_key(change): change for change in changes.changes}
+        withdrawn = {_key(change) for change in changes.changes if _is_withdrawn(change)}
         entries: list[AnyEntry] = []
         removed: list[Removed] = []
         for (function, name), change in latest.items():
+            ends = (function, name) in withdrawn
             match change:
-                case Stored():
+                case Stored() if not ends:
                     entries += self._entries(change)
-                case Gone(mod_revision=revision) if table.entry(self.subject, function, name):
-                    removed.append(Removed(self.subject, function, name, revision))
+                case Stored() | Gone() if table.entry(self.subject, function, name):
+                    removed.append(Removed(self.subject, function, name, change.mod_revision, ends))
                 case Broken(error=error):
                     log.warning("what stands in the store cannot be read; what was known before holds: %s", error)
         back = changes.whole and changes.revision < self.revision(table.revisions)
@@ -106,6 +108,10 @@ VERSIONS: Following[Version] = Following(
 ENDPOINTS: Following[Endpoint] = Following(
     "endpoints", lambda value, revision: endpoint_entry(value, revision=revision), lambda revisions: revisions.endpoints
 )
+
+
+def _is_withdrawn(change: Stored[R] | Gone | Broken) -> bool:
+    return isinstance(change, Stored) and isinstance(change.value, Endpoint) and change.value.withdrawn
 
 
 def _key(change: Stored[R] | Gone | Broken) -> tuple[str, str]:

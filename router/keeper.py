@@ -40,7 +40,7 @@ class Keeper:
 
     @property
     def kept(self) -> int:
-        """Endpoints that vanished all at once and are still used."""
+        """Endpoints that vanished without being withdrawn and are still used."""
         return self._protection.kept
 
     def load(self) -> None:
@@ -80,21 +80,22 @@ class Keeper:
     async def _follow(self, collection: Collection[R], following: Following[R]) -> None:
         async with collection.watch() as batches:
             async for changes in batches:
-                self._apply(self._protected(following.update(changes, self.table)))
+                update = following.update(changes, self.table)
+                self._apply(self._protected(update, listed=changes.whole))
                 if _all_read(self.table.revisions):
                     self.complete.set()
 
-    def _protected(self, update: Update) -> Update:
+    def _protected(self, update: Update, *, listed: bool) -> Update:
         endpoints = [removed for removed in update.removed if removed.subject == "endpoints"]
-        self._protection.announced(update.endpoints)
-        if not endpoints:
+        superseded = self._protection.announced(update.endpoints)
+        if not endpoints and not superseded:
             return update
-        effective = self._protection.removals(self.table, endpoints, now=self._clock())
+        effective = self._protection.removals(self.table, endpoints, listed=listed, now=self._clock())
         if len(effective) < len(endpoints):
             held = len(endpoints) - len(effective)
-            log.warning("%d endpoints vanished all at once; they are used until they prove dead", held)
+            log.warning("%d endpoints vanished without being withdrawn; they are used until they prove dead", held)
         others = [removed for removed in update.removed if removed.subject != "endpoints"]
-        return msgspec.structs.replace(update, removed=[*others, *effective])
+        return msgspec.structs.replace(update, removed=[*others, *superseded, *effective])
 
     def _apply(self, update: Update) -> None:
         self.table = self.table.apply(update)

@@ -1,72 +1,73 @@
-"""Keeps the last known endpoints of a version when they vanish all at once, for a limited time.
+"""Keeps the endpoints that vanish without being withdrawn, for a limited time.
 
-The problem: endpoints live under their agents' leases. An etcd that loses its leases, agents that are cut off from it,
-or a list that comes back short take away endpoints whose instances run and serve as before. A router that believed it
-would turn a fault of the control plane into an outage.
+The problem: endpoints live under their agents' leases. An agent that is killed or cut off from etcd, or an etcd that
+loses its leases, takes away endpoints whose instances run and serve as before. A router that believed it would turn
+a fault of the control plane into an outage.
 
-What it must not stop is a withdrawal that is meant, or drains would never end. The two look different:
+What it must not stop is a withdrawal that is meant, or drains would never end. So an agent says that it withdraws an
+endpoint before it deletes it. One that is deleted without that word has only lost its agent: it is kept, if an alias
+gives weight to its version. A list that misses an endpoint does not tell what became of it, perhaps long ago; so it is
+kept only if its version would be left with none.
 
-- An agent withdraws an endpoint in a transaction of its own, so it is gone at a revision of its own. A lease that ends
-  takes all its endpoints at one revision, and a short list misses all of them at its revision.
-- A version is withdrawn after the weights were taken from it, and one that stays is replaced before it goes.
-
-So endpoints are kept only if, at one revision, at least two and more than half of a function's endpoints vanish, and of
-them only those of a version to which an alias gives weight and which would be left with none. Everything else takes
-effect at once. What is kept is let go when its time is over, when its weight is gone, or when it is announced again.
-A kept endpoint that is really dead costs little: a failed connect goes to another endpoint, and it is soon ejected.
+What is kept is let go when its time is over, when its weight is gone, or when something else is announced at its
+address; and it is an endpoint like others when it is announced again. One that is really dead costs little: a failed
+connect goes to another endpoint, and it is soon ejected.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
+from dataclasses import dataclass
 
-from router.table import EndpointEntry, FunctionTable, Removed, Table
+from router.table import EndpointEntry, Removed, Table
 
 KEEP_SECONDS = 60.0
 """Some leases' worth: an agent that can reach etcd again announces its endpoints within seconds."""
-FEWEST = 2
-"""One endpoint that goes is a withdrawal."""
+
+
+Name = tuple[str, str]
+"""Function, and version/instance."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    removed: Removed
+    address: str
+    until: float
 
 
 class Protection:
     def __init__(self) -> None:
-        self._kept: dict[tuple[str, str], tuple[Removed, float]] = {}
-        """By function and name: what was held back, and until when."""
+        self._kept: dict[Name, _Kept] = {}
 
     @property
     def kept(self) -> int:
         return len(self._kept)
 
-    def removals(self, table: Table, removed: Iterable[Removed], *, now: float) -> list[Removed]:
-        """Of the endpoints' removals those that take effect; the others are held back."""
-        bursts: defaultdict[tuple[str, int], list[Removed]] = defaultdict(list)
-        for one in removed:
-            bursts[one.function, one.revision].append(one)
+    def removals(self, table: Table, removed: Iterable[Removed], *, listed: bool, now: float) -> list[Removed]:
+        """Of the endpoints' removals those that take effect; the others are held back. `listed`: a list missed them."""
+        gone = {(one.function, one.name): one for one in removed}
+        missed = gone.keys() if listed else frozenset[Name]()
         effective: list[Removed] = []
-        for (name, _), burst in bursts.items():
-            function = table.functions.get(name)
-            held = _suspect(function, burst) if function else set()
-            for one in burst:
-                if one.name in held:
-                    self._kept[name, one.name] = (one, now + KEEP_SECONDS)
-                else:
-                    effective.append(one)
+        for name, one in gone.items():
+            if entry := _to_keep(table, one, missed):
+                self._kept[name] = _Kept(one, entry.address, now + KEEP_SECONDS)
+            else:
+                self._kept.pop(name, None)
+                effective.append(one)
         return effective
 
-    def announced(self, endpoints: Iterable[EndpointEntry]) -> None:
-        """An endpoint that is there (again) is not kept any more: it lives."""
+    def announced(self, endpoints: Iterable[EndpointEntry]) -> list[Removed]:
+        """What is there (again) is not kept any more: it lives. What had its address before does not, and goes now."""
+        over: list[Removed] = []
         for entry in endpoints:
             self._kept.pop((entry.function, endpoint_name(entry)), None)
+            for name in [name for name, kept in self._kept.items() if kept.address == entry.address]:
+                over.append(self._kept.pop(name).removed)
+        return over
 
     def due(self, table: Table, *, now: float) -> list[Removed]:
         """What was held back and takes effect now."""
-        due = [
-            one
-            for one, until in self._kept.values()
-            if now >= until or not _has_weight(table.functions.get(one.function), one)
-        ]
-        for one in due:
-            del self._kept[one.function, one.name]
-        return due
+        over = [name for name, kept in self._kept.items() if now >= kept.until or not _has_weight(table, kept.removed)]
+        return [self._kept.pop(name).removed for name in over]
 
 
 def endpoint_name(entry: EndpointEntry) -> str:
@@ -74,16 +75,17 @@ def endpoint_name(entry: EndpointEntry) -> str:
     return f"{entry.version}/{entry.instance}"
 
 
-def _suspect(function: FunctionTable, burst: list[Removed]) -> set[str]:
-    names = {one.name for one in burst}
-    present = [entry for some in function.endpoints.values() for entry in some.values()]
-    vanishing = [entry for entry in present if endpoint_name(entry) in names]
-    if len(vanishing) < FEWEST or len(vanishing) * 2 <= len(present):
-        return set()
-    left = {entry.version for entry in present if endpoint_name(entry) not in names}
-    bereft = function.weighted - left
-    return {endpoint_name(entry) for entry in vanishing if entry.version in bereft}
+def _to_keep(table: Table, one: Removed, missed: Set[Name]) -> EndpointEntry | None:
+    """The endpoint, if it is to be used on."""
+    if one.withdrawn or not _has_weight(table, one):
+        return None
+    version, _, instance = one.name.partition("/")
+    siblings = table.functions[one.function].endpoints.get(int(version), {})
+    if missed and any((one.function, endpoint_name(entry)) not in missed for entry in siblings.values()):
+        return None
+    return siblings.get(instance)
 
 
-def _has_weight(function: FunctionTable | None, one: Removed) -> bool:
+def _has_weight(table: Table, one: Removed) -> bool:
+    function = table.functions.get(one.function)
     return function is not None and int(one.name.partition("/")[0]) in function.weighted

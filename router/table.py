@@ -74,6 +74,8 @@ class Removed(msgspec.Struct, frozen=True, array_like=True):
     name: str
     """Of the alias; of the version in digits; of the endpoint as `version/instance`."""
     revision: int
+    withdrawn: bool = False
+    """Of an endpoint: its agent has said so. Otherwise it has only vanished, and may serve on."""
 
 
 class Revisions(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,6 +19,9 @@ class Admin:
     def revoke(self, lease: int) -> None:
         self._post("lease/revoke", {"ID": str(lease)})
 
+    def leases(self) -> list[int]:
+        return [int(lease["ID"]) for lease in self._post("lease/leases", {}).get("leases", [])]
+
     def enable_authentication(self, user: str, password: str, *, prefix: str) -> None:
         """A root (password "root"), and a user that may read and write under the prefix and nowhere else."""
         self.add_user("root", "root", role="root")

@@ -127,6 +127,9 @@ class RouterUnderTest:
         return record
 
     async def withdraw(self, endpoint: Endpoint) -> None:
+        """As an agent does: told first, then deleted."""
+        marked = msgspec.structs.replace(endpoint, withdrawn=True)
+        await self.store.transaction().announce(marked, lease=0).commit()
         await self.applied("endpoints", await self.store.transaction().withdraw(endpoint).commit())
 
     async def shift(self, function: str, weights: Mapping[int, int], **alias: Any) -> int:

@@ -45,8 +45,10 @@ async def test_instances_serve_on_without_their_agent_and_the_next_agent_adopts_
         before = instances_of(stage)
         async with steady_load(stage.url("echo"), rate=RATE) as seen:
             async with stage.platform.down("node-1"):
+                await eventually(lambda: not stage.platform.nodes)  # its lease has ended, and its endpoint with it
                 reached = seen.answered
-                await eventually(lambda: seen.answered > reached + RATE)
+                await eventually(lambda: seen.answered > reached + 2 * RATE)
+            await eventually(lambda: stage.platform.nodes)
             await stage.all_at_once("echo", 2)
         assert seen.failures == []
         assert set(seen.versions) == {1, 2}

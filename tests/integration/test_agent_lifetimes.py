@@ -18,6 +18,7 @@ from hotswap.model import Endpoint
 from hotswap.rpc import agent_pb2
 from hotswap.settings import EtcdSettings
 from tests.agent_harness import NODE, NodeUnderTest, node, processes_in, until
+from tests.etcd_admin import Admin
 
 HANDLER = 'kind = "handler"\nentrypoint = "app:handler"\n'
 PID = """
@@ -208,7 +209,7 @@ async def test_a_lost_lease_is_replaced_and_all_is_announced_again(tmp_path: Pat
         [endpoint] = await serving(a_node, 1)
         before = await a_node.store.endpoints.get("echo", 1, endpoint.instance)
         assert before is not None
-        await revoke_all(private_etcd)
+        revoke_all(private_etcd)
 
         async def again() -> bool:
             found = await a_node.store.endpoints.get("echo", 1, endpoint.instance)
@@ -245,15 +246,10 @@ async def test_instances_go_on_and_are_replaced_while_the_store_is_away(
         await until(announced, limit=40)
 
 
-async def revoke_all(server: LocalEtcd) -> None:
+def revoke_all(server: LocalEtcd) -> None:
     """Takes every lease of the store away, as time would."""
-    environment = os.environ | {"ETCDCTL_API": "3", "ETCDCTL_ENDPOINTS": server.endpoint}
-    listing = await asyncio.create_subprocess_exec(
-        "etcdctl", "lease", "list", stdout=asyncio.subprocess.PIPE, env=environment
-    )
-    out, _ = await listing.communicate()
-    leases = [line.strip() for line in out.decode().splitlines()[1:] if line.strip()]
+    admin = Admin(server.endpoint)
+    leases = admin.leases()
     assert leases
     for lease in leases:
-        revoke = await asyncio.create_subprocess_exec("etcdctl", "lease", "revoke", lease, env=environment)
-        assert await revoke.wait() == 0
+        admin.revoke(lease)

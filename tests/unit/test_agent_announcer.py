@@ -8,7 +8,7 @@ from agent.nodes import WRITES, Announcer
 from hotswap.kv import Requirement, Unreachable, Write
 from hotswap.memory import MemoryKV, MemoryLease
 from hotswap.model import Endpoint
-from hotswap.store import Store
+from hotswap.store import Store, Stored
 
 
 def endpoint(number: int) -> Endpoint:
@@ -48,11 +48,15 @@ async def test_more_than_a_transaction_takes_is_announced_in_several() -> None:
         assert len(await standing(store)) == 3 * WRITES
 
 
-async def test_each_withdrawal_has_a_revision_of_its_own() -> None:
-    async with announcing(MemoryKV()) as (announcer, _):
-        await asyncio.gather(*(announcer.announce(endpoint(number)) for number in range(3)))
-        revisions = await asyncio.gather(*(announcer.withdraw(endpoint(number)) for number in range(3)))
-        assert len(set(revisions)) == 3
+async def test_an_endpoint_is_told_to_be_withdrawn_before_it_is_deleted() -> None:
+    async with announcing(MemoryKV()) as (announcer, store), store.endpoints.watch() as batches:
+        await announcer.announce(endpoint(1))
+        await announcer.withdraw(endpoint(1))
+        told: list[bool | None] = []
+        while len(told) < 3:
+            changes = (await anext(batches)).changes
+            told += [change.value.withdrawn if isinstance(change, Stored) else None for change in changes]
+        assert told == [False, True, None]
 
 
 async def test_all_that_stands_is_announced_again_when_the_lease_was_lost() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from hotswap.model import Alias
+from hotswap.model import Alias, Endpoint
 from hotswap.store import Changes, Gone, Stored
 from router.follow import ALIASES, ENDPOINTS, VERSIONS
 from router.table import Removed, Revisions, Table
@@ -71,3 +71,23 @@ def test_a_store_that_lost_its_data_empties_nothing_and_is_followed_from_then_on
     assert after.find("fn", "production") == alias({1: 100}, revision=0)
     after = after.apply(ALIASES.update(changes(stored({2: 100}, revision=2), revision=2), after))
     assert after.find("fn", "production") == alias({2: 100}, revision=2)
+
+
+def told(*, withdrawn: bool, revision: int) -> Stored[Endpoint]:
+    record = Endpoint(
+        function="fn", version=1, instance="a", node="n", address="127.0.0.1:1", concurrency=1, withdrawn=withdrawn
+    )
+    return Stored(record, "/hotswap/endpoints/fn/1/a", revision, revision)
+
+
+@pytest.mark.parametrize("also_deleted", [False, True])
+def test_an_endpoint_that_is_withdrawn_is_removed_and_said_to_be_so(also_deleted: bool) -> None:  # noqa: FBT001
+    marked, gone = told(withdrawn=True, revision=6), Gone(("fn", "1", "a"), 7)
+    batch = (marked, gone) if also_deleted else (marked,)
+    made = ENDPOINTS.update(Changes(batch, 7, whole=False), known())
+    assert (made.endpoints, [(one.name, one.withdrawn) for one in made.removed]) == ([], [("1/a", True)])
+
+
+def test_an_endpoint_that_is_deleted_without_a_word_has_vanished() -> None:
+    made = ENDPOINTS.update(Changes((Gone(("fn", "1", "a"), 7),), 7, whole=False), known())
+    assert [(one.name, one.withdrawn) for one in made.removed] == [("1/a", False)]
