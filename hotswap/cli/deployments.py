@@ -64,7 +64,7 @@ def deploy(
     with target.connected() as controller:
         deployment = controller.Deploy(pb.DeployRequest(request_json=request), timeout=ANSWER_LIMIT, metadata=me())
     if wait:
-        _end(follow(target, deployment, timeout=timeout, form=form))
+        _end(follow(target, deployment.id, timeout=timeout, form=form))
     elif form == "json":
         output.print_json(output.document(deployment))
     else:
@@ -85,10 +85,11 @@ def get() -> None:
 @controller_options
 def get_deployment(deployment_id: str, *, watch: bool, timeout: float, form: output.Format, target: Target) -> None:
     """Show the deployment ID: its steps, its verdicts, and what can be done."""
-    deployment = _get(target, deployment_id)
     if watch:
-        _end(follow(target, deployment, timeout=timeout, form=form))
-    elif form == "json":
+        _end(follow(target, deployment_id, timeout=timeout, form=form))
+        return
+    deployment = _get(target, deployment_id)
+    if form == "json":
         output.print_json(output.document(deployment))
     else:
         _tell(deployment)

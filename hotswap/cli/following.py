@@ -45,16 +45,20 @@ def exit_code(status: Status) -> Exit:
             return Exit.BACK
 
 
-def follow(target: Target, deployment: pb.Deployment, *, timeout: float, form: output.Format) -> Exit:
+def follow(target: Target, deployment_id: str, *, timeout: float, form: output.Format) -> Exit:
     """Tells the events until nothing will change any more without a person, or until the time is over."""
+    deployment: pb.Deployment | None = None
     settled = False
     with _nothing() if form == "json" else _shown() as show:
-        for update in _updates(target, deployment.id, time.monotonic() + timeout):
+        for update in _updates(target, deployment_id, time.monotonic() + timeout):
             deployment = update.deployment
             show(update)
             settled = _settled(deployment)
             if settled:
                 break
+    if deployment is None:
+        click.echo(f"nothing is known of deployment {deployment_id} after {timeout:g} s", err=True)
+        return Exit.TIME_OVER
     if form == "json":
         output.print_json(output.document(deployment))
     else:
@@ -70,16 +74,21 @@ def _settled(deployment: pb.Deployment) -> bool:
 
 
 def _updates(target: Target, deployment_id: str, deadline: float) -> Iterator[pb.DeploymentUpdate]:
-    after = 0
+    """Whatever does not answer for a while (the controller, or etcd behind it) is asked again, and said once."""
+    after, told = 0, False
+    _ = target.controller  # where no platform is known at all, there is nobody to wait for
     while (left := deadline - time.monotonic()) > 0:
         try:
             with target.connected() as controller:
                 request = pb.WatchDeploymentRequest(id=deployment_id, after_event=after)
                 for update in controller.WatchDeployment(request, timeout=left):
-                    after = max([after, *(event.number for event in update.events)])
+                    after, told = max([after, *(event.number for event in update.events)]), False
                     yield update
                     left = deadline - time.monotonic()
-        except Unavailable:
+        except Unavailable as error:
+            if not told and time.monotonic() < deadline:
+                click.echo(f"{output.first_line(error.message)}; trying again", err=True)
+            told = True
             time.sleep(max(0.0, min(ASK_AGAIN, deadline - time.monotonic())))
 
 
