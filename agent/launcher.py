@@ -68,10 +68,10 @@ class Launcher:
             await until_ready(instance, spawned.ready)
             warming()
             await warm(instance, self._session)
+            self._records.write(instance.record(ready=True))
         except BaseException:
             await asyncio.shield(self._destroy(instance))
             raise
-        self._records.write(instance.record(ready=True))
         return instance
 
     async def _adopt(self, record: Record) -> Instance | None:

@@ -87,11 +87,13 @@ async def _line(ready: BinaryIO) -> ReadyLine | None:
     )
     try:
         text = await reader.readline()
+        line = msgspec.json.decode(text, type=ReadyLine) if text else None
+    except (ValueError, msgspec.DecodeError) as error:
+        raise StartFailed(f"what it tells of its start cannot be read: {error}") from error
     finally:
         transport.close()
-    if not text:
+    if line is None:
         return None
-    line = msgspec.json.decode(text, type=ReadyLine)
     if line.failed:
         raise StartFailed(str(line.failed), final=True)
     return line

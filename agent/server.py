@@ -208,7 +208,7 @@ async def background(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 @contextmanager
 def locked(state_dir: Path) -> Iterator[None]:
     """One agent a state directory: two would take each other's instances away."""
-    state_dir.mkdir(parents=True, exist_ok=True)
+    state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)  # the environments of functions may hold secrets
     with (state_dir / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -124,6 +124,9 @@ class Slot:
             self._fail(str(error), served=0, final=True)
         except HotswapError as error:
             self._fail(str(error), served=0, final=False)
+        except Exception as error:  # whatever one version brings about must not end the node's other slots
+            log.exception("%r cannot be started", self)
+            self._fail(f"{type(error).__name__}: {error}", served=0, final=False)
 
     async def _serve(self, instance: Instance) -> None:
         """Until the instance has ended, by itself or because the slot is retired."""

@@ -42,7 +42,7 @@ class Spawner:
             self._room(name).make()
             with ExitStack() as files:
                 return self._spawn(version, code, name, files)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a ValueError for what no command or environment may hold
             self.forget(name)
             raise StartFailed(f"no process can be started: {error}") from error
 
@@ -74,7 +74,12 @@ class Spawner:
         identity = identify(child.pid, ended=True)
         assert identity is not None, "a child that was not waited for is there"
         instance = self._instance(record, Process(identity, name, child))
-        self._records.write(instance.record(ready=False))
+        try:
+            self._records.write(instance.record(ready=False))
+        except OSError:
+            instance.process.kill("could not be written down")
+            ready.close()
+            raise
         return Spawned(instance, ready)
 
     def _start(

@@ -33,8 +33,9 @@ class Janitor:
 
     async def run(self) -> None:
         """Never returns. Raises (in a group) `NotLeader`."""
-        for assignment in await self._store.assignments.list():
-            self._mark(assignment.value.function)
+        async with self._store.assignments.watch() as batches:  # which tells of what cannot be read, and goes on
+            for change in (await anext(batches)).changes:
+                self._mark(change.value.function if isinstance(change, Stored) else change.parts[1])
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow_aliases(), name="janitor: aliases")
             tasks.create_task(self._follow_active(), name="janitor: deployments")
@@ -77,8 +78,14 @@ class Janitor:
                 raise
             except (errors.HotswapError, kv.KVError) as error:
                 log.warning('the assignments of "%s" are not settled yet: %s', function, error)
-                await asyncio.sleep(RETRY_AFTER)
-                self._mark(function)
+                await self._later(function)
+            except Exception:  # one function's fault must not end the others' leader
+                log.exception('the assignments of "%s" cannot be settled', function)
+                await self._later(function)
+
+    async def _later(self, function: str) -> None:
+        await asyncio.sleep(RETRY_AFTER)
+        self._mark(function)
 
 
 def _function(change: Stored[Alias] | Stored[Active] | Gone | Broken) -> str:

@@ -107,6 +107,9 @@ def _check(manifest: Manifest, *, where: str) -> Manifest:
             pass
         case _:
             raise _wrong(where, "entrypoint", f"{manifest.entrypoint!r} is none for the kind {manifest.kind}")
+    parts = [manifest.entrypoint] if isinstance(manifest.entrypoint, str) else manifest.entrypoint
+    if any("\0" in text for text in (*parts, *manifest.env.values())):
+        raise Invalid(f"{where}: the entrypoint or a value of env holds a NUL byte, which no process can be given")
     for name in manifest.env:
         if not ENVIRONMENT_NAME.fullmatch(name):
             raise _wrong(where, "env", f'"{name}" cannot name a variable')

@@ -37,10 +37,17 @@ def load(folder: Path) -> Table | None:
         head, _, body = (folder / NAME).read_bytes().partition(b"\n")
     except FileNotFoundError:
         return None
+    except OSError as error:
+        log.warning("%s cannot be read and is not used: %s", folder / NAME, error)
+        return None
     if head != b"%s %s" % (FORMAT, hashlib.sha256(body).hexdigest().encode()):
         log.warning("%s is damaged, or of another release; it is not used", folder / NAME)
         return None
-    return Table().apply(msgspec.msgpack.decode(body, type=Update))
+    try:
+        return Table().apply(msgspec.msgpack.decode(body, type=Update))
+    except msgspec.MsgspecError as error:
+        log.warning("%s is of another release and is not used: %s", folder / NAME, error)
+        return None
 
 
 def _sync_folder(folder: Path) -> None:

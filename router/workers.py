@@ -131,15 +131,19 @@ class Workers:
         for old in sorted(self._live, key=lambda handle: handle.slot):
             if old.draining or self._stopping or self._tasks is None:
                 continue
-            new = await self._start(old.slot)
+            try:
+                new = await self._start(old.slot)
+            except OSError as error:
+                log.warning("no worker can be started: %s; %r stays", error, old)
+                return
             self._tasks.create_task(self._attend(new), name=repr(new))
             try:
                 async with asyncio.timeout(START_LIMIT):
                     await new.ready.wait()
             except TimeoutError:
                 log.warning("%r took no requests within %g s; %r stays", new, START_LIMIT, old)
-                new.draining = True
-                new.process.kill()
+                new.draining = old in self._live
+                _kill(new.process)
                 return
             self._drain(old)
 
@@ -169,14 +173,27 @@ class Workers:
     async def _keep(self, slot: int, *, backoff: float) -> None:
         """A worker in this slot, again and again, until it is drained."""
         await asyncio.sleep(backoff)
-        if not self._stopping:
-            await self._attend(await self._start(slot), backoff=backoff)
+        while not self._stopping:
+            try:
+                handle = await self._start(slot)
+            except OSError as error:
+                backoff = min(max(backoff * 2, FIRST_BACKOFF), LONGEST_BACKOFF)
+                log.warning("no worker can be started: %s; trying again in %g s", error, backoff)
+                await asyncio.sleep(backoff)
+            else:
+                await self._attend(handle, backoff=backoff)
+                return
 
     async def _start(self, slot: int) -> Handle:
-        ours, theirs = socket.socketpair()
+        """Raises `OSError` when the machine does not let it."""
         file = self._free_files.pop() if self._free_files else self._new_file()
+        ours, theirs = socket.socketpair()
         try:
             process = _spawn(self._listeners[slot].fileno(), theirs.fileno(), file.fd)
+        except OSError:
+            ours.close()
+            self._free_files.append(file)
+            raise
         finally:
             theirs.close()
         now = time.monotonic()
@@ -184,6 +201,8 @@ class Workers:
         handle.channel.send(Begin(len(self._listeners), self._drain_seconds))
         handle.channel.send(Apply(self._table.whole(), self._rows.granted()))
         self._live.add(handle)
+        if self._stopping:  # since we began
+            self._drain(handle)
         return handle
 
     def _new_file(self) -> CounterFile:
@@ -203,7 +222,8 @@ class Workers:
         handle.file.forget_in_flight(self._rows.used)
         self._free_files.append(handle.file)
         self._tell()
-        if not (handle.draining or self._stopping) and self._tasks is not None:
+        followed = any(other.slot == handle.slot and not other.draining for other in self._live)
+        if not (handle.draining or self._stopping or followed) and self._tasks is not None:
             self.restarts += 1
             log.warning("%r ended with %s; another one is started", handle, code)
             steady = time.monotonic() - handle.began > STEADY

@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import inspect
+import os
 import sys
 import time
 import uuid
@@ -19,6 +20,8 @@ from .order import Order
 
 GRACE = 1.0
 """Seconds after the version's time limit, which the router keeps, at which an async handler is cancelled."""
+HUNG_EXIT_CODE = 4
+"""Of a process whose threads are all held by handlers that do not end."""
 
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
@@ -35,6 +38,8 @@ class HandlerApp:
         self._asynchronous = _is_async(handler)
         self._threads = ThreadPoolExecutor(order.concurrency, thread_name_prefix="handler")
         self._slots = asyncio.Semaphore(order.concurrency)
+        self._hung = 0
+        """Threads held by a handler that is past its time limit."""
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -73,17 +78,44 @@ class HandlerApp:
         async with self._slots:
             if self._asynchronous:
                 return await self._await(self._handler(event, context), context)
-            loop = asyncio.get_running_loop()
-            run = contextvars.copy_context().run
-            value = await loop.run_in_executor(self._threads, run, _contained, self._handler, event, context)
+            value = await self._in_thread(event, context)
             return await self._await(value, context) if inspect.isawaitable(value) else value
 
     async def _await(self, value: Awaitable[Any], context: Context) -> Any:
-        limit = context.get_remaining_time_in_millis() / 1000 + GRACE
+        return await asyncio.wait_for(_awaited(value), _limit(context))
+
+    async def _in_thread(self, event: Any, context: Context) -> Any:
+        """A thread cannot be stopped. When all of them are past their limit nothing can be answered any more: then the
+        process ends, and the agent starts another one."""
+        loop = asyncio.get_running_loop()
+        run = contextvars.copy_context().run
+        call = loop.run_in_executor(self._threads, run, _contained, self._handler, event, context)
+        done, _ = await asyncio.wait([call], timeout=_limit(context))
+        if done:
+            return call.result()
+        self._hung += 1
+        if self._hung >= self._order.concurrency:
+            print(
+                "every thread is held by a handler past its time limit: the instance ends", file=sys.stderr, flush=True
+            )
+            os._exit(HUNG_EXIT_CODE)
         try:
-            return await asyncio.wait_for(value, limit)
-        except (SystemExit, KeyboardInterrupt) as error:
-            raise Exited(f"the handler raised {error!r}") from None
+            return await call
+        finally:
+            self._hung -= 1
+
+
+def _limit(context: Context) -> float:
+    """Seconds."""
+    return context.get_remaining_time_in_millis() / 1000 + GRACE
+
+
+async def _awaited(value: Awaitable[Any]) -> Any:
+    """Within the task that it runs in: an exit that leaves a task ends the loop."""
+    try:
+        return await value
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise Exited(f"the handler raised {error!r}") from None
 
 
 def _contained(handler: Callable[..., Any], event: Any, context: Context) -> Any:

@@ -10,6 +10,8 @@ from . import traces
 EXIT_CODE = 3
 """Of a process that could not start its function."""
 TRACEBACK_LINES = 12
+LONGEST = 4_000
+"""Characters of a message, or of a line."""
 
 
 class Report:
@@ -27,15 +29,14 @@ class Report:
         """Tells why and ends the process."""
         lines = traces.of(error)
         kind = type(error).__name__
-        self._tell(
-            {"failed": {"what": what, "type": kind, "message": str(error), "traceback": lines[-TRACEBACK_LINES:]}}
-        )
+        last = [line[:LONGEST] for line in lines[-TRACEBACK_LINES:]]
+        self._tell({"failed": {"what": what, "type": kind, "message": str(error)[:LONGEST], "traceback": last}})
         print("\n".join(lines), file=sys.stderr, flush=True)
         os._exit(EXIT_CODE)  # threads that the function started must not keep it alive
 
     def _tell(self, line: dict[str, object]) -> None:
         with open(self._descriptor, "w", encoding="utf-8", errors="replace") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
 def _resident() -> int:
