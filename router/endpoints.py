@@ -63,9 +63,9 @@ class Endpoints:
         """An endpoint for now, to be handed back to `done` or `release`; `None` when none has room for a newcomer."""
         return None if self._waiting else self._group.pick(self._clock(), avoid=avoid)
 
-    async def hold(self) -> Load:
+    async def hold(self, *, avoid: Collection[Load] = ()) -> Load:
         """An endpoint as soon as there is one; waits as long as the caller lets it. Raises `Full`."""
-        if load := self.take():
+        if load := self.take(avoid=avoid):
             return load
         if len(self._waiting) >= MOST_HELD:
             raise Full
@@ -77,7 +77,7 @@ class Endpoints:
             except asyncio.CancelledError:
                 self._leave(turn)
                 raise
-            if load := self._group.pick(self._clock()):
+            if load := self._group.pick(self._clock(), avoid=() if self.exhausted(avoid) else avoid):
                 return load
             turn = asyncio.get_running_loop().create_future()
             self._waiting.appendleft(turn)

@@ -42,7 +42,8 @@ class Exchange:
         pieces, self._pieces, self._held = self._pieces, [], 0
         if self._paused:
             self._paused = False
-            self.connection.resume()
+            if not self.ended:  # else the connection is another's by now
+                self.connection.resume()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def head(self, head: Head) -> None:

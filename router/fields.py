@@ -87,7 +87,7 @@ def request_head(
         name = key.lower()
         if name == b"via":
             via.insert(-1, found)
-        elif name not in dropped and name.replace(b"_", b"-") not in FRAMING:
+        elif name not in dropped and (b"_" not in name or name.replace(b"_", b"-") not in dropped | FRAMING):
             lines.append(key + b": " + found)
     lines.append(b"Via: " + b", ".join(via))
     lines += [key + b": " + found for key, found in added]

@@ -55,7 +55,7 @@ class General:
         request_id = self._request_id(request)
         try:
             return await self._serve(request, request_id)
-        except Cut:
+        except (Cut, ConnectionError):  # what has begun cannot be ended, or the client takes nothing any more
             if request.transport is not None:
                 request.transport.abort()
             return Written(status=HTTPStatus.BAD_GATEWAY, close=True)
@@ -144,7 +144,7 @@ class General:
         self._counting.own(Own.HELD)
         try:
             async with asyncio.timeout(invocation.terms.start_timeout):
-                return await endpoints.hold()
+                return await endpoints.hold(avoid=invocation.tried)
         except Full:
             detail = f"too many invocations wait for an instance of {invocation.name}"
         except TimeoutError:

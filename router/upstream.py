@@ -258,6 +258,7 @@ class Connection(asyncio.Protocol):
         receiver, self._receiver = self._receiver, None
         if self._keep and self._sent:
             self.state = State.IDLE
+            self.resume()  # what its last exchange still holds is not the next one's concern
             self._pool.put_back(self)
         else:
             self._close()
