@@ -231,7 +231,7 @@ def _unmoved(deployment: Deployment) -> Status:
 
 def _first_needed(deployment: Deployment, observation: Observation) -> int:
     for index, step in enumerate(deployment.way_back):
-        if not (isinstance(step, Start) and step.version in observation.serving):
+        if not (isinstance(step, Start) and step.version in observation.serving & steps.kept(deployment)):
             return index
     return 0
 

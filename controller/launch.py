@@ -65,7 +65,7 @@ class Launch:
     def _complete(self, names: set[str]) -> bool:
         """Every node that is left has all of its instances; with none left, there is nobody to serve."""
         left = {name for name in names if self._node(name)}
-        ready = Counter(stored.value.node for stored in self._endpoints)
+        ready = Counter(stored.value.node for stored in self._endpoints if not stored.value.withdrawn)
         return bool(left) and all(ready[name] >= self._version.manifest.min_instances for name in left)
 
     def _node(self, name: str) -> Node | None:

@@ -101,11 +101,12 @@ class Placement:
         Raises `StartFailed` with what the agent says. A node that goes away in the meantime is waited for no more.
         """
         record = await self._version(function, version)
+        names = await self._nodes.until(lambda _: {node.name for node in self._alive() if fits(record, node)})
         async with mirrored(self._store.endpoints, function, version) as endpoints:
             launch = Launch(
                 store=self._store, fence=self._fence, nodes=self._nodes, endpoints=endpoints, version=record
             )
-            result = await launch.result({node.name for node in self._alive() if fits(record, node)})
+            result = await launch.result(names)
         if isinstance(result, StartFailed):
             raise result
         await self._routers.applied("endpoints", result)

@@ -133,7 +133,7 @@ class Watcher:
                     await self._turn()
                 except errors.Conflict:
                     self._stale = True
-                except (errors.Unavailable, kv.KVError) as error:
+                except (errors.Unavailable, errors.Invalid, kv.KVError) as error:
                     self._stale = True
                     log.warning("%s waits: %s", self.deployment.id, error)
                     await asyncio.sleep(RETRY_AFTER)
@@ -162,9 +162,14 @@ class Watcher:
             log.error("deployment %s was deleted from the store while it ran; its alias stays as it is", deployment.id)
             self._deleted = True
             return
-        self._stored = found
-        self._alias = await store.aliases.get(deployment.function, deployment.alias)
-        self._stale = False
+        self._stale = False  # before what follows: a doubt that comes meanwhile is kept
+        self.offer(found)
+        before = self._alias
+        alias = await store.aliases.get(deployment.function, deployment.alias)
+        if alias:
+            self.offer_alias(alias)
+        elif self._alias is before:  # no watch has told of a newer one meanwhile
+            self._alias = None
 
     async def _wait(self, until: datetime | None) -> None:
         """Until then, or until something changes, or until the routers are to be asked again."""
@@ -209,8 +214,11 @@ class Watcher:
         if steps.goes_back(self.deployment.status):
             return frozenset()
         wanted = [step.version for step in self.deployment.way_back if isinstance(step, Start)]
-        endpoints = self._means.store.endpoints
-        return frozenset([version for version in wanted if await endpoints.list(self.deployment.function, version)])
+        return frozenset([version for version in wanted if await self._serves(version)])
+
+    async def _serves(self, version: int) -> bool:
+        found = await self._means.store.endpoints.list(self.deployment.function, version)
+        return any(not stored.value.withdrawn for stored in found)
 
     async def _counted(self) -> Tally | Uncounted:
         step = steps.present(self.deployment)
@@ -300,6 +308,8 @@ class Watcher:
                 try:
                     revision = await placement.assign(function, step.version)
                 except StartFailed as failure:
+                    if steps.goes_back(self.deployment.status):  # nodes may be back before the step's time is over
+                        raise errors.Unavailable(str(failure)) from failure
                     self._broke = Broke(str(failure))
                     return
                 await self._made(revision, News("node", f"version {step.version} is assigned to its nodes"))
