@@ -147,7 +147,7 @@ def _write(archive: Path, room: Path, limits: Limits) -> Contents:
 def _files(folder: Path) -> Iterator[str]:
     """Paths of the files that belong to a function, relative, in the order of their bytes."""
     found: list[str] = []
-    for here, folders, files in os.walk(folder):
+    for here, folders, files in os.walk(folder, onerror=_raise):
         folders[:] = [name for name in folders if not _ignored(name)]
         for name in [*folders, *files]:
             path = Path(here, name)
@@ -157,6 +157,11 @@ def _files(folder: Path) -> Iterator[str]:
     for name in found:
         _check_name(name)
     yield from sorted(found, key=os.fsencode)
+
+
+def _raise(error: OSError) -> None:
+    """A folder that cannot be read must not be missing without a word."""
+    raise error
 
 
 def _ignored(name: str) -> bool:

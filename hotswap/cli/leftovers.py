@@ -23,6 +23,7 @@ LOCK = "lock"
 STOP_LIMIT = 20.0
 """Seconds from SIGTERM to SIGKILL."""
 INSTANCE = "HOTSWAP_INSTANCE"
+CODE_FOLDER = "LAMBDA_TASK_ROOT"
 """In the environment of every process that an agent started for a function."""
 STOP_ORDER = ("router", "node", "controller", "etcd")
 """Beginnings of names: those that send work away first, those that the others need last."""
@@ -87,9 +88,11 @@ async def _exit_of(pid: int) -> None:
 def sweep(state_dir: Path) -> list[str]:
     """Kills every instance of the directory's agents, and tells which: there are none unless an agent was killed."""
     swept = []
+    nodes = (state_dir / "nodes").resolve()
     for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            if INSTANCE in process.environ() and Path(process.cwd()).is_relative_to(state_dir):
+        with suppress(psutil.Error, OSError):
+            told = process.environ()
+            if INSTANCE in told and Path(told.get(CODE_FOLDER, "/")).resolve().is_relative_to(nodes):
                 swept.append(f"{process.pid} {' '.join(process.cmdline())}")
                 process.kill()
     return swept

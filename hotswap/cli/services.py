@@ -28,7 +28,7 @@ from hotswap.settings import (
 )
 
 PEM = click.Path(exists=True, dir_okay=False, path_type=Path)
-FOLDER = click.Path(file_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, resolve_path=True, path_type=Path)
 
 
 def parse_etcd(text: str) -> tuple[str, ...]:
