@@ -144,6 +144,42 @@ async def test_an_instance_that_uses_too_much_memory_is_killed_and_the_cause_tol
     assert "MiB of memory; 100 MiB are allowed" in (await until(killed)).last_exit
 
 
+@pytest.mark.parametrize("message", ['"\\udcff"', '"x" * 2_000_000'], ids=["no text", "too long"])
+async def test_what_a_version_says_of_its_failure_ends_nothing_else(a_node: NodeUnderTest, message: str) -> None:
+    await a_node.publish(1, {"app.py": FINE}, HANDLER)
+    await a_node.assign({1: 1})
+    [endpoint] = await a_node.endpoints(1)
+    await a_node.publish(2, {"app.py": f"raise ValueError({message})"}, HANDLER)
+    last = await outcome(a_node, {1: 1, 2: 1})
+    assert last.state == agent_pb2.INSTANCE_STATE_FAILED
+    assert "ValueError" in last.text
+    assert (await a_node.invoke(endpoint, 1))[0] == 200
+
+
+async def test_an_instance_whose_threads_all_hang_is_replaced(a_node: NodeUnderTest) -> None:
+    code = """
+        import threading
+
+        def handler(event, context):
+            if event == "hang":
+                threading.Event().wait()
+            return "fine"
+    """
+    await a_node.publish(1, {"app.py": code}, HANDLER + 'concurrency = 1\ntimeout = "100ms"')
+    await a_node.assign({1: 1})
+    [first] = await a_node.endpoints(1)
+    with suppress(aiohttp.ClientError):
+        await a_node.invoke(first, "hang")
+
+    async def replaced() -> bool:
+        found = await a_node.endpoints(1)
+        return bool(found) and found[0].instance != first.instance
+
+    await until(replaced)
+    [second] = await a_node.endpoints(1)
+    assert (await a_node.invoke(second, "fine"))[:2] == (200, "fine")
+
+
 async def test_a_version_that_does_not_exist_has_failed(a_node: NodeUnderTest) -> None:
     last = await outcome(a_node, {9: 1})
     assert last.state == agent_pb2.INSTANCE_STATE_FAILED

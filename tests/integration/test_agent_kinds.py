@@ -92,6 +92,28 @@ async def test_an_exception_is_told_and_the_instance_goes_on(a_node: NodeUnderTe
     assert (await a_node.invoke(endpoint, "fine"))[:2] == (200, "fine")
 
 
+async def test_an_exit_in_an_async_handler_ends_its_own_invocation_only(a_node: NodeUnderTest) -> None:
+    code = """
+        import asyncio, sys
+
+        STARTED = asyncio.Event()
+
+        async def handler(event, context):
+            if event == "exit":
+                await STARTED.wait()
+                sys.exit(1)
+            STARTED.set()
+            await asyncio.sleep(0.2)
+            return "done"
+    """
+    await a_node.publish(1, {"app.py": code}, HANDLER)
+    await a_node.assign({1: 1})
+    [endpoint] = await a_node.endpoints(1)
+    left, other = await asyncio.gather(a_node.invoke(endpoint, "exit"), a_node.invoke(endpoint, "stay"))
+    assert left[1]["errorMessage"] == "the handler raised SystemExit(1)"
+    assert other[:2] == (200, "done")
+
+
 async def test_a_function_may_have_modules_named_as_ours(a_node: NodeUnderTest) -> None:
     names = ("agent", "router", "hotswap", "runtime", "controller", "serve", "limits", "events")
     files = {f"{name}.py": f'NAME = "the function\'s {name}"' for name in names}

@@ -68,6 +68,7 @@ async def test_the_function_sees_the_rest_byte_for_byte_and_the_fields_of_the_ro
             b"PATCH /fn/FN/a%2Fb//c;d?e=%20f&g HTTP/1.1\r\nHost: example.org\r\nX-Bytes: \xff\xfe\r\n"
             b"Connection: close, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 5\r\nTE: trailers\r\nForwarded: for=1.2.3.4\r\n"
             b"X-Forwarded-For: 1.2.3.4\r\nContent_Length: 7\r\nHotswap-Request-Id: abc-1\r\nVia: 1.0 edge\r\n"
+            b"X_Forwarded_For: 6.6.6.6\r\nHotswap_Function: other\r\nX_Mine: kept\r\n"
             b"Content-Length: 003\r\n\r\nxyz"
         )
         answer = await raw(router, data, fn)
@@ -85,6 +86,8 @@ async def test_the_function_sees_the_rest_byte_for_byte_and_the_fields_of_the_ro
         assert seen["via"] == "1.0 edge, 1.1 hotswap"
         assert (seen["hotswap-request-id"], seen["hotswap-function"], seen["hotswap-version"]) == ("abc-1", fn, "3")
         assert seen.keys().isdisjoint({"x-hop", "keep-alive", "te", "forwarded", "content_length", "connection"})
+        assert seen.keys().isdisjoint({"x_forwarded_for", "hotswap_function"})
+        assert seen["x_mine"] == "kept"
 
 
 async def test_a_function_without_a_rest_sees_a_slash(router: RouterUnderTest, fn: str) -> None:

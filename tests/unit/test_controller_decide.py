@@ -16,7 +16,7 @@ from controller.decision import (
     Wait,
 )
 from hotswap import requests
-from hotswap.deployment import Bake, Outcome, Shift, Start, Status, Verb
+from hotswap.deployment import Bake, Outcome, Retire, Shift, Start, Status, Verb
 from hotswap.metrics import Tally
 from hotswap.model import FULL_WEIGHT, Weights
 from tests.controller_walk import BAD, BEGIN, CREATED, FEW, GOOD, World, before, deployment, world
@@ -54,6 +54,16 @@ def test_a_rollback_starts_the_stable_version_where_it_is_gone() -> None:
         alias=w.alias, alias_revision=w.revision, created=CREATED, watched=BEGIN, serving=frozenset(), counted=BAD
     )
     decision = decide(w.deployment, gone, w.now + timedelta(minutes=10))
+    assert isinstance(decision, GoBack)
+    assert isinstance(w.deployment.way_back[decision.index], Start)
+
+
+def test_a_rollback_starts_the_stable_version_where_it_is_being_retired_though_it_still_shows() -> None:
+    w = world()
+    w.stuck = {Retire}
+    w.play_until(Retire)
+    w.ask(Verb.ROLLBACK)
+    decision = decide(w.deployment, w.observation(), w.now)
     assert isinstance(decision, GoBack)
     assert isinstance(w.deployment.way_back[decision.index], Start)
 

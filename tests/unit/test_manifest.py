@@ -132,3 +132,9 @@ def test_a_folder_without_a_manifest_is_told_how_to_write_one(tmp_path: Path) ->
 def test_a_folder_with_one_is_read(tmp_path: Path) -> None:
     (tmp_path / "hotswap.toml").write_text(LEAST)
     assert manifest.read(tmp_path).function == "image-processor"
+
+
+@pytest.mark.parametrize("line", ['env = { A = "x\\u0000y" }', 'description = "fine"\nenv = { B = "\\u0000" }'])
+def test_a_nul_byte_can_be_given_to_no_process(line: str) -> None:
+    with pytest.raises(Invalid, match="NUL"):
+        manifest.parse(LEAST + line)

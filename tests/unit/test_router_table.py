@@ -1,6 +1,8 @@
+import hashlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -101,6 +103,13 @@ def test_a_damaged_snapshot_is_not_used(tmp_path: Path) -> None:
     snapshot.save(table(alias({1: 100})), tmp_path)
     file = tmp_path / snapshot.NAME
     file.write_bytes(file.read_bytes()[:-1])
+    assert snapshot.load(tmp_path) is None
+
+
+def test_a_snapshot_of_another_release_is_not_used(tmp_path: Path) -> None:
+    body = msgspec.msgpack.encode({"aliases": [{"function": "fn"}]})
+    head = b"%s %s" % (snapshot.FORMAT, hashlib.sha256(body).hexdigest().encode())
+    (tmp_path / snapshot.NAME).write_bytes(head + b"\n" + body)
     assert snapshot.load(tmp_path) is None
 
 
