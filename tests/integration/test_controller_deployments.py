@@ -117,6 +117,19 @@ async def test_a_node_that_dies_while_a_version_starts_is_not_waited_for(tmp_pat
         assert (await world.ended(name)).status is Status.SUCCEEDED
 
 
+async def test_a_way_back_waits_for_nodes_where_all_were_lost(tmp_path: Path) -> None:
+    async with platform(MemoryKV(), tmp_path, nodes=0) as world, world.leading() as api:
+        async with world.node("n1"):
+            await world.deployed(api, all_at_once(1))
+            name = await world.deploy(api, canary(2, seconds=600))
+            await world.until(name, lambda it: isinstance(it.plan[it.progress.index], Bake))
+        await api.Rollback(pb.VerbRequest(id=name))
+        await world.until(name, lambda it: it.status is Status.ROLLING_BACK)
+        async with world.node("n1"):
+            assert (await world.ended(name)).status is Status.ROLLED_BACK
+        assert (await world.alias()).weights == {1: 100}
+
+
 async def test_a_node_that_joins_later_gets_what_the_aliases_name(world: Platform) -> None:
     async with world.leading() as api:
         await world.deployed(api, all_at_once(1))
