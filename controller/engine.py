@@ -83,6 +83,6 @@ class Engine:
                     log.exception("the watcher of %s died; it is started again in %g s", name, delay)
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, LAST_RESTART)
-                self._watchers[name] = Watcher(stored, self._means)
+                self._watchers[name] = Watcher(stored, self._means, watched=self._watchers[name].watched)
         finally:
             del self._watchers[name]

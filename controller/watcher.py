@@ -11,10 +11,10 @@ What it may touch is listed by the protocols: anything else about nodes, routers
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal, Protocol, assert_never
+from typing import Any, Literal, Protocol, TypeVar, assert_never
 
 from msgspec.structs import replace
 
@@ -40,6 +40,7 @@ RETRY_AFTER = 0.3
 """Seconds before what failed for the store, an agent or a router is tried again."""
 
 Clock = Callable[[], datetime]
+T = TypeVar("T")
 
 
 class Placing(Protocol):
@@ -85,11 +86,12 @@ class Sampling:
 
 
 class Watcher:
-    def __init__(self, stored: Stored[Deployment], means: Means) -> None:
+    def __init__(self, stored: Stored[Deployment], means: Means, *, watched: datetime | None = None) -> None:
+        """`watched`: since when it was watched, by one before this too; a fault must not put its deadlines off."""
         self._means = means
         self._stored = stored
         self._alias: Stored[Alias] | None = None
-        self._watched = means.clock()
+        self.watched = watched or means.clock()
         self._wake = asyncio.Event()
         self._stale = True
         """What is known of the store may be old: read before anything else."""
@@ -191,7 +193,7 @@ class Watcher:
             alias=alias.value if alias else None,
             alias_revision=alias.mod_revision if alias else 0,
             created=self._stored.create_revision,
-            watched=self._watched,
+            watched=self.watched,
             seen=seen,
             serving=await self._serving() if judged else frozenset(),
             counted=await self._counted(),
@@ -316,10 +318,23 @@ class Watcher:
             case Shift():
                 await self._shift(step)
             case Retire():
-                revision = await placement.settle(function)
-                await self._made(revision, News("node", f"version {step.version} is taken from its nodes"))
+                settled = await self._unless_woken(placement.settle(function))
+                if settled is None:
+                    return
+                await self._made(settled, News("node", f"version {step.version} is taken from its nodes"))
             case _:
                 assert_never(step)
+
+    async def _unless_woken(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """Its result; `None` when something changed first, and it was given up: it may be begun again."""
+        tasks = asyncio.create_task(work), asyncio.create_task(self._wake.wait())
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            return tasks[0].result() if tasks[0].done() else None
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _made(self, revision: int, news: News) -> None:
         """The effect is made: note at which revision."""
