@@ -11,26 +11,6 @@ ECHO = """
 """
 """Answers its label and the event."""
 
-FAILING = """
-    import itertools
-
-    count = itertools.count()
-
-    def handler(event, context):
-        if next(count) % {every} == 0:
-            raise ValueError("a bad version")
-        return {{"label": {label!r}}}
-"""
-"""Raises at every n-th invocation, beginning with the first."""
-
-SLOW = """
-    import time
-
-    def handler(event, context):
-        time.sleep({seconds})
-        return {{"label": {label!r}}}
-"""
-
 UNIMPORTABLE = "import a_module_that_nobody_has\n"
 
 
