@@ -39,9 +39,7 @@ class AgentService(agent_pb2_grpc.AgentServicer):
         self._fence = fence
         self._outputs = outputs
 
-    async def Apply(  # noqa: N802 - the name in the contract
-        self, request: agent_pb2.ApplyRequest, context: Any
-    ) -> AsyncIterator[agent_pb2.InstanceProgress]:
+    async def Apply(self, request: agent_pb2.ApplyRequest, context: Any) -> AsyncIterator[agent_pb2.InstanceProgress]:
         self._fence.check(request.fence)
         reconciler = await self._assigned(request.function, request.revision)
         if (wanted := {version: count for version, count in request.versions.items() if count}) != reconciler.desired:
@@ -54,9 +52,7 @@ class AgentService(agent_pb2_grpc.AgentServicer):
         async for progress in self._follow(reconciler, set(wanted), done=lambda: reconciler.served):
             yield progress
 
-    async def Swap(  # noqa: N802
-        self, request: agent_pb2.SwapRequest, context: Any
-    ) -> AsyncIterator[agent_pb2.InstanceProgress]:
+    async def Swap(self, request: agent_pb2.SwapRequest, context: Any) -> AsyncIterator[agent_pb2.InstanceProgress]:
         self._fence.check(request.fence)
         reconciler = await self._assigned(request.function, request.revision)
         desired = reconciler.desired or {}
@@ -75,9 +71,7 @@ class AgentService(agent_pb2_grpc.AgentServicer):
         async for progress in self._follow(reconciler, versions, done=done):
             yield progress
 
-    async def Drain(  # noqa: N802
-        self, request: agent_pb2.DrainRequest, context: Any
-    ) -> AsyncIterator[agent_pb2.InstanceProgress]:
+    async def Drain(self, request: agent_pb2.DrainRequest, context: Any) -> AsyncIterator[agent_pb2.InstanceProgress]:
         self._fence.check(request.fence)
         reconciler = self._supervisor.of(request.function)
         if request.version in (reconciler.desired or {}):
@@ -93,7 +87,7 @@ class AgentService(agent_pb2_grpc.AgentServicer):
         async for progress in self._follow(reconciler, {request.version}, done=done):
             yield progress
 
-    async def Status(self, request: agent_pb2.StatusRequest, context: Any) -> agent_pb2.StatusResponse:  # noqa: N802
+    async def Status(self, request: agent_pb2.StatusRequest, context: Any) -> agent_pb2.StatusResponse:
         return agent_pb2.StatusResponse(
             node=self._node,
             fence=self._fence.value,
@@ -101,7 +95,7 @@ class AgentService(agent_pb2_grpc.AgentServicer):
             memory_guard=GUARD,
         )
 
-    async def Logs(self, request: agent_pb2.LogsRequest, context: Any) -> AsyncIterator[agent_pb2.LogLine]:  # noqa: N802
+    async def Logs(self, request: agent_pb2.LogsRequest, context: Any) -> AsyncIterator[agent_pb2.LogLine]:
         if not self._outputs.has(request.function):
             raise NotFound(f'nothing of "{request.function}" has run on node "{self._node}"')
         for line in self._outputs.last(request.function, request.version, request.lines):

@@ -1,45 +1,25 @@
 """What the router does between a client and a function, on real sockets with a real router process."""
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 
-import aiohttp
 import pytest
-import pytest_asyncio
 
-from hotswap.etcd.local import LocalEtcd
 from hotswap.metrics import Count
 from hotswap.model import Kind
-from hotswap.settings import EtcdSettings
 from tests.conditions import eventually
 from tests.router_harness import (
     RouterUnderTest,
     answering,
     read_request,
-    refusing_address,
     response,
-    routing,
     saying,
     silent,
     upstream,
 )
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def router(shared_etcd: LocalEtcd, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RouterUnderTest]:
-    """One router for all of these tests; each has a function of its own."""
-    settings = EtcdSettings(endpoints=(shared_etcd.endpoint,))
-    async with routing(settings, tmp_path_factory.mktemp("router")) as made:
-        yield made
-
-
-@pytest.fixture
-def fn() -> str:
-    return f"fn-{secrets.token_hex(4)}"
 
 
 async def held(router: RouterUnderTest, fn: str, count: int) -> None:
@@ -232,106 +212,6 @@ async def _stands_still(what: Callable[[], int]) -> int:
     return last
 
 
-async def test_a_refused_connect_goes_to_another_endpoint(router: RouterUnderTest, fn: str) -> None:
-    async with upstream(answering()) as server:
-        dead = await refusing_address()
-        await router.publish(fn, {1: [dead, server.address]}, weights={1: 100})
-        answers = [await router.call("POST", f"/fn/{fn}", data=b"x") for _ in range(20)]
-        assert {answer.status for answer in answers} == {200}
-        assert await router.metric("hotswap_router_retries_total") > 0
-        assert (await router.tally(fn)).errors == 0
-
-
-async def test_with_every_endpoint_refusing_the_answer_is_502_and_not_an_error_of_the_version(
-    router: RouterUnderTest,
-    fn: str,
-) -> None:
-    await router.publish(fn, {1: [await refusing_address()]}, weights={1: 100})
-    answer = await router.get(f"/fn/{fn}")
-    assert answer.status == 502
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    assert answer.json()["requestId"] == answer.headers["Hotswap-Request-Id"]
-    tally = await router.tally(fn)
-    assert (tally[Count.PLATFORM], tally.invocations) == (1, 0)
-
-
-async def test_a_kept_connection_that_has_died_is_retried_once_if_that_is_safe(
-    router: RouterUnderTest, fn: str
-) -> None:
-    async def once_then_die(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await read_request(reader)
-        writer.write(response(b"first"))
-        await read_request(reader)
-
-    async with upstream(once_then_die, once_then_die, answering(b"good")) as server:
-        await router.publish(fn, {1: [server.address]}, weights={1: 100})
-        assert (await router.get(f"/fn/{fn}")).body == b"first"
-        assert (await router.get(f"/fn/{fn}")).body == b"first", "sent again on a new connection"
-        answer = await router.call("POST", f"/fn/{fn}", data=b"x")
-        assert answer.status == 502, "it may have been carried out"
-        assert "broke the connection" in answer.json()["detail"]
-        assert (await router.tally(fn))[Count.DIED] == 1
-
-
-async def test_a_new_connection_that_breaks_is_not_retried(router: RouterUnderTest, fn: str) -> None:
-    async with upstream(saying(b"", then_close=True)) as server:
-        await router.publish(fn, {1: [server.address]}, weights={1: 100})
-        assert (await router.get(f"/fn/{fn}")).status == 502
-        assert server.connections == 1
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nxx",
-        b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000,
-        b"nonsense\r\n\r\n",
-    ],
-)
-async def test_an_answer_that_can_be_read_in_two_ways_is_not_relayed(
-    router: RouterUnderTest, fn: str, answer: bytes
-) -> None:
-    async with upstream(saying(answer)) as server:
-        await router.publish(fn, {1: [server.address]}, weights={1: 100})
-        assert (await router.get(f"/fn/{fn}")).status == 502
-        assert (await router.get(f"/fn/{fn}")).status == 502
-        assert server.connections == 2
-
-
-async def test_bytes_after_an_answer_reach_nobody(router: RouterUnderTest, fn: str) -> None:
-    async with upstream(saying(response(b"good") + response(b"smuggled")), answering(b"good")) as server:
-        await router.publish(fn, {1: [server.address]}, weights={1: 100})
-        assert [(await router.get(f"/fn/{fn}")).body for _ in range(3)] == [b"good"] * 3
-        assert server.connections == 2
-
-
-async def test_an_answer_that_breaks_off_is_cut_for_the_client_too(router: RouterUnderTest, fn: str) -> None:
-    async with upstream(saying(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", then_close=True)) as server:
-        await router.publish(fn, {1: [server.address]}, weights={1: 100})
-        with pytest.raises(aiohttp.ClientPayloadError):
-            await router.get(f"/fn/{fn}")
-        assert (await router.tally(fn))[Count.DIED] == 1
-
-
-async def test_an_answer_that_ends_with_its_connection_is_whole(router: RouterUnderTest, fn: str) -> None:
-    async with upstream(saying(b"HTTP/1.1 200 OK\r\n\r\nall of it", then_close=True)) as server:
-        await router.publish(fn, {1: [server.address]}, weights={1: 100})
-        assert (await router.get(f"/fn/{fn}")).body == b"all of it"
-
-
-async def test_a_function_past_its_limit_is_answered_for(router: RouterUnderTest, fn: str) -> None:
-    async with upstream(silent) as server:
-        await router.publish(fn, {1: [server.address]}, weights={1: 100}, timeout=timedelta(seconds=0.3))
-        answer = await router.get(f"/fn/{fn}")
-        assert answer.status == 504
-        assert "limit of 0.3 s" in answer.json()["detail"]
-        assert (await router.tally(fn))[Count.TIMEOUT] == 1
-        await eventually(lambda: server.open == 0)
-
-
 async def test_who_comes_while_no_instance_is_ready_is_held_until_one_is(router: RouterUnderTest, fn: str) -> None:
     async with upstream(answering(b"warm")) as server, asyncio.TaskGroup() as tasks:
         await router.publish(fn, {1: []}, weights={1: 100})
@@ -518,39 +398,3 @@ async def test_what_is_not_a_sound_request_is_refused_and_the_connection_ends(
         answer = await raw(router, data, fn)
         assert answer.split(b" ", 2)[1] == str(status).encode(), answer
         assert server.requests == []
-
-
-async def test_a_tunnel_carries_bytes_both_ways_and_each_way_ends_by_itself(router: RouterUnderTest, fn: str) -> None:
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        request = await read_request(reader)
-        assert (request.fields["connection"], request.fields["upgrade"]) == ("Upgrade", "websocket")
-        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nhello ")
-        writer.write(await reader.read(-1))
-        writer.write_eof()
-        await writer.drain()
-
-    async with upstream(talk) as server:
-        await router.publish(fn, {1: [server.address]}, weights={1: 100}, timeout=timedelta(seconds=5))
-        reader, writer = await asyncio.open_connection(*router.host_port)
-        head = f"GET /fn/{fn} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
-        writer.write(head.encode() + b"sent with the head, ")
-        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
-        writer.write(b"x" * 1_000_000)
-        writer.write_eof()
-        assert await reader.read(-1) == b"hello sent with the head, " + b"x" * 1_000_000
-        writer.close()
-        await eventually(lambda: server.open == 0)
-        assert (await router.tally(fn))[Count.OK] == 1
-
-
-async def test_an_upgrade_that_is_declined_is_an_ordinary_answer(router: RouterUnderTest, fn: str) -> None:
-    async with upstream(answering(b"no")) as server:
-        await router.publish(fn, {1: [server.address]}, weights={1: 100})
-        upgrade = {"Connection": "Upgrade", "Upgrade": "websocket"}
-        assert (await router.get(f"/fn/{fn}", headers=upgrade)).body == b"no"
-
-
-async def test_a_protocol_changed_unasked_is_a_broken_answer(router: RouterUnderTest, fn: str) -> None:
-    async with upstream(saying(b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")) as server:
-        await router.publish(fn, {1: [server.address]}, weights={1: 100})
-        assert (await router.get(f"/fn/{fn}")).status == 502

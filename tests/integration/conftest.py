@@ -1,0 +1,24 @@
+"""A router that tests of one file share."""
+
+import secrets
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from hotswap.etcd.local import LocalEtcd
+from hotswap.settings import EtcdSettings
+from tests.router_harness import RouterUnderTest, routing
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def router(shared_etcd: LocalEtcd, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RouterUnderTest]:
+    """One router for all of these tests; each has a function of its own."""
+    settings = EtcdSettings(endpoints=(shared_etcd.endpoint,))
+    async with routing(settings, tmp_path_factory.mktemp("router")) as made:
+        yield made
+
+
+@pytest.fixture
+def fn() -> str:
+    return f"fn-{secrets.token_hex(4)}"
