@@ -109,7 +109,7 @@ async def test_a_swap_tells_its_steps_in_order(a_node: NodeUnderTest, a_router: 
 
 async def test_what_is_in_flight_is_finished_before_its_instance_ends(a_node: NodeUnderTest) -> None:
     old = await serving(a_node, 3)
-    running = asyncio.create_task(a_node.invoke(old, 1.0))
+    running = asyncio.create_task(a_node.invoke(old, 8.0))
 
     async def connected() -> bool:
         return bool(connections_to(old))
