@@ -70,6 +70,14 @@ class Stage:
         )
         return str(answer.json["id"])
 
+    async def holding(self, deployment: str) -> None:
+        """Returns when the deployment holds the weights of a phase: nothing changes then until the phase is over."""
+        async with asyncio.timeout(COMMAND_LIMIT):
+            while True:
+                record = await self.deployment(deployment)
+                if record["steps"][record["step"]].startswith("hold"):
+                    return
+
     async def deployment(self, deployment: str) -> Any:
         return (await self.hotswap("get", "deployment", deployment, "-o", "json")).json
 

@@ -96,6 +96,7 @@ async def test_a_misspelt_setting_is_named_with_what_it_may_be(stage: Stage) -> 
 
 async def test_a_deployment_while_another_runs_is_refused_with_the_command_that_would_work(stage: Stage) -> None:
     running = await stage.canary("echo", 2, **LONG)
+    await stage.holding(running)  # what is compared before and after must not change by itself
     said = await refused(stage, "deploy", "echo", "2", "--strategy", "all-at-once", code=1)
     assert running in said
     assert f"hotswap abort {running}" in said
