@@ -59,7 +59,7 @@ class Janitor:
         """By the mirror that the placement reads: so it has a change before its functions are settled."""
         while True:
             await self._nodes.changed()
-            for function in self._known:
+            for function in sorted(self._known):
                 self._mark(function)
 
     def _mark(self, function: str) -> None:

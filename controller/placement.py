@@ -14,11 +14,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from controller import steps
+from controller.agents import Agents
 from controller.launch import Launch, StartFailed
+from controller.watcher import Routing
 from hotswap.errors import Unavailable
 from hotswap.mirror import Mirror, mirrored
 from hotswap.model import Alias, Assignment, Node, Version
-from hotswap.routers import Routers
 from hotswap.store import Fence, Store, Stored
 
 REMOVE_LIMIT = 30.0
@@ -53,9 +54,10 @@ def instances(node: Node, versions: Iterable[Version]) -> Instances:
 class Placement:
     """The leader's hand on the assignments; `nodes` is kept up by its owner."""
 
-    def __init__(self, *, store: Store, fence: Fence, nodes: Mirror[Node], routers: Routers) -> None:
+    def __init__(self, *, store: Store, fence: Fence, agents: Agents, nodes: Mirror[Node], routers: Routing) -> None:
         self._store = store
         self._fence = fence
+        self._agents = agents
         self._nodes = nodes
         self._routers = routers
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -104,7 +106,12 @@ class Placement:
         names = await self._nodes.until(lambda _: {node.name for node in self._alive() if fits(record, node)})
         async with mirrored(self._store.endpoints, function, version) as endpoints:
             launch = Launch(
-                store=self._store, fence=self._fence, nodes=self._nodes, endpoints=endpoints, version=record
+                store=self._store,
+                fence=self._fence,
+                agents=self._agents,
+                nodes=self._nodes,
+                endpoints=endpoints,
+                version=record,
             )
             result = await launch.result(names)
         if isinstance(result, StartFailed):

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 import aiohttp
 
+from controller.agents import RemoteAgents
 from controller.api.grpc import SERVICE, ControllerApi
 from controller.artifacts import Artifacts
 from controller.engine import Engine
@@ -22,7 +23,7 @@ from controller.watcher import Means
 from controller.weights import HandWeights
 from hotswap import etcd
 from hotswap.mirror import mirrored
-from hotswap.routers import Routers
+from hotswap.routers import HttpAdmin, Routers
 from hotswap.rpc import controller_pb2_grpc, wire
 from hotswap.settings import ControllerSettings, host_and_port
 from hotswap.store import Fence, Store
@@ -82,8 +83,8 @@ class Controller:
             mirrored(store.nodes) as nodes,
             asyncio.TaskGroup() as tasks,
         ):
-            routers = Routers(known_routers, session)
-            placement = Placement(store=store, fence=fence, nodes=nodes, routers=routers)
+            routers = Routers(known_routers, HttpAdmin(session))
+            placement = Placement(store=store, fence=fence, agents=RemoteAgents(), nodes=nodes, routers=routers)
             means = Means(store=store, fence=fence, placement=placement, routers=routers, clock=now)
             tasks.create_task(Engine(means).run(), name="engine")
             tasks.create_task(Janitor(store=store, nodes=nodes, placement=placement).run(), name="janitor")
