@@ -13,17 +13,13 @@ import aiohttp
 from controller.agents import RemoteAgents
 from controller.api.grpc import SERVICE, ControllerApi
 from controller.artifacts import Artifacts
-from controller.engine import Engine
-from controller.janitor import Janitor
+from controller.lead import leading
 from controller.leader import Leadership
-from controller.placement import Placement
 from controller.publishing import Publishing
 from controller.service import Service
-from controller.watcher import Means
 from controller.weights import HandWeights
 from hotswap import etcd
-from hotswap.mirror import mirrored
-from hotswap.routers import HttpAdmin, Routers
+from hotswap.routers import HttpAdmin
 from hotswap.rpc import controller_pb2_grpc, wire
 from hotswap.settings import ControllerSettings, host_and_port
 from hotswap.store import Fence, Store
@@ -76,21 +72,18 @@ class Controller:
             await leadership.run(self._lead)
 
     async def _lead(self, fence: Fence) -> None:
-        store = self._store
         async with (
             aiohttp.ClientSession() as session,
-            mirrored(store.routers) as known_routers,
-            mirrored(store.nodes) as nodes,
-            asyncio.TaskGroup() as tasks,
+            leading(
+                store=self._store,
+                fence=fence,
+                agents=RemoteAgents(),
+                admin=HttpAdmin(session),
+                service=self._service,
+                clock=now,
+            ) as weights,
         ):
-            routers = Routers(known_routers, HttpAdmin(session))
-            placement = Placement(store=store, fence=fence, agents=RemoteAgents(), nodes=nodes, routers=routers)
-            means = Means(store=store, fence=fence, placement=placement, routers=routers, clock=now)
-            tasks.create_task(Engine(means).run(), name="engine")
-            tasks.create_task(Janitor(store=store, nodes=nodes, placement=placement).run(), name="janitor")
-            self._leading.weights = HandWeights(
-                store=store, fence=fence, placement=placement, routers=routers, service=self._service, clock=now
-            )
+            self._leading.weights = weights
             try:
                 await asyncio.Event().wait()
             finally:
