@@ -126,12 +126,13 @@ class Placement:
             await endpoints.until(lambda published: len(published) == 0)
 
     async def _wanted(self, function: str) -> Wanted:
-        aliases = tuple(await self._store.aliases.list(function))
-        named = {version for alias in aliases for version, weight in alias.value.weights.items() if weight}
+        """Aliases are read last: who keeps a version lets it go only after an alias names it, be it a new alias."""
+        named = {version for version, pins in self._pins[function].items() if pins > 0}
         for active in await self._store.active.list(function):
             deployment = await self._store.deployments.get(active.value.deployment)
             named |= steps.kept(deployment.value) if deployment else frozenset()
-        named |= {version for version, pins in self._pins[function].items() if pins > 0}
+        aliases = tuple(await self._store.aliases.list(function))
+        named |= {version for alias in aliases for version, weight in alias.value.weights.items() if weight}
         return Wanted(frozenset(named), aliases)
 
     async def _write(self, function: str, wanted: Wanted, *, remove: bool) -> int:
