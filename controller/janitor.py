@@ -40,6 +40,7 @@ class Janitor:
             tasks.create_task(self._follow_aliases(), name="janitor: aliases")
             tasks.create_task(self._follow_active(), name="janitor: deployments")
             tasks.create_task(self._follow_nodes(), name="janitor: nodes")
+            tasks.create_task(self._follow_pins(), name="janitor: pins")
             for _ in range(AT_ONCE):
                 tasks.create_task(self._settle(), name="janitor")
 
@@ -61,6 +62,10 @@ class Janitor:
             await self._nodes.changed()
             for function in sorted(self._known):
                 self._mark(function)
+
+    async def _follow_pins(self) -> None:
+        while True:
+            self._mark(await self._placement.unpinned())
 
     def _mark(self, function: str) -> None:
         self._known.add(function)

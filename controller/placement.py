@@ -62,6 +62,7 @@ class Placement:
         self._routers = routers
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._pins: defaultdict[str, Counter[int]] = defaultdict(Counter)
+        self._unpinned: asyncio.Queue[str] = asyncio.Queue()
 
     @asynccontextmanager
     async def pinned(self, function: str, versions: Iterable[int]) -> AsyncIterator[None]:
@@ -73,6 +74,11 @@ class Placement:
             yield
         finally:
             pins.subtract(mine)
+            self._unpinned.put_nowait(function)
+
+    async def unpinned(self) -> str:
+        """The next function of which versions are kept no more: if no alias names them, they have to go."""
+        return await self._unpinned.get()
 
     async def assign(self, function: str, version: int) -> int:
         """Adds the version, which has to be wanted, to the nodes where it fits; takes nothing away.
