@@ -9,7 +9,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
-from controller import steps, strategies, transition
+from controller import record, steps, strategies, transition
 from controller.publishing import Publishing
 from controller.watcher import Clock
 from hotswap.deployment import Active, Ask, Deployment, Event, Leader, Status, Verb
@@ -179,13 +179,11 @@ class Service:
         )
         deployment, events = transition.begun(begun, now)
         active = Active(function=request.function_name, alias=request.alias, deployment=deployment.id)
-        transaction = self._store.transaction().create(deployment).create(active)
+        transaction = record.put(self._store.transaction(), None, deployment, events).create(active)
         if alias:
             transaction.require(alias)
         else:
             transaction.require_absent(Alias, request.function_name, request.alias)
-        for event in events:
-            transaction.create(event)
         await transaction.commit()
         return deployment
 
@@ -203,17 +201,11 @@ class Service:
             )
         after, events = transition.reopened(deployment, ask)
         active = Active(function=deployment.function, alias=deployment.alias, deployment=deployment.id)
-        transaction = self._store.transaction().replace(stored, after).create(active).require(alias)
-        for event in events:
-            transaction.create(event)
-        await transaction.commit()
+        await record.put(self._store.transaction(), stored, after, events).create(active).require(alias).commit()
         return after
 
     async def _write(self, stored: Stored[Deployment], after: Deployment, events: list[Event]) -> Deployment:
-        transaction = self._store.transaction().replace(stored, after)
-        for event in events:
-            transaction.create(event)
-        await transaction.commit()
+        await record.put(self._store.transaction(), stored, after, events).commit()
         return after
 
     async def _deployment(self, name: str) -> Stored[Deployment]:

@@ -18,7 +18,7 @@ from typing import Any, Literal, Protocol, TypeVar, assert_never
 
 from msgspec.structs import replace
 
-from controller import steps, transition
+from controller import record, steps, transition
 from controller.decide import decide
 from controller.decision import Act, Broke, Change, Observation, Pending, Seen, Shows, Uncounted, Wait
 from controller.launch import StartFailed
@@ -366,9 +366,7 @@ class Watcher:
         """The record ends, the alias is free, and after a success it knows its last good version: all at once."""
         store = self._means.store
         active = await store.active.get(after.function, after.alias)
-        transaction = store.transaction(self._means.fence).replace(self._stored, after)
-        for event in events:
-            transaction.create(event)
+        transaction = record.put(store.transaction(self._means.fence), self._stored, after, events)
         if active and active.value.deployment == after.id:
             transaction.delete(active)
         if self._alias and after.status is Status.SUCCEEDED:
@@ -376,9 +374,7 @@ class Watcher:
         await self._committed(transaction, after, alias=None)
 
     async def _write(self, after: Deployment, events: list[Event], *, alias: Alias | None = None) -> None:
-        transaction = self._means.store.transaction(self._means.fence).replace(self._stored, after)
-        for event in events:
-            transaction.create(event)
+        transaction = record.put(self._means.store.transaction(self._means.fence), self._stored, after, events)
         if alias:
             transaction.put(alias, over=self._alias)
         await self._committed(transaction, after, alias=alias)

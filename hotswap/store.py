@@ -19,6 +19,7 @@ import msgspec
 from hotswap import errors, kv
 from hotswap.deployment import Active, Deployment, Event, Leader
 from hotswap.model import Alias, Assignment, Endpoint, Function, Node, Record, Router, Version, decode
+from hotswap.notice import Notice
 
 ROOT = "/hotswap/"
 SEQUENCE_DIGITS = 9
@@ -208,6 +209,7 @@ class Store:
         self.deployments = self._add("deployments", Deployment, lambda it: (it.id,))
         self.active = self._add("active", Active, lambda it: (it.function, it.alias))
         self.events = self._add("events", Event, lambda it: (it.deployment, f"{it.number:0{SEQUENCE_DIGITS}}"))
+        self.outbox = self._add("outbox", Notice, lambda it: (it.deployment, f"{it.number:0{SEQUENCE_DIGITS}}"))
         self.leader = self._add("leader", Leader, lambda _: ("controller",))
 
     def transaction(self, fence: Fence | None = None) -> Transaction:
