@@ -1,11 +1,13 @@
 """What a decision rests on and what it may be: `Observation` in, `Decision` out. See `controller.decide`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from hotswap.comparison import Comparison
 from hotswap.deployment import Retire, Shift, Start, Status, Verdict
 from hotswap.metrics import Tally
-from hotswap.model import Alias
+from hotswap.model import Alias, Weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,15 +19,37 @@ class Pending:
 class Shows:
     """The effect holds everywhere."""
 
+    note: str = ""
+
 
 @dataclass(frozen=True, slots=True)
 class Broke:
     """The effect will not show."""
 
     why: str
+    faulty: bool = True
+    """The version itself is to blame."""
 
 
 Seen = Pending | Shows | Broke
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What the routers counted, by version and by the revision of the weights under which it was picked."""
+
+    tallies: Mapping[tuple[int, int], Tally]
+    begun: datetime
+    """When they were asked: what happened since then is not in it."""
+
+    def of(self, version: int, *, since: int) -> Tally:
+        """All that the version has answered under the weights of that revision and of later ones."""
+        rows = [
+            tally.counts
+            for (number, revision), tally in self.tallies.items()
+            if number == version and revision >= since
+        ]
+        return Tally.total(rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +71,9 @@ class Observation:
     seen: Seen = Pending()
     serving: frozenset[int] = frozenset()
     """Versions that have a ready instance, of those that the way back would start."""
-    counted: Tally | Uncounted = Uncounted()
-    """What the routers counted of the version since the phase began."""
+    counted: Counted | Uncounted = Uncounted()
+    turn: bool = False
+    """Of a queued deployment: the alias is free, and no other one waits before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +88,11 @@ class Act:
     """Make the effect of the present step."""
 
     step: Start | Shift | Retire
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Plan a queued deployment by what is there now, and take the alias for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +116,8 @@ class GoBack:
     """Into the way back: what runs already need not be started."""
     reason: str
     verdict: Verdict | None = None
+    faulty: bool = False
+    """It is the version's own fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +125,47 @@ class Hold:
     reason: str
     until: datetime
     verdict: Verdict | None = None
+    faulty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Unpause:
+    """Go on where it was paused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hasten:
+    """Leave out every phase and test that is left."""
+
+    note: str
+    weights_revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Crown:
+    """End a test: the winner takes all traffic, the others are retired."""
+
+    winner: int
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What a test found, for the person who decides."""
+
+    comparison: Comparison
+
+
+@dataclass(frozen=True, slots=True)
+class Remind:
+    """Say once more that a person is needed."""
+
+    until: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +175,15 @@ class Resume:
     index: int
     overrules: bool = False
     """A shift writes over what somebody else did to the alias."""
+    weights: Weights | None = None
+    """That the shift gives in place of its own."""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Freeze:
     reason: str
+    until: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +192,12 @@ class Finish:
     reason: str = ""
     verdict: Verdict | None = None
     note: str = ""
+    faulty: bool = False
 
 
-Change = Extend | Advance | GoBack | Hold | Resume | Freeze | Finish
+Change = (
+    Extend | Advance | GoBack | Hold | Pause | Unpause | Hasten | Compared | Crown | Resume | Freeze | Remind | Finish
+)
 """What changes the record and nothing else."""
 
-Decision = Wait | Act | Change
+Decision = Wait | Act | Begin | Change

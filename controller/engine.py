@@ -1,15 +1,18 @@
 """Starts one watcher for each running deployment, and tells it what changed.
 
 A watcher that dies by a fault of ours is started again, later each time, with its fault in the log; one that finds that
-somebody else leads ends the engine, and with it everything that this controller does as the leader.
+somebody else leads ends the engine, and with it everything that this controller does as the leader. A watchdog sees to
+it that none stands still beyond its deadline: one that does is replaced, whatever it was that held it.
 """
 
 import asyncio
 import logging
+from datetime import timedelta
 
-from controller.watcher import Means, Watcher
+from controller.means import Means
+from controller.watcher import Watcher
 from hotswap import errors
-from hotswap.deployment import Deployment
+from hotswap.deployment import Deployment, Status
 from hotswap.store import Broken, Gone, Stored
 
 log = logging.getLogger(__name__)
@@ -19,16 +22,26 @@ LAST_RESTART = 30.0
 """Seconds before a watcher that died is started again: doubled each time, up to this."""
 
 
+WATCH_EVERY = 5.0
+"""Seconds between two looks of the watchdog."""
+OVERDUE = timedelta(minutes=2)
+"""A deployment that has not been looked at for this long after its deadline has lost its watcher to something."""
+
+
 class Engine:
     def __init__(self, means: Means) -> None:
         self._means = means
         self._watchers: dict[str, Watcher] = {}
+        self._runs: dict[str, asyncio.Task[None]] = {}
+        """What the watchers do now; cancelled, a run is begun again."""
 
     async def run(self) -> None:
         """Never returns. Raises (in a group) what no watcher can outlive, `NotLeader` above all."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow_deployments(tasks), name="deployments")
             tasks.create_task(self._follow_aliases(), name="aliases")
+            tasks.create_task(self._follow_active(), name="active")
+            tasks.create_task(self._watchdog(), name="watchdog")
 
     async def _follow_deployments(self, tasks: asyncio.TaskGroup) -> None:
         async with self._means.store.deployments.watch() as batches:
@@ -49,7 +62,7 @@ class Engine:
         if watcher := self._watchers.get(deployment.id):
             watcher.offer(stored)
         elif not deployment.status.terminal:
-            self._watchers[deployment.id] = Watcher(stored, self._means)
+            self._watchers[deployment.id] = self._watcher(stored)
             tasks.create_task(self._keep_watching(stored), name=f"deployment {deployment.id}")
 
     async def _follow_aliases(self) -> None:
@@ -66,23 +79,65 @@ class Engine:
                         case Broken(parts=parts, error=error):
                             log.error("alias %s cannot be read: %s", "/".join(parts), error)
 
+    async def _follow_active(self) -> None:
+        """An alias that is free is the turn of one that is queued."""
+        async with self._means.store.active.watch() as batches:
+            async for batch in batches:
+                for change in batch.changes:
+                    if isinstance(change, Gone):
+                        for watcher in self._watching(*change.parts):
+                            watcher.look()
+
+    async def _watchdog(self) -> None:
+        while True:
+            await asyncio.sleep(WATCH_EVERY)
+            now = self._means.clock()
+            for name, watcher in self._watchers.items():
+                due = max(watcher.deployment.progress.deadline, watcher.turned)
+                if now > due + OVERDUE and name in self._runs:
+                    log.error("nothing was done about %s since %s: its watcher is replaced", name, watcher.turned)
+                    self._runs[name].cancel()
+
     def _watching(self, function: str, alias: str) -> list[Watcher]:
-        """At most one runs on an alias, except while one ends and the next begins."""
+        """On an alias: the one that runs, those that are queued, and for a moment one that ends."""
         watchers = self._watchers.values()
         return [it for it in watchers if (it.deployment.function, it.deployment.alias) == (function, alias)]
+
+    def _first_in_line(self, deployment: Deployment) -> bool:
+        queued = [
+            it.deployment
+            for it in self._watching(deployment.function, deployment.alias)
+            if it.deployment.status is Status.QUEUED
+        ]
+        return min(queued, key=lambda it: (it.created, it.id), default=deployment).id == deployment.id
+
+    def _watcher(self, stored: Stored[Deployment], *, after: Watcher | None = None) -> Watcher:
+        watched = after.watched if after else None
+        return Watcher(stored, self._means, first_in_line=self._first_in_line, watched=watched)
 
     async def _keep_watching(self, stored: Stored[Deployment]) -> None:
         name, delay = stored.value.id, FIRST_RESTART
         try:
-            while True:
-                try:
-                    return await self._watchers[name].run()
-                except errors.NotLeader:
-                    raise
-                except Exception:
-                    log.exception("the watcher of %s died; it is started again in %g s", name, delay)
+            while not await self._watched(name):
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, LAST_RESTART)
-                self._watchers[name] = Watcher(stored, self._means, watched=self._watchers[name].watched)
+                self._watchers[name] = self._watcher(stored, after=self._watchers[name])
         finally:
             del self._watchers[name]
+
+    async def _watched(self, name: str) -> bool:
+        """One run of the watcher; false when it has to be begun again."""
+        run = self._runs[name] = asyncio.create_task(self._watchers[name].run(), name=f"watcher of {name}")
+        try:
+            await asyncio.wait({run})
+            if run.cancelled():
+                return False
+            if isinstance(fault := run.exception(), errors.NotLeader):
+                raise fault
+            if fault:
+                log.error("the watcher of %s died; it is started again", name, exc_info=fault)
+            return fault is None
+        finally:
+            del self._runs[name]
+            run.cancel()
+            await asyncio.gather(run, return_exceptions=True)

@@ -33,13 +33,16 @@ class Launch:
         nodes: Mirror[Node],
         endpoints: Mirror[Endpoint],
         version: Version,
+        elsewhere: bool,
     ) -> None:
+        """`elsewhere`: with none of its nodes left it is complete all the same, if the version serves on others."""
         self._store = store
         self._fence = fence
         self._agents = agents
         self._nodes = nodes
         self._endpoints = endpoints
         self._version = version
+        self._elsewhere = elsewhere
         self._failure: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def result(self, names: set[str]) -> int | StartFailed:
@@ -71,10 +74,12 @@ class Launch:
         return self._failure.result() if self._failure.done() else None
 
     def _complete(self, names: set[str]) -> bool:
-        """Every node that is left has all of its instances; with none left, there is nobody to serve."""
+        """Every node that is left has all of its instances; with none left, somebody else has to serve."""
         left = {name for name in names if self._node(name)}
         ready = Counter(stored.value.node for stored in self._endpoints if not stored.value.withdrawn)
-        return bool(left) and all(ready[name] >= self._version.manifest.min_instances for name in left)
+        if not left:
+            return self._elsewhere and bool(ready)
+        return all(ready[name] >= self._version.manifest.min_instances for name in left)
 
     def _node(self, name: str) -> Node | None:
         stored = self._nodes.get(self._store.nodes.key(name))

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
-from controller.watcher import Clock
+from controller.means import Clock
 from hotswap import errors, kv
 from hotswap.deployment import Leader
 from hotswap.mirror import mirrored

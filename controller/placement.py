@@ -9,21 +9,25 @@ A version is taken away only when every router has the aliases that no longer na
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from controller import steps
+from controller import scope
 from controller.agents import Agents
 from controller.launch import Launch, StartFailed
-from controller.watcher import Routing
+from controller.means import Routing
+from controller.scope import Where
+from hotswap.deployment import Retire, Start
 from hotswap.errors import Unavailable
 from hotswap.mirror import Mirror, mirrored
-from hotswap.model import Alias, Assignment, Node, Version
+from hotswap.model import Alias, Assignment, Endpoint, Node, Version
 from hotswap.store import Fence, Store, Stored
 
 REMOVE_LIMIT = 30.0
 """Seconds that routers get to take the aliases, before a version that these no longer name is taken away."""
+ENOUGH_LIMIT = 5.0
+"""Seconds for which the start of a batch waits at a time until enough nodes serve."""
 WRITES_AT_ONCE = 64
 """Assignments in one transaction; etcd takes 128 operations by default."""
 
@@ -35,7 +39,8 @@ Instances = dict[int, int]
 class Wanted:
     """What should run of a function, and the aliases that it was derived from."""
 
-    versions: frozenset[int]
+    places: Mapping[int, Where]
+    """By version, the nodes where it should run."""
     aliases: tuple[Stored[Alias], ...]
 
     @property
@@ -43,12 +48,21 @@ class Wanted:
         return max((stored.mod_revision for stored in self.aliases), default=0)
 
 
+def serving(endpoints: Iterable[Stored[Endpoint]]) -> set[str]:
+    """The nodes that have an instance ready."""
+    return {stored.value.node for stored in endpoints if not stored.value.withdrawn}
+
+
 def fits(version: Version, node: Node) -> bool:
     return version.manifest.placement.labels.items() <= node.labels.items()
 
 
-def instances(node: Node, versions: Iterable[Version]) -> Instances:
-    return {version.number: version.manifest.min_instances for version in versions if fits(version, node)}
+def instances(node: Node, versions: Iterable[Version], places: Mapping[int, Where]) -> Instances:
+    return {
+        version.number: version.manifest.min_instances
+        for version in versions
+        if fits(version, node) and node.name in places[version.number]
+    }
 
 
 class Placement:
@@ -80,16 +94,31 @@ class Placement:
         """The next function of which versions are kept no more: if no alias names them, they have to go."""
         return await self._unpinned.get()
 
-    async def assign(self, function: str, version: int) -> int:
-        """Adds the version, which has to be wanted, to the nodes where it fits; takes nothing away.
+    async def assign(self, function: str, step: Start) -> int:
+        """Adds the version, which has to be wanted, to the nodes of the step where it fits; takes nothing away.
 
-        Returns the revision of the assignments. Raises `StartFailed` when it fits on no node.
+        Returns the revision of the assignments. Raises `StartFailed` when it fits on no node, `Unavailable` when too
+        few nodes serve the function to change any more of them.
         """
-        record = await self._version(function, version)
-        if not any(fits(record, node) for node in self._alive()):
+        record = await self._version(function, step.version)
+        if step.nodes is None and not any(fits(record, node) for node in self._alive()):
             raise StartFailed(self._nowhere(record))
+        if step.least_serving:
+            await self._enough(function, step)
         async with self._locks[function]:
             return await self._write(function, await self._wanted(function), remove=False)
+
+    async def _enough(self, function: str, step: Start) -> None:
+        """Returns when as many nodes serve the function as the step asks for."""
+        async with mirrored(self._store.endpoints, function) as endpoints:
+            try:
+                async with asyncio.timeout(ENOUGH_LIMIT):
+                    await endpoints.until(lambda it: len(serving(it)) >= step.least_serving)
+            except TimeoutError:
+                raise Unavailable(
+                    f'{len(serving(endpoints))} nodes serve "{function}", '
+                    f"and {step.least_serving} have to before more of them change"
+                ) from None
 
     async def settle(self, function: str) -> int:
         """Makes the assignments what they should be. Raises `Unavailable` when routers are late to let versions go."""
@@ -103,14 +132,20 @@ class Placement:
             await self._let_go(function, wanted.revision)
             confirmed = wanted.revision
 
-    async def started(self, function: str, version: int) -> None:
-        """Returns when the version is ready on every node where it fits, and every router knows it.
+    async def started(self, function: str, step: Start) -> None:
+        """Returns when the version is ready on every node of the step where it fits, and every router knows it.
 
-        Raises `StartFailed` with what the agent says. A node that goes away in the meantime is waited for no more.
+        Raises `StartFailed` with what the agent says. A node that goes away in the meantime is waited for no more; nor
+        are the nodes that the step names, when none of them is left and the version serves elsewhere.
         """
-        record = await self._version(function, version)
-        names = await self._nodes.until(lambda _: {node.name for node in self._alive() if fits(record, node)})
-        async with mirrored(self._store.endpoints, function, version) as endpoints:
+        record, where = await self._version(function, step.version), scope.of(step)
+
+        def there() -> set[str]:
+            return {node.name for node in self._alive() if fits(record, node) and node.name in where}
+
+        async with mirrored(self._store.endpoints, function, step.version) as endpoints:
+            if step.nodes is None or not serving(endpoints):
+                await self._nodes.until(lambda _: there())
             launch = Launch(
                 store=self._store,
                 fence=self._fence,
@@ -118,36 +153,51 @@ class Placement:
                 nodes=self._nodes,
                 endpoints=endpoints,
                 version=record,
+                elsewhere=step.nodes is not None,
             )
-            result = await launch.result(names)
+            result = await launch.result(there())
         if isinstance(result, StartFailed):
             raise result
         await self._routers.applied("endpoints", result)
 
-    async def retired(self, function: str, version: int) -> None:
-        """Returns when nothing of the version is published any more, or when something else wants it."""
-        if version in (await self._wanted(function)).versions:
-            return
-        async with mirrored(self._store.endpoints, function, version) as endpoints:
-            await endpoints.until(lambda published: len(published) == 0)
+    async def retired(self, function: str, step: Retire) -> None:
+        """Returns when nothing of the version is published any more on the nodes of the step, or when something else
+        wants it there."""
+        wanted = (await self._wanted(function)).places.get(step.version, scope.NOWHERE)
+        leaving = scope.of(step) - wanted
+        async with mirrored(self._store.endpoints, function, step.version) as endpoints:
+            await endpoints.until(lambda published: all(one.value.node not in leaving for one in published))
 
     async def _wanted(self, function: str) -> Wanted:
-        """Aliases are read last: who keeps a version lets it go only after an alias names it, be it a new alias."""
-        named = {version for version, pins in self._pins[function].items() if pins > 0}
+        """Aliases are read last: who keeps a version lets it go only after an alias names it, be it a new alias.
+
+        What an alias names runs everywhere, unless the deployment on it has a place for it.
+        """
+        rolled: dict[str, dict[int, Where]] = {}
         for active in await self._store.active.list(function):
             deployment = await self._store.deployments.get(active.value.deployment)
-            named |= steps.kept(deployment.value) if deployment else frozenset()
+            rolled[active.value.alias] = scope.placed(deployment.value) if deployment else {}
         aliases = tuple(await self._store.aliases.list(function))
-        named |= {version for alias in aliases for version, weight in alias.value.weights.items() if weight}
-        return Wanted(frozenset(named), aliases)
+        places: defaultdict[int, Where] = defaultdict(Where)
+        for alias in aliases:
+            mine = rolled.get(alias.value.name, {})
+            for version, weight in alias.value.weights.items():
+                if weight:
+                    places[version] |= mine.get(version, scope.EVERYWHERE)
+        for version, where in (item for mine in rolled.values() for item in mine.items()):
+            places[version] |= where
+        for version, pins in self._pins[function].items():
+            if pins > 0:
+                places[version] = scope.EVERYWHERE
+        return Wanted({version: where for version, where in places.items() if where != scope.NOWHERE}, aliases)
 
     async def _write(self, function: str, wanted: Wanted, *, remove: bool) -> int:
         """Writes what differs; the revision of the newest assignment, at least 1."""
-        versions = await self._published(function, wanted.versions)
+        versions = await self._published(function, wanted.places)
         revision = 1
         changes: list[tuple[Stored[Assignment] | None, Assignment]] = []
         for node, stored in await self._assigned(function):
-            target = instances(node, versions)
+            target = instances(node, versions, wanted.places)
             present = stored.value.versions if stored else {}
             if not remove:
                 target = {**present, **target}
@@ -171,8 +221,10 @@ class Placement:
         return await transaction.commit()
 
     async def _surplus(self, function: str, wanted: Wanted) -> bool:
-        assigned = [stored.value.versions for _, stored in await self._assigned(function) if stored]
-        return any(not wanted.versions.issuperset(versions) for versions in assigned)
+        assigned = [(node.name, stored.value.versions) for node, stored in await self._assigned(function) if stored]
+        return any(
+            node not in wanted.places.get(version, scope.NOWHERE) for node, versions in assigned for version in versions
+        )
 
     async def _let_go(self, function: str, revision: int) -> None:
         try:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from controller.artifacts import Artifacts
-from controller.watcher import Clock
+from controller.means import Clock
 from hotswap import manifest as manifests
 from hotswap.errors import Conflict
 from hotswap.model import Function, Manifest, Version, encode

@@ -17,6 +17,7 @@ from controller.lead import leading
 from controller.leader import Leadership
 from controller.publishing import Publishing
 from controller.service import Service
+from controller.suites import Suites
 from controller.weights import HandWeights
 from hotswap import etcd
 from hotswap.routers import HttpAdmin
@@ -79,6 +80,7 @@ class Controller:
                 fence=fence,
                 agents=RemoteAgents(),
                 admin=HttpAdmin(session),
+                testing=Suites(store=self._store, session=session),
                 service=self._service,
                 clock=now,
             ) as weights,

@@ -8,18 +8,24 @@ A refusal says why, and gives the command that would work.
 import secrets
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
-from controller import record, steps, strategies, transition
+from msgspec.structs import replace
+
+from controller import beginning, quarantine, record, steps, strategies, transition, verbs
+from controller.alias import with_all
+from controller.means import Clock
 from controller.publishing import Publishing
-from controller.watcher import Clock
-from hotswap.deployment import Active, Ask, Deployment, Event, Leader, Status, Verb
+from hotswap.deployment import Active, Ask, Deployment, Event, Keep, Leader, Progress, Quarantine, Status, Verb
 from hotswap.errors import Conflict, NotFound, Refused
 from hotswap.model import FULL_WEIGHT, Alias, Function, Node, Router, Version, check_alias_name, check_function_name
-from hotswap.requests import AnyRequest
-from hotswap.store import Store, Stored
+from hotswap.requests import AllAtOnce, AnyRequest, OnConflict
+from hotswap.store import Store, Stored, Transaction
 
 TRIES = 8
 """How often a write is tried again that somebody else was faster with."""
+QUEUE_LIMIT = timedelta(hours=24)
+"""How long a deployment waits for its alias."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,76 +122,141 @@ class Service:
                 if deployment.status.terminal and after >= deployment.events:
                     return
 
-    async def deploy(self, request: AnyRequest, *, who: str) -> Deployment:
-        version = await self.version(request.function_name, request.version)
+    async def deploy(self, request: AnyRequest, *, who: str, retry_of: str = "", first_step: int = 1) -> Deployment:
+        """Begins it, or has it wait where another one runs and the request allows that.
+
+        `first_step` counts from 1: steps of the plan before it are left out, but for what starts versions.
+        """
         check_alias_name(request.alias)
         for _ in range(TRIES):
-            await self.refuse_while_running(request.function_name, request.alias)
-            alias = await self._store.aliases.get(request.function_name, request.alias)
+            on = await beginning.ground(self._store, request)
+            await quarantine.refuse(self._store, request)
+            asked = self._asked(request, who=who, retry_of=retry_of)
             try:
-                return await self._begin(request, version, alias, who=who)
+                active = await self._store.active.get(request.function_name, request.alias)
+                if active is None:
+                    return await self._begin(beginning.planned(asked, on, asked.created, first_step=first_step), on)
+                return await self._wait_for(active.value.deployment, asked, on)
             except Conflict:
                 continue
         raise Conflict(f'alias "{request.alias}" of "{request.function_name}" is changed by many', hint="try again")
 
-    async def ask(self, name: str, verb: Verb, *, who: str, why: str) -> Deployment:
-        """Has the engine roll back, abort or promote; asking again for the same changes nothing."""
-        ask = Ask(verb=verb, who=who, why=why, at=self._clock())
+    async def retry(self, name: str, *, from_step: int | None, force: bool, who: str, why: str) -> Deployment:
+        """Deploys again what a deployment that came to nothing was to deploy; one that is held goes on from a step."""
+        deployment = (await self._deployment(name)).value
+        if not deployment.status.terminal:
+            return await self.ask(name, Verb.RETRY, step=from_step, who=who, why=why)
+        verbs.refuse(deployment, Verb.RETRY)
+        again = replace(deployment.request, force=force, reason=why or deployment.request.reason)
+        return await self.deploy(again, who=who, retry_of=name, first_step=from_step or 1)
+
+    async def undo(self, function: str, name: str, *, to_version: int | None, who: str, why: str) -> Deployment:
+        """Gives an alias all at once to an earlier version: to the one before this, if none is named."""
+        alias = (await self.alias(function, name)).value
+        target = to_version or _earlier(alias)
+        reason = why or f"undo to version {target}"
+        return await self.deploy(AllAtOnce(function_name=function, version=target, alias=name, reason=reason), who=who)
+
+    async def ask(
+        self,
+        name: str,
+        verb: Verb,
+        *,
+        who: str,
+        why: str,
+        full: bool = False,
+        winner: int | None = None,
+        adopt: bool = False,
+        step: int | None = None,
+    ) -> Deployment:
+        """Has the engine do it; asking again for the same changes nothing. What each says more: see `Ask`."""
+        ask = Ask(verb=verb, who=who, why=why, at=self._clock(), full=full, winner=winner, adopt=adopt, step=step)
         for _ in range(TRIES):
             stored = await self._deployment(name)
             deployment = stored.value
-            if _is_so_already(deployment, verb):
+            if verbs.is_so_already(deployment, ask):
                 return deployment
             try:
-                if verb is Verb.ROLLBACK and deployment.status is Status.SUCCEEDED:
+                if ask.verb is Verb.ROLLBACK and deployment.status is Status.SUCCEEDED:
                     return await self._reopen(stored, ask)
-                _refuse_verb(deployment, verb)
+                verbs.refuse(deployment, ask.verb)
+                await self._check(deployment, ask)
                 return await self._write(stored, *transition.asked(deployment, ask))
             except Conflict:
                 continue
         raise Conflict(f"deployment {name} changes too fast to be asked", hint="try again")
 
-    async def refuse_while_running(self, function: str, alias: str) -> None:
-        active = await self._store.active.get(function, alias)
-        if active is None:
-            return
-        name = active.value.deployment
-        raise Refused(
-            f'deployment {name} runs on alias "{alias}" of "{function}"',
-            hint=f"follow it with `hotswap status {name}`, or end it with `hotswap abort {name}`",
-        )
+    async def quarantined(self, function: str = "") -> list[Quarantine]:
+        """Versions that failed; of one function, or of all."""
+        found = await self._store.quarantine.list(function) if function else await self._store.quarantine.list()
+        return [stored.value for stored in found]
 
-    async def _begin(
-        self, request: AnyRequest, version: Version, alias: Stored[Alias] | None, *, who: str
-    ) -> Deployment:
-        state = strategies.State(alias.value if alias else None, version)
-        if alias and alias.value.weights.get(version.number) == FULL_WEIGHT:
-            raise Refused(
-                f'alias "{request.alias}" of "{version.function}" gives version {version.number} all traffic already',
-                hint=f"see `hotswap alias get {version.function}:{request.alias}`",
+    async def release(self, function: str, version: int) -> Quarantine:
+        """Lets a version be deployed again without force."""
+        stored = await self._store.quarantine.get(check_function_name(function), version)
+        if stored is None:
+            raise NotFound(
+                f'version {version} of "{function}" is not in quarantine', hint="see `hotswap quarantine list`"
             )
-        plan = strategies.plan(request, state)
+        await self._store.transaction().delete(stored).commit()
+        return stored.value
+
+    async def refuse_while_running(self, function: str, alias: str) -> None:
+        if active := await self._store.active.get(function, alias):
+            raise _taken(active.value.deployment, function, alias)
+
+    def _asked(self, request: AnyRequest, *, who: str, retry_of: str) -> Deployment:
+        """The record before it has a plan."""
         now = self._clock()
-        begun = Deployment(
+        return Deployment(
             id=self._new_id(),
             request=request,
-            status=Status.RUNNING,
-            plan=list(plan.steps),
-            way_back=list(plan.way_back),
-            stable=plan.stable,
-            progress=steps.enter(list(plan.steps), 0, now, attempt=1),
+            status=Status.QUEUED,
+            plan=[],
+            way_back=[],
+            progress=Progress(entered=now, deadline=now + QUEUE_LIMIT),
+            retry_of=retry_of,
             created=now,
             who=who,
         )
-        deployment, events = transition.begun(begun, now)
-        active = Active(function=request.function_name, alias=request.alias, deployment=deployment.id)
-        transaction = record.put(self._store.transaction(), None, deployment, events).create(active)
-        if alias:
-            transaction.require(alias)
+
+    async def _begin(self, begun: tuple[Deployment, list[Event]], on: beginning.Ground) -> Deployment:
+        await beginning.take(self._store.transaction(), None, *begun, on).commit()
+        return begun[0]
+
+    async def _wait_for(self, running: str, asked: Deployment, on: beginning.Ground) -> Deployment:
+        """Has it wait for the one that runs: that one is let run, aborted, or kept from keeping its old version."""
+        request = asked.request
+        strategies.plan(request, strategies.State(on.alias.value if on.alias else None, on.version, on.nodes))
+        stored = await self._deployment(running)
+        ask = _makes_room(stored.value, asked)
+        if ask is None and request.on_conflict is not OnConflict.QUEUE:
+            raise _taken(running, request.function_name, request.alias)
+        queued, events = transition.queued(asked, asked.created)
+        transaction = record.put(self._store.transaction(), None, queued, events)
+        if ask and not verbs.is_so_already(stored.value, ask):
+            record.put(transaction, stored, *transition.asked(stored.value, ask))
         else:
-            transaction.require_absent(Alias, request.function_name, request.alias)
+            transaction.require(stored)
+        if request.on_conflict is OnConflict.SUPERSEDE:
+            await self._clear_the_line(transaction, asked)
         await transaction.commit()
-        return deployment
+        return queued
+
+    async def _clear_the_line(self, transaction: Transaction, asked: Deployment) -> None:
+        """Those that wait already are superseded too."""
+        for stored in await self._store.deployments.list():
+            waiting = stored.value
+            same = (waiting.function, waiting.alias) == (asked.function, asked.alias)
+            if same and waiting.status is Status.QUEUED:
+                record.put(transaction, stored, *transition.asked(waiting, _superseded(asked)))
+
+    async def _check(self, deployment: Deployment, ask: Ask) -> None:
+        """What a verb says more must fit to the deployment. Raises `Invalid` or `Refused`."""
+        verbs.check(deployment, ask)
+        if ask.adopt:
+            alias = await self._store.aliases.get(deployment.function, deployment.alias)
+            verbs.check_adopted(deployment, alias.value if alias else None)
 
     async def _reopen(self, stored: Stored[Deployment], ask: Ask) -> Deployment:
         """A deployment that has succeeded is rolled back, if the alias still is as it left it."""
@@ -221,48 +292,37 @@ class Service:
         return stored.value
 
 
-def commands(deployment: Deployment) -> list[str]:
-    """What makes sense to ask of it now."""
-    name = deployment.id
-    match deployment.status:
-        case Status.RUNNING:
-            verbs = ["rollback", "abort"] if deployment.way_back else ["abort"]
-        case Status.HELD:
-            verbs = ["promote", "rollback", "abort"]
-        case Status.FROZEN:
-            verbs = ["rollback", "abort"]
-        case Status.SUCCEEDED if deployment.way_back:
-            verbs = ["rollback"]
-        case _:
-            verbs = []
-    return [f"hotswap {verb} {name}" for verb in verbs]
+def _taken(running: str, function: str, alias: str) -> Refused:
+    return Refused(
+        f'deployment {running} runs on alias "{alias}" of "{function}"',
+        hint=f"follow it with `hotswap status {running}`, end it with `hotswap abort {running}`, "
+        "or add `--on-conflict queue` or `--on-conflict supersede`",
+    )
 
 
-def _is_so_already(deployment: Deployment, verb: Verb) -> bool:
-    """What is asked for was asked, or has come about."""
-    if deployment.asked and deployment.asked.verb is verb and not deployment.status.terminal:
-        return True
-    match verb:
-        case Verb.ROLLBACK:
-            return deployment.status in {Status.ROLLING_BACK, Status.ROLLED_BACK}
-        case Verb.ABORT:
-            return deployment.status is Status.ABORTED
-        case Verb.PROMOTE:
-            return False
+def _makes_room(running: Deployment, asked: Deployment) -> Ask | None:
+    """What is asked of the one that runs, so that the new one can begin; `None`: nothing."""
+    if asked.request.on_conflict is OnConflict.SUPERSEDE and not steps.goes_back(running.status):
+        return _superseded(asked)
+    keeps = running.status is Status.RUNNING and isinstance(steps.present(running), Keep)
+    if not keeps:
+        return None
+    return Ask(verb=Verb.PROMOTE, who=asked.who, why=f"{asked.id} is to begin", at=asked.created)
 
 
-def _refuse_verb(deployment: Deployment, verb: Verb) -> None:
-    allowed = {
-        Verb.ROLLBACK: {Status.RUNNING, Status.HELD, Status.FROZEN},
-        Verb.ABORT: {Status.RUNNING, Status.HELD, Status.FROZEN},
-        Verb.PROMOTE: {Status.HELD},
-    }[verb]
-    if deployment.status in allowed:
-        return
-    possible = commands(deployment) or [f"hotswap status {deployment.id}"]
+def _superseded(asked: Deployment) -> Ask:
+    return Ask(verb=Verb.ABORT, who=asked.who, why=f"superseded by {asked.id}", at=asked.created)
+
+
+def _earlier(alias: Alias) -> int:
+    """The version that had all of the traffic before the present weights."""
+    whole = [version for change in alias.history if (version := with_all(change.weights))]
+    others = [version for version in whole if alias.weights.get(version) != FULL_WEIGHT]
+    if others:
+        return others[-1]
     raise Refused(
-        f"deployment {deployment.id} is {deployment.status}: there is nothing to {verb}",
-        hint="what works now: " + ", ".join(f"`{command}`" for command in possible),
+        f'alias "{alias.name}" of "{alias.function}" remembers no version before this one',
+        hint=f"name one: `hotswap undo {alias.function}:{alias.name} --to-version VERSION`",
     )
 
 

@@ -6,13 +6,16 @@ from our own, by the alias alone.
 
 from controller import steps
 from controller.decision import Observation
-from hotswap.deployment import Deployment, Shift, Status
+from hotswap.deployment import Deployment, Shift, Test
 from hotswap.model import Alias, Weights
 
 
 def written(deployment: Deployment, alias: Alias | None) -> bool:
-    """Whether the effect of the present step was made. Weights tell it themselves: the alias names who set them."""
+    """Whether the effect of the present step was made. Weights tell it themselves: the alias names who set them.
+    Tests change nothing, so there is nothing to make."""
     step = steps.present(deployment)
+    if isinstance(step, Test):
+        return True
     if isinstance(step, Shift):
         return alias is not None and alias.step == steps.key(deployment) and alias.weights == step.weights
     return deployment.progress.effect > 0
@@ -20,34 +23,50 @@ def written(deployment: Deployment, alias: Alias | None) -> bool:
 
 def difference(deployment: Deployment, observation: Observation) -> str | None:
     """How the alias differs from what this deployment left there: somebody else has changed it."""
+    alias = observation.alias
     if deployment.progress.overrules and not _was_ours(deployment, observation):
         return None
-    expected = _expected(deployment, observation)
-    alias = observation.alias
+    left = _left(deployment)
     if alias is None:
-        return _told(deployment, expected, "it is gone") if expected is not None else None
+        return _told(deployment, left, "it is gone") if left is not None else None
     if observation.alias_revision <= observation.created:
         return None
-    ours = alias.step.startswith(f"{deployment.id}/")
-    if expected is None:
-        foreign = deployment.status in {Status.RUNNING, Status.HELD} and not ours
-        return _told(deployment, None, f"it has {steps.shares(alias.weights)}") if foreign else None
-    if ours and alias.weights == expected:
+    if left is None and steps.goes_back(deployment.status) and not _was_ours(deployment, observation):
+        return None  # it goes back because of what it found there, and has yet to write over it
+    ours = _set_by_us(deployment, alias)
+    if ours is not None:
+        return None if alias.weights == ours else _told(deployment, ours, f"it has {steps.shares(alias.weights)}")
+    return _told(deployment, left, f"it has {steps.shares(alias.weights)}")
+
+
+def _set_by_us(deployment: Deployment, alias: Alias) -> Weights | None:
+    """The weights of the step that the alias names, if that is one of this deployment's that may have set it last."""
+    name, _, rest = alias.step.partition("/")
+    way, _, rest = rest.partition("/")
+    index = rest.partition("/")[0]
+    if name != deployment.id or not index.isdigit():
         return None
-    return _told(deployment, expected, f"it has {steps.shares(alias.weights)}")
+    known = deployment.way_back if way == "back" else deployment.plan
+    step = known[int(index)] if int(index) < len(known) else None
+    return step.weights if isinstance(step, Shift) and int(index) in _latest(deployment, way) else None
 
 
-def _expected(deployment: Deployment, observation: Observation) -> Weights | None:
-    """The weights that this deployment set last; `None` before the first of the steps that count now."""
+def _latest(deployment: Deployment, way: str) -> set[int | None]:
+    """Indices of the shifts that may have been the last to set the weights, on that way."""
+    back = steps.goes_back(deployment.status)
+    if back != (way == "back"):
+        return set()
     index = deployment.progress.index
-    present = steps.present(deployment)
-    if isinstance(present, Shift) and _was_ours(deployment, observation):
-        return present.weights
-    last = steps.last_shift(deployment, before=index)
-    if last is None:
-        return None
-    shift = deployment.steps[last]
-    return shift.weights if isinstance(shift, Shift) else None
+    begin = deployment.turned if back else 0
+    last = steps.last_of(Shift, deployment.steps[begin:index])
+    return {index, None if last is None else begin + last}
+
+
+def _left(deployment: Deployment) -> Weights | None:
+    """The weights that this deployment set last, on the way that it goes now; `None` before the first."""
+    begin = deployment.turned if steps.goes_back(deployment.status) else 0
+    taken = [step for step in deployment.steps[begin : deployment.progress.index] if isinstance(step, Shift)]
+    return taken[-1].weights if taken else None
 
 
 def _was_ours(deployment: Deployment, observation: Observation) -> bool:

@@ -1,4 +1,4 @@
-"""What a decision makes of the record and of the alias, and the events that tell of it. Pure."""
+"""What a decision makes of the record, and the events that tell of it. Pure."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,9 +7,44 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from controller import steps
-from controller.decision import Advance, Change, Extend, Finish, Freeze, GoBack, Hold, Resume
-from hotswap.deployment import Ask, Deployment, Event, Shift, Status, Verdict
-from hotswap.model import FULL_WEIGHT, WEIGHT_HISTORY, Alias, Sticky, WeightChange, Weights
+from controller.decision import (
+    Advance,
+    Change,
+    Compared,
+    Crown,
+    Extend,
+    Finish,
+    Freeze,
+    GoBack,
+    Hasten,
+    Hold,
+    Pause,
+    Remind,
+    Resume,
+    Unpause,
+)
+from controller.turning import hold
+from hotswap.comparison import decision as compared
+from hotswap.deployment import (
+    AnyStep,
+    Ask,
+    AwaitPromotion,
+    Deployment,
+    Event,
+    HoldingStep,
+    Shift,
+    Status,
+    Verb,
+    Verdict,
+)
+from hotswap.errors import Refused
+
+GRANTED = frozenset({Verb.PROMOTE, Verb.RESUME, Verb.RETRY})
+"""What is done when the deployment goes on. To abort and to roll back is done at the end of the way back only."""
+
+
+OVERRIDABLE = frozenset({Status.RUNNING, Status.PAUSED, Status.AWAITING_PROMOTION, Status.HELD})
+"""What a person's own weights may interrupt. One that goes back is not kept from that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +58,7 @@ class News:
 
 def change(deployment: Deployment, decision: Change, now: datetime) -> tuple[Deployment, list[Event]]:
     after, news = _changed(deployment, decision, now)
-    verdict = None if isinstance(decision, Resume | Freeze) else decision.verdict
+    verdict = decision.verdict if isinstance(decision, Extend | Advance | GoBack | Hold | Finish) else None
     if verdict:
         after = replace(after, verdicts=[*after.verdicts, verdict])
         news = [_of_verdict(verdict), *news]
@@ -39,18 +74,53 @@ def told(deployment: Deployment, news: list[News], now: datetime) -> tuple[Deplo
     return replace(deployment, events=deployment.events + len(events)), events
 
 
+def queued(deployment: Deployment, now: datetime) -> tuple[Deployment, list[Event]]:
+    return told(deployment, [News("queued", f"{_what(deployment)} waits until the alias is free")], now)
+
+
 def begun(deployment: Deployment, now: datetime) -> tuple[Deployment, list[Event]]:
+    return told(deployment, [News("started", _what(deployment)), _entered(deployment)], now)
+
+
+def _what(deployment: Deployment) -> str:
     request = deployment.request
-    what = (
-        f'{type(request).__name__} of version {request.version} to alias "{request.alias}" of "{request.function_name}"'
-    )
-    return told(deployment, [News("started", what), _entered(deployment)], now)
+    again = f", again after {deployment.retry_of}" if deployment.retry_of else ""
+    strategy = type(request).__name__
+    return f'{strategy} of version {request.version} to alias "{request.alias}" of "{request.function_name}"{again}'
+
+
+def _wish(ask: Ask) -> str:
+    """`promote version 2`, `retry from step 3`."""
+    match ask:
+        case Ask(winner=int(winner)):
+            return f"{ask.verb} version {winner}"
+        case Ask(full=True):
+            return f"{ask.verb} in full"
+        case Ask(adopt=True):
+            return f"{ask.verb} with the weights that the alias has"
+        case Ask(step=int(number)):
+            return f"{ask.verb} from step {number}"
+        case _:
+            return str(ask.verb)
 
 
 def asked(deployment: Deployment, ask: Ask) -> tuple[Deployment, list[Event]]:
     why = f": {ask.why}" if ask.why else ""
-    news = [News("asked", f"{ask.who or 'someone'} asked to {ask.verb}{why}")]
+    news = [News("asked", f"{ask.who or 'someone'} asked to {_wish(ask)}{why}")]
     return told(replace(deployment, asked=ask), news, ask.at)
+
+
+def overridden(deployment: Deployment, *, who: str, why: str, now: datetime) -> tuple[Deployment, list[Event]]:
+    """A deployment whose alias a person gives other weights stands still until somebody decides about it."""
+    if deployment.status not in OVERRIDABLE:
+        raise Refused(
+            f"deployment {deployment.id} is {deployment.status}: its alias cannot be given other weights now",
+            hint=f"follow it with `hotswap get deployment {deployment.id} -w`",
+        )
+    told_why = f": {why}" if why else ""
+    held = hold(deployment, now, f"{who or 'someone'} gave the alias other weights{told_why}")
+    after, news = _stopped(deployment, held)
+    return told(after, news, now)
 
 
 def reopened(deployment: Deployment, ask: Ask) -> tuple[Deployment, list[Event]]:
@@ -60,43 +130,13 @@ def reopened(deployment: Deployment, ask: Ask) -> tuple[Deployment, list[Event]]
         deployment,
         status=Status.ROLLING_BACK,
         progress=steps.enter(deployment.way_back, 0, ask.at, attempt=deployment.progress.attempt + 1),
+        reached=deployment.progress.index,
+        turned=0,
         finished=None,
         reason=reason,
         asked=ask,
     )
     return told(after, [News("rollback", f"goes back: {reason}"), _entered(after)], ask.at)
-
-
-def shifted(before: Alias | None, step: Shift, deployment: Deployment, now: datetime) -> Alias:
-    """The alias with the weights of the step. What the way back gives all traffic to is the last good version."""
-    alias = before or Alias(function=deployment.function, name=deployment.alias, weights=step.weights)
-    why = deployment.reason or deployment.request.reason or f"deployment {deployment.id}"
-    entry = WeightChange(weights=step.weights, at=now, who=deployment.who, why=why)
-    back = steps.goes_back(deployment.status)
-    return replace(
-        alias,
-        weights=step.weights,
-        sticky=_salted(alias.sticky, deployment),
-        latency_limit=step.latency_limit,
-        last_good=_with_all(step.weights) or alias.last_good if back else alias.last_good,
-        owner=deployment.id,
-        step=steps.key(deployment),
-        history=[*alias.history, entry][-WEIGHT_HISTORY:],
-    )
-
-
-def settled(alias: Alias) -> Alias:
-    """After a success: what has all of the traffic is what to go back to, and nothing is counted for it any more."""
-    return replace(alias, last_good=_with_all(alias.weights) or alias.last_good, latency_limit=None)
-
-
-def _with_all(weights: Weights) -> int | None:
-    return next((version for version, weight in weights.items() if weight == FULL_WEIGHT), None)
-
-
-def _salted(sticky: Sticky | None, deployment: Deployment) -> Sticky | None:
-    """A new salt for each deployment, so that the same users are not always the first."""
-    return replace(sticky, salt=deployment.id) if sticky else None
 
 
 def _changed(deployment: Deployment, decision: Change, now: datetime) -> tuple[Deployment, list[News]]:
@@ -105,54 +145,142 @@ def _changed(deployment: Deployment, decision: Change, now: datetime) -> tuple[D
             return deployment, []
         case Advance():
             return _advanced(deployment, decision, now)
-        case GoBack(index=index, reason=reason):
-            progress = steps.enter(deployment.way_back, index, now, attempt=deployment.progress.attempt)
-            after = replace(deployment, status=Status.ROLLING_BACK, progress=progress, reason=reason)
-            return after, [News("rollback", f"goes back: {reason}"), _entered(after)]
-        case Hold(reason=reason, until=until):
+        case GoBack():
+            return _turned(deployment, decision, now)
+        case Hold() | Freeze():
+            return _stopped(deployment, decision)
+        case Pause(until=until):
             progress = replace(deployment.progress, deadline=until)
-            after = replace(deployment, status=Status.HELD, progress=progress, reason=reason, asked=None)
-            return after, [News("held", reason)]
+            after = replace(deployment, status=Status.PAUSED, progress=progress, paused=now, asked=None)
+            return after, [News("paused", "stands still; its traffic stays as it is, and is judged")]
+        case Unpause():
+            return _unpaused(deployment, now)
+        case Hasten():
+            return _hastened(deployment, decision, now)
+        case Compared(comparison=comparison):
+            return replace(deployment, comparison=comparison), [News("compared", compared(comparison))]
+        case Crown():
+            return _crowned(deployment, decision, now)
         case Resume():
             return _resumed(deployment, decision, now)
-        case Freeze(reason=reason):
-            after = replace(deployment, status=Status.FROZEN, reason=reason, asked=None)
-            return after, [News("failed", f"frozen: {reason}")]
+        case Remind(until=until):
+            progress = replace(deployment.progress, deadline=until)
+            return replace(deployment, progress=progress), [News("failed", f"still frozen: {deployment.reason}")]
         case Finish(status=status, reason=reason, note=note):
-            after = replace(deployment, status=status, reason=reason, finished=now)
+            faulty = deployment.faulty or decision.faulty
+            after = replace(deployment, status=status, reason=reason, finished=now, faulty=faulty)
             text = f"{status}: {reason}" if reason else str(status)
             return after, [*_noted(note), News("failed" if status is Status.FAILED else "finished", text)]
         case _:
             assert_never(decision)
 
 
+def _stopped(deployment: Deployment, decision: Hold | Freeze) -> tuple[Deployment, list[News]]:
+    """It stands until a person decides."""
+    progress = replace(deployment.progress, deadline=decision.until)
+    after = replace(deployment, progress=progress, reason=decision.reason, asked=None, paused=None)
+    if isinstance(decision, Freeze):
+        return replace(after, status=Status.FROZEN), [News("failed", f"frozen: {decision.reason}")]
+    faulty = deployment.faulty or decision.faulty
+    return replace(after, status=Status.HELD, faulty=faulty), [News("held", decision.reason)]
+
+
+def _turned(deployment: Deployment, decision: GoBack, now: datetime) -> tuple[Deployment, list[News]]:
+    before = deployment.progress
+    after = replace(
+        deployment,
+        status=Status.ROLLING_BACK,
+        progress=steps.enter(deployment.way_back, decision.index, now, attempt=before.attempt),
+        reached=before.index,
+        turned=decision.index,
+        reason=decision.reason,
+        faulty=deployment.faulty or decision.faulty,
+        paused=None,
+    )
+    return after, [News("rollback", f"goes back: {decision.reason}"), _entered(after)]
+
+
 def _advanced(deployment: Deployment, decision: Advance, now: datetime) -> tuple[Deployment, list[News]]:
     before = deployment.progress
-    progress = steps.enter(
-        deployment.steps,
-        before.index + 1,
-        now,
-        attempt=before.attempt,
-        weights_revision=decision.weights_revision,
-    )
+    after = _onward(deployment, before.index + 1, now, weights_revision=decision.weights_revision)
     if before.overrules and not isinstance(steps.present(deployment), Shift):
-        progress = replace(progress, overrules=True)
-    status, asked_for = deployment.status, deployment.asked
-    if status is Status.HELD:
-        status, asked_for = Status.RUNNING, None
-    reason = deployment.reason if status is Status.ROLLING_BACK else ""
-    after = replace(deployment, status=status, progress=progress, reason=reason, asked=asked_for)
+        after = replace(after, progress=replace(after.progress, overrules=True))
     return after, [*_noted(decision.note), _entered(after)]
 
 
+def _onward(deployment: Deployment, index: int, now: datetime, *, weights_revision: int) -> Deployment:
+    """At a step of the way that it goes; what was asked for and is granted by this is asked no more."""
+    progress = steps.enter(
+        deployment.steps, index, now, attempt=deployment.progress.attempt, weights_revision=weights_revision
+    )
+    if deployment.status is Status.ROLLING_BACK:
+        return replace(deployment, progress=progress)
+    granted = deployment.asked is not None and deployment.asked.verb in GRANTED
+    return replace(
+        deployment,
+        status=_status_at(deployment.plan[index]),
+        progress=progress,
+        traffic_since=deployment.traffic_since or weights_revision if _has_shifted(deployment, index) else 0,
+        reason="",
+        asked=None if granted else deployment.asked,
+        paused=None,
+    )
+
+
+def _has_shifted(deployment: Deployment, index: int) -> bool:
+    return any(isinstance(step, Shift) for step in deployment.plan[:index])
+
+
+def _status_at(step: AnyStep) -> Status:
+    return Status.AWAITING_PROMOTION if isinstance(step, AwaitPromotion) else Status.RUNNING
+
+
+def _unpaused(deployment: Deployment, now: datetime) -> tuple[Deployment, list[News]]:
+    """The deadline is again what it was when the step was entered, put off by the pause."""
+    progress = steps.later(deployment.progress, now - (deployment.paused or now))
+    step = steps.present(deployment)
+    progress = replace(progress, deadline=progress.entered + steps.limit(step))
+    after = replace(deployment, status=_status_at(step), progress=progress, paused=None, asked=None, reason="")
+    return after, [News("step", f"goes on with step {progress.index + 1} of {len(deployment.steps)}")]
+
+
+def _hastened(deployment: Deployment, decision: Hasten, now: datetime) -> tuple[Deployment, list[News]]:
+    index = deployment.progress.index
+    after = replace(deployment, plan=steps.hastened(deployment.plan, index), asked=None)
+    news = [News("step", f"{decision.note}; what is left is done without waiting")]
+    if isinstance(steps.present(deployment), HoldingStep):
+        after = _onward(after, index + 1, now, weights_revision=decision.weights_revision)
+        return after, [*news, _entered(after)]
+    if deployment.paused:
+        after, more = _unpaused(after, now)
+        return after, [*news, *more]
+    return replace(after, status=Status.RUNNING, reason=""), news
+
+
+def _crowned(deployment: Deployment, decision: Crown, now: datetime) -> tuple[Deployment, list[News]]:
+    index = deployment.progress.index
+    plan = [*deployment.plan[: index + 1], *steps.crowning(deployment.plan[index:], decision.winner)]
+    after = _onward(replace(deployment, plan=plan, asked=None), index + 1, now, weights_revision=0)
+    return after, [News("step", f"version {decision.winner} wins: {decision.note}"), _entered(after)]
+
+
 def _resumed(deployment: Deployment, decision: Resume, now: datetime) -> tuple[Deployment, list[News]]:
-    status = Status.ROLLING_BACK if deployment.status is Status.FROZEN else Status.RUNNING
-    attempt = deployment.progress.attempt + 1
-    reason = deployment.reason if status is Status.ROLLING_BACK else ""
-    progress = steps.enter(deployment.steps, decision.index, now, attempt=attempt)
+    back = deployment.status is Status.FROZEN
+    index, plan = decision.index, deployment.plan
+    if decision.weights is not None and isinstance(step := plan[index], Shift):
+        plan = [*plan[:index], replace(step, weights=decision.weights), *plan[index + 1 :]]
+    progress = steps.enter(deployment.steps, index, now, attempt=deployment.progress.attempt + 1)
     progress = replace(progress, overrules=decision.overrules)
-    after = replace(deployment, status=status, progress=progress, reason=reason, asked=None)
-    return after, [_entered(after)]
+    after = replace(
+        deployment,
+        status=Status.ROLLING_BACK if back else _status_at(plan[index]),
+        plan=plan,
+        progress=progress,
+        turned=min(deployment.turned, index) if back else deployment.turned,
+        reason=deployment.reason if back else "",
+        asked=None,
+    )
+    return after, [*_noted(decision.note), _entered(after)]
 
 
 def _entered(deployment: Deployment) -> News:

@@ -7,16 +7,16 @@ withdrawn by the next leader, and the alias has not changed.
 
 import asyncio
 
-from msgspec.structs import replace
-
+from controller import record, transition
+from controller.alias import set_by_hand
 from controller.launch import StartFailed
+from controller.means import Clock, Routing
 from controller.placement import Placement
 from controller.service import Service
 from controller.steps import shares
-from controller.watcher import Clock, Routing
-from hotswap.deployment import Active
+from hotswap.deployment import Active, Deployment, Start
 from hotswap.errors import Conflict, Refused
-from hotswap.model import WEIGHT_HISTORY, Alias, WeightChange, Weights, check_alias_name, check_weights
+from hotswap.model import Alias, Weights, check_alias_name, check_weights
 from hotswap.store import Fence, Store, Stored
 
 START_LIMIT = 300.0
@@ -36,15 +36,19 @@ class HandWeights:
         self._service = service
         self._clock = clock
 
-    async def set(self, function: str, name: str, weights: Weights, *, who: str, why: str) -> Stored[Alias]:
+    async def set(
+        self, function: str, name: str, weights: Weights, *, who: str, why: str, override: bool = False
+    ) -> Stored[Alias]:
+        """Raises `Refused` while a deployment runs on the alias, unless `override` has that one stand still."""
         check_weights(weights, where=f'alias "{check_alias_name(name)}" of "{function}"')
         for version in weights:
             await self._service.version(function, version)
-        await self._service.refuse_while_running(function, name)
+        if not override:
+            await self._service.refuse_while_running(function, name)
         named = {version: weight for version, weight in weights.items() if weight}
         async with self._placement.pinned(function, named):
             await self._start(function, named)
-            stored = await self._write(function, name, named, who=who, why=why)
+            stored = await self._write(function, name, named, who=who, why=why, override=override)
         await self._tell_routers(stored.mod_revision)
         return stored
 
@@ -52,9 +56,9 @@ class HandWeights:
         try:
             async with asyncio.timeout(START_LIMIT):
                 for version in weights:
-                    await self._placement.assign(function, version)
+                    await self._placement.assign(function, Start(version=version))
                 for version in weights:
-                    await self._placement.started(function, version)
+                    await self._placement.started(function, Start(version=version))
         except (StartFailed, TimeoutError) as error:
             why = str(error) or f"they were not ready within {START_LIMIT:g} s"
             raise Refused(
@@ -62,25 +66,27 @@ class HandWeights:
                 hint=f"see `hotswap versions {function}`, or set weights among versions that run",
             ) from None
 
-    async def _write(self, function: str, name: str, weights: Weights, *, who: str, why: str) -> Stored[Alias]:
-        before = await self._store.aliases.get(function, name)
-        change = WeightChange(weights=weights, at=self._clock(), who=who, why=why)
+    async def _write(
+        self, function: str, name: str, weights: Weights, *, who: str, why: str, override: bool
+    ) -> Stored[Alias]:
+        before, now = await self._store.aliases.get(function, name), self._clock()
         alias = before.value if before else Alias(function=function, name=name, weights=weights)
-        after = replace(
-            alias,
-            weights=weights,
-            owner="",
-            step="",
-            latency_limit=None,
-            history=[*alias.history, change][-WEIGHT_HISTORY:],
-        )
+        after = set_by_hand(alias, weights, who=who, why=why, now=now)
         transaction = self._store.transaction(self._fence).put(after, over=before)
+        if running := await self._running(function, name) if override else None:
+            record.put(transaction, running, *transition.overridden(running.value, who=who, why=why, now=now))
+        else:
+            transaction.require_absent(Active, function, name)
         try:
-            revision = await transaction.require_absent(Active, function, name).commit()
+            revision = await transaction.commit()
         except Conflict:
             await self._service.refuse_while_running(function, name)
             raise
         return Stored(after, self._store.key_of(after), before.create_revision if before else revision, revision)
+
+    async def _running(self, function: str, name: str) -> Stored[Deployment] | None:
+        active = await self._store.active.get(function, name)
+        return await self._store.deployments.get(active.value.deployment) if active else None
 
     async def _tell_routers(self, revision: int) -> None:
         """The weights are set; a router that is late does not change that."""

@@ -6,12 +6,14 @@ changed or gone since.
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import msgspec
 
-from hotswap.model import Model, Record, VersionNumber, Weights
-from hotswap.requests import AnyRequest, Limits
+from hotswap.comparison import Comparison
+from hotswap.model import Model, Record, Sticky, VersionNumber, Weights
+from hotswap.requests import AnyRequest, Limits, OnFailure
+from hotswap.suite import Suite
 
 
 class Step(Model, frozen=True, kw_only=True, tag_field="step"):
@@ -19,11 +21,15 @@ class Step(Model, frozen=True, kw_only=True, tag_field="step"):
 
 
 class Start(Step, frozen=True, kw_only=True, tag="Start"):
-    """Run the version on every node of its placement, ready and known to the routers."""
+    """Run the version, ready and known to the routers, on every node of its placement, or on those that are named."""
 
     version: VersionNumber
     limit: timedelta = timedelta(minutes=5)
     """How long that may take."""
+    nodes: list[str] | None = None
+    """`None`: all there are, those that join included. What is named and gone is passed over."""
+    least_serving: int = 0
+    """Nodes that must serve the function, by whatever version, before this begins."""
 
 
 class Shift(Step, frozen=True, kw_only=True, tag="Shift"):
@@ -32,27 +38,87 @@ class Shift(Step, frozen=True, kw_only=True, tag="Shift"):
     weights: Weights
     latency_limit: timedelta | None = None
     """Have invocations slower than this counted exactly."""
+    sticky: Sticky | msgspec.UnsetType | None = msgspec.UNSET
+    """How users are tied to versions from here on; unset: as they are."""
 
 
 class Bake(Step, frozen=True, kw_only=True, tag="Bake"):
-    """Hold the weights for the duration, then judge the version by the limits."""
+    """Hold the weights for the duration, then judge the versions by the limits."""
 
-    version: VersionNumber
+    versions: list[VersionNumber]
     duration: timedelta
     limits: Limits
 
 
-class Retire(Step, frozen=True, kw_only=True, tag="Retire"):
-    """Stop the version wherever no alias names it and no one keeps it."""
+class Test(Step, frozen=True, kw_only=True, tag="Test"):
+    """Let the version stand for a while, then run its tests; they invoke it by name, beside all traffic."""
+
+    __test__: ClassVar[bool] = False  # pytest collects what is called so
 
     version: VersionNumber
+    suite: Suite
+    soak: timedelta
+    """How long it stands first."""
+    duration: timedelta
+    """How long the tests may take."""
 
 
-AnyStep = Start | Shift | Bake | Retire
+class AwaitPromotion(Step, frozen=True, kw_only=True, tag="AwaitPromotion"):
+    """Hold the weights until a person names the version that takes all traffic."""
+
+    versions: list[VersionNumber]
+    """Of which one may win."""
+    judged: list[VersionNumber]
+    """Of these, the ones that the limits are for."""
+    limits: Limits
+    limit: timedelta
+    """After this it goes back by itself."""
+    weights: Weights
+    """Of the test."""
+    metrics: list[str]
+    """That are compared, by the names of the guide."""
+    primary: list[str] = []
+    """Of which the winner must win one; of all, where none is named."""
+    planned: int
+    """Units of two versions together that the comparison is made for."""
+    automatic: bool = False
+    """Where the comparison names a winner, that one is promoted without a person."""
+    before: Sticky | None = None
+    """How users were tied to versions before the test, and are again after it."""
+
+
+class Keep(Step, frozen=True, kw_only=True, tag="Keep"):
+    """Leave a version that has no traffic running and warm, one command from being back."""
+
+    version: VersionNumber
+    duration: timedelta
+    versions: list[VersionNumber]
+    """Those that have the traffic meanwhile, judged by the limits."""
+    limits: Limits
+
+
+class Retire(Step, frozen=True, kw_only=True, tag="Retire"):
+    """Stop the version wherever no alias names it and no one keeps it, or on the nodes that are named."""
+
+    version: VersionNumber
+    nodes: list[str] | None = None
+
+
+EffectStep = Start | Shift | Test | Retire
+"""Is done when what it brings about shows everywhere."""
+HoldingStep = Bake | AwaitPromotion | Keep
+"""Is done when its time is over, or somebody says so; the weights stay, and the versions that have them are judged."""
+AnyStep = EffectStep | HoldingStep
 
 
 class Status(StrEnum):
+    QUEUED = "Queued"
+    """Waits until the alias is free."""
     RUNNING = "Running"
+    PAUSED = "Paused"
+    """A person has it stand still; its traffic stays as it is, and is judged."""
+    AWAITING_PROMOTION = "AwaitingPromotion"
+    """Its test is over: a person names the winner."""
     ROLLING_BACK = "RollingBack"
     HELD = "Held"
     """Needs a person: what is missing is in `reason`, with the next command."""
@@ -79,6 +145,8 @@ class Verdict(Model, frozen=True, kw_only=True):
     """A judgement with all that it rests on."""
 
     outcome: Outcome
+    version: VersionNumber | None = None
+    """Which one was judged."""
     step: int
     at: datetime
     rule: str
@@ -98,7 +166,11 @@ class Verb(StrEnum):
     ROLLBACK = "rollback"
     ABORT = "abort"
     PROMOTE = "promote"
-    """Go on past a hold."""
+    """Go on past a hold or the rest of a phase; with a winner, end a test."""
+    PAUSE = "pause"
+    RESUME = "resume"
+    RETRY = "retry"
+    """Carry out a step once more, and go on from there."""
 
 
 class Ask(Model, frozen=True, kw_only=True):
@@ -106,6 +178,24 @@ class Ask(Model, frozen=True, kw_only=True):
     who: str
     why: str
     at: datetime
+    full: bool = False
+    """Promote past every phase and test that is left."""
+    winner: VersionNumber | None = None
+    """Promote this version of a test."""
+    adopt: bool = False
+    """Resume with the weights that somebody else gave the alias, instead of giving it ours again."""
+    step: int | None = None
+    """Retry from this step of the plan, as people count: from 1."""
+
+    def same(self, other: "Ask") -> bool:
+        """Whether both ask for the same thing, whoever asks and why."""
+        return (self.verb, self.full, self.winner, self.adopt, self.step) == (
+            other.verb,
+            other.full,
+            other.winner,
+            other.adopt,
+            other.step,
+        )
 
 
 class Progress(Model, frozen=True, kw_only=True):
@@ -130,15 +220,31 @@ class Deployment(Record, frozen=True, kw_only=True):
     request: AnyRequest
     status: Status
     plan: list[AnyStep]
+    """Empty while it is queued: what is there when its turn comes decides."""
     way_back: list[AnyStep]
     stable: VersionNumber | None = None
     """The version that had the traffic before; `None` for the first deployment of an alias."""
+    on_failure: OnFailure = OnFailure.ROLLBACK
     progress: Progress
+    reached: int = 0
+    """Index of the plan at which it turned back; told once it goes back."""
+    turned: int = 0
+    """Index of the way back at which that began."""
+    paused: datetime | None = None
+    """Since when it stands still; that time is not taken from any deadline."""
+    faulty: bool = False
+    """It was the version itself that failed: it is not deployed again without force."""
+    traffic_since: int = 0
+    """Revision of the first weights that it gave; 0 before that."""
+    comparison: Comparison | None = None
+    """Of the versions of a test, when its time is over."""
+    retry_of: str = ""
+    """Id of the deployment that is tried again."""
     created: datetime
     finished: datetime | None = None
     who: str = ""
     reason: str = ""
-    """Why it stands as it does, in a sentence, for every status but Running and Succeeded."""
+    """Why it stands as it does, in a sentence, for every status but Queued, Running and Succeeded."""
     verdicts: list[Verdict] = []
     asked: Ask | None = None
     events: int = 0
@@ -175,9 +281,19 @@ class Event(Record, frozen=True, kw_only=True):
     number: int
     at: datetime
     kind: str
-    """started, step, weights, verdict, rollback, held, asked, finished, failed, node."""
+    """queued, started, step, weights, verdict, compared, rollback, held, paused, asked, finished, failed, node."""
     text: str
     figures: dict[str, float] = {}
+
+
+class Quarantine(Record, frozen=True, kw_only=True):
+    """A version that failed: it is not deployed again unless somebody insists."""
+
+    function: str
+    version: VersionNumber
+    deployment: str
+    why: str
+    at: datetime
 
 
 class Leader(Record, frozen=True, kw_only=True):

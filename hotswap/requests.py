@@ -13,6 +13,7 @@ from typing import Annotated
 import msgspec
 
 from hotswap.model import DEFAULT_ALIAS, Model, VersionNumber, Weights, decode
+from hotswap.suite import Suite
 
 Percent = Annotated[float, msgspec.Meta(gt=0, le=100)]
 WholePercent = Annotated[int, msgspec.Meta(ge=1, le=100)]
@@ -26,6 +27,24 @@ class OnInsufficientData(StrEnum):
     HOLD = "hold"
     ADVANCE = "advance"
     ROLLBACK = "rollback"
+
+
+class OnFailure(StrEnum):
+    """What becomes of a deployment whose version fails."""
+
+    ROLLBACK = "rollback"
+    HOLD = "hold"
+    """Stop where it is, for a person to decide."""
+
+
+class OnConflict(StrEnum):
+    """What becomes of a deployment whose alias has another one running."""
+
+    REJECT = "reject"
+    QUEUE = "queue"
+    """Wait until the alias is free, behind those that wait already."""
+    SUPERSEDE = "supersede"
+    """Have the others aborted, and begin when the alias is back."""
 
 
 class Limits(Model, frozen=True, kw_only=True):
@@ -52,6 +71,8 @@ class CanaryConfig(Limits, frozen=True, kw_only=True):
     canary_increments: Annotated[list[WholePercent], msgspec.Meta(min_length=1)] | None = None
     preset: str | None = None
     """`standard`, `conservative`, `aggressive`, or a name of CodeDeploy's such as `Canary10Percent5Minutes`."""
+    skip_analysis: bool = False
+    """For what cannot wait: no phases and no verdicts, as All-At-Once; the rest of the configuration stays unused."""
 
 
 class SwitchType(StrEnum):
@@ -60,8 +81,11 @@ class SwitchType(StrEnum):
 
 class BlueGreenConfig(Limits, frozen=True, kw_only=True):
     test_duration: timedelta = timedelta(minutes=5)
+    """How long green stands without traffic before it is tested, and how long its tests may take."""
+    tests: Suite = Suite()
     switch_type: SwitchType = SwitchType.INSTANT
     monitor_duration: timedelta = timedelta(minutes=5)
+    """How long green has all traffic before it is judged."""
     keep_blue: bool = True
     keep_blue_duration: timedelta = timedelta(hours=1)
 
@@ -69,17 +93,33 @@ class BlueGreenConfig(Limits, frozen=True, kw_only=True):
 class RollingConfig(Limits, frozen=True, kw_only=True):
     batch_size: Percent = 25
     """Percent of the nodes that change at a time."""
+    batch_nodes: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """How many nodes change at a time, in place of a percentage."""
     batch_duration: timedelta = timedelta(minutes=5)
+    min_healthy: Annotated[float, msgspec.Meta(ge=0, le=100)] | None = None
+    """Percent of the nodes that must serve the function before another batch begins; by default all but one batch."""
     rollback_on_failure: bool = True
 
 
 class ABTestingConfig(Limits, frozen=True, kw_only=True):
     version_a: VersionNumber | None = None
+    """By default the version that has the traffic."""
     version_b: VersionNumber | None = None
+    """By default the version that is deployed."""
     traffic_split: Weights | None = None
+    """By default even between A and B; may name more versions than these two."""
+    sticky: str | None = None
+    """`header:NAME`, `cookie:NAME` or `client`: by what a user stays with a version. By default as the alias has it,
+    else by the client's address."""
     test_duration: timedelta = timedelta(hours=24)
+    promotion_limit: timedelta = timedelta(days=7)
+    """How long the end of the test waits for a person; then the alias goes back."""
     manual_promotion: bool = True
     metrics_to_compare: list[str] = msgspec.field(default_factory=lambda: ["responseTime", "errorRate"])
+    primary_metrics: list[str] = []
+    """Of these the winner must win one; of all that are compared, where none is named."""
+    planned_units: Annotated[int, msgspec.Meta(ge=200)] = 10_000
+    """How many invocations of two versions together the intervals are narrowest for."""
 
 
 class Request(Model, frozen=True, kw_only=True, tag_field="strategy"):
@@ -87,6 +127,9 @@ class Request(Model, frozen=True, kw_only=True, tag_field="strategy"):
     version: VersionNumber
     alias: str = DEFAULT_ALIAS
     reason: str = ""
+    on_conflict: OnConflict = OnConflict.REJECT
+    force: bool = False
+    """Deploy the version though it is in quarantine."""
 
 
 class AllAtOnce(Request, frozen=True, kw_only=True, tag="AllAtOnce"):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -9,7 +10,9 @@ from controller import steps, strategies, traffic, transition
 from controller.decide import decide
 from controller.decision import (
     Act,
+    Begin,
     Broke,
+    Counted,
     Observation,
     Pending,
     Shows,
@@ -27,15 +30,20 @@ CREATED = 100
 OLD = 50
 
 
-def deployment(
-    *, stable: Weights | None = None, policy: requests.OnInsufficientData = requests.OnInsufficientData.HOLD
-) -> Deployment:
-    """A canary 10, 50, 100 with ten minutes a phase, at its first step."""
+NODES = tuple(f"n{number}" for number in range(1, 9))
+
+
+def canary(policy: requests.OnInsufficientData = requests.OnInsufficientData.HOLD) -> requests.Canary:
     config = requests.CanaryConfig(on_insufficient_data=policy)
-    request = requests.Canary(function_name="f", version=6, config=config)
-    manifest = Manifest(function="f", kind=Kind.HANDLER, entrypoint="app:handler")
-    version = Version(function="f", number=6, artifact="", size=1, manifest=manifest, published=BEGIN)
-    plan = strategies.plan(request, strategies.State(before(stable), version))
+    return requests.Canary(function_name="f", version=6, config=config)
+
+
+def deployment(
+    request: requests.AnyRequest | None = None, *, stable: Weights | None = None, nodes: tuple[str, ...] = NODES
+) -> Deployment:
+    """At its first step; by default a canary 10, 50, 100 with ten minutes a phase."""
+    request = request or canary()
+    plan = strategies.plan(request, strategies.State(before(stable), version(request.version), nodes))
     return Deployment(
         id="d-1",
         request=request,
@@ -43,9 +51,15 @@ def deployment(
         plan=list(plan.steps),
         way_back=list(plan.way_back),
         stable=plan.stable,
+        on_failure=plan.on_failure,
         progress=steps.enter(list(plan.steps), 0, BEGIN, attempt=1),
         created=BEGIN,
     )
+
+
+def version(number: int = 6) -> Version:
+    manifest = Manifest(function="f", kind=Kind.HANDLER, entrypoint="app:handler")
+    return Version(function="f", number=number, artifact="", size=1, manifest=manifest, published=BEGIN)
 
 
 def before(stable: Weights | None) -> Alias | None:
@@ -70,10 +84,14 @@ class World:
     revision: int = OLD
     now: datetime = BEGIN
     counted: Tally | Uncounted = GOOD
+    """Of every version ..."""
+    tallies: dict[int, Tally] = field(default_factory=dict)
+    """... but of these."""
     broken: set[type] = field(default_factory=set)
     """Kinds of steps that break."""
     stuck: set[type] = field(default_factory=set)
     """Kinds of steps whose effect never shows."""
+    free: bool = False
     weights: list[Weights] = field(default_factory=list)
     story: list[str] = field(default_factory=list)
 
@@ -88,8 +106,16 @@ class World:
             watched=BEGIN,
             seen=seen if made or isinstance(seen, Broke) else Pending(),
             serving=frozenset({5}),
-            counted=self.counted,
+            counted=self.counts(),
+            turn=self.free,
         )
+
+    def counts(self) -> Counted | Uncounted:
+        """All under the weights that stand now."""
+        if isinstance(self.counted, Uncounted):
+            return self.counted
+        tallies = {version: self.tallies.get(version, self.counted) for version in range(10)}
+        return Counted({(version, self.revision): tally for version, tally in tallies.items()}, self.now)
 
     def turn(self) -> bool:
         """One decision carried out; false when nothing will happen any more without a person."""
@@ -97,12 +123,16 @@ class World:
         match decision:
             case Wait(until=None):
                 return False
+            case Wait() if self.deployment.status is Status.FROZEN:
+                return False
             case Wait(until=until):
                 assert until
                 assert until > self.now
                 self.now = until
             case Act(step=step):
                 self.act(step)
+            case Begin():
+                raise AssertionError("its turn is the store's to give")
             case _:
                 self.story.append(type(decision).__name__)
                 self.deployment, _ = transition.change(self.deployment, decision, self.now)
@@ -134,8 +164,9 @@ class World:
             assert self.turn()
         raise AssertionError("never there")
 
-    def ask(self, verb: Verb) -> None:
-        self.deployment, _ = transition.asked(self.deployment, Ask(verb=verb, who="ada", why="", at=self.now))
+    def ask(self, verb: Verb, **more: Any) -> None:
+        ask = Ask(verb=verb, who="ada", why="", at=self.now, **more)
+        self.deployment, _ = transition.asked(self.deployment, ask)
 
     def edit(self, weights: Weights) -> None:
         assert self.alias
@@ -143,9 +174,10 @@ class World:
         self.alias = replace(self.alias, weights=weights)
 
 
-def world(stable: Weights | None = None, **options: object) -> World:
-    weights = {5: 100} if stable is None else stable
-    made = World(deployment(stable=weights), before(weights))
+def world(request: requests.AnyRequest | None = None, **options: object) -> World:
+    """Version 5 has the traffic, version 6 is deployed."""
+    weights = {5: 100}
+    made = World(deployment(request, stable=weights), before(weights))
     for name, value in options.items():
         setattr(made, name, value)
     return made

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from controller import service, steps
-from hotswap.deployment import Deployment, Event, Status, Verdict
+from controller import service, steps, verbs
+from hotswap.deployment import Deployment, Event, Quarantine, Status, Verdict
 from hotswap.model import Alias, Function, Node, Router, Version, encode
 from hotswap.rpc import controller_pb2 as pb
 
@@ -71,7 +71,7 @@ def deployment(of: Deployment) -> pb.Deployment:
         verdicts=[verdict(one) for one in of.verdicts],
         request_json=msgspec.json.encode(of.request).decode(),
         record_json=encode(of).decode(),
-        next=service.commands(of),
+        next=verbs.commands(of),
     )
 
 
@@ -92,6 +92,12 @@ def verdict(of: Verdict) -> pb.Verdict:
 
 def event(of: Event) -> pb.Event:
     return pb.Event(number=of.number, at=moment(of.at), kind=of.kind, text=of.text)
+
+
+def quarantined(of: Quarantine) -> pb.QuarantinedVersion:
+    return pb.QuarantinedVersion(
+        function=of.function, version=of.version, deployment=of.deployment, why=of.why, at=moment(of.at)
+    )
 
 
 def platform(of: service.Platform) -> pb.Platform:

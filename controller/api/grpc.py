@@ -15,7 +15,7 @@ from controller.service import Service
 from hotswap import requests
 from hotswap.deployment import Verb
 from hotswap.errors import Invalid, Unavailable
-from hotswap.model import Alias, Weights
+from hotswap.model import DEFAULT_ALIAS, Alias, Weights
 from hotswap.rpc import controller_pb2 as pb
 from hotswap.rpc import controller_pb2_grpc, wire
 from hotswap.store import Stored
@@ -33,7 +33,9 @@ else:
 class SettingWeights(Protocol):
     """See `controller.weights.HandWeights`."""
 
-    async def set(self, function: str, name: str, weights: Weights, *, who: str, why: str) -> Stored[Alias]: ...
+    async def set(
+        self, function: str, name: str, weights: Weights, *, who: str, why: str, override: bool
+    ) -> Stored[Alias]: ...
 
 
 class Leading(Protocol):
@@ -87,7 +89,12 @@ class ControllerApi(controller_pb2_grpc.ControllerServicer):
         if weights is None:
             return await self._pass_on(request, context)
         stored = await weights.set(
-            request.function, request.name, dict(request.weights), who=_who(context), why=request.why
+            request.function,
+            request.name,
+            dict(request.weights),
+            who=_who(context),
+            why=request.why,
+            override=request.override,
         )
         return documents.alias(stored.value, revision=stored.mod_revision)
 
@@ -120,11 +127,49 @@ class ControllerApi(controller_pb2_grpc.ControllerServicer):
     async def Promote(self, request: pb.VerbRequest, context: Context) -> pb.Deployment:
         return await self._ask(Verb.PROMOTE, request, context)
 
+    async def Pause(self, request: pb.VerbRequest, context: Context) -> pb.Deployment:
+        return await self._ask(Verb.PAUSE, request, context)
+
+    async def Resume(self, request: pb.VerbRequest, context: Context) -> pb.Deployment:
+        return await self._ask(Verb.RESUME, request, context)
+
+    async def Retry(self, request: pb.VerbRequest, context: Context) -> pb.Deployment:
+        again = await self._service.retry(
+            request.id, from_step=request.step or None, force=request.force, who=_who(context), why=request.why
+        )
+        return documents.deployment(again)
+
+    async def Undo(self, request: pb.UndoRequest, context: Context) -> pb.Deployment:
+        undone = await self._service.undo(
+            request.function,
+            request.alias or DEFAULT_ALIAS,
+            to_version=request.to_version or None,
+            who=_who(context),
+            why=request.why,
+        )
+        return documents.deployment(undone)
+
+    async def ListQuarantine(self, request: pb.ListQuarantineRequest, context: Context) -> pb.ListQuarantineResponse:
+        found = await self._service.quarantined(request.function)
+        return pb.ListQuarantineResponse(versions=[documents.quarantined(one) for one in found])
+
+    async def Release(self, request: pb.ReleaseRequest, context: Context) -> pb.QuarantinedVersion:
+        return documents.quarantined(await self._service.release(request.function, request.version))
+
     async def GetPlatform(self, request: pb.GetPlatformRequest, context: Context) -> pb.Platform:
         return documents.platform(await self._service.platform())
 
     async def _ask(self, verb: Verb, request: pb.VerbRequest, context: Context) -> pb.Deployment:
-        return documents.deployment(await self._service.ask(request.id, verb, who=_who(context), why=request.why))
+        asked = await self._service.ask(
+            request.id,
+            verb,
+            who=_who(context),
+            why=request.why,
+            full=request.full,
+            winner=request.winner or None,
+            adopt=request.adopt,
+        )
+        return documents.deployment(asked)
 
     async def _pass_on(self, request: pb.SetAliasRequest, context: Context) -> pb.Alias:
         leader = (await self._service.platform()).leader

@@ -58,7 +58,9 @@ class Epoch:
     stable: int
 
 
-def watch(tally: Tally, limits: Limits, *, counted_limit: timedelta | None, step: int, at: datetime) -> Verdict | None:
+def watch(
+    tally: Tally, limits: Limits, *, counted_limit: timedelta | None, version: int, step: int, at: datetime
+) -> Verdict | None:
     """FAIL when the evidence decides, `None` while the guard is quiet.
 
     `tally` is all that the version answered in this deployment; `counted_limit` is what the routers counted
@@ -71,7 +73,7 @@ def watch(tally: Tally, limits: Limits, *, counted_limit: timedelta | None, step
     for one in _guarded(tally, limits, counted_limit):
         found = _evidence_over(one, tally.invocations, needed=needed)
         if found >= needed:
-            return _fail(one, found, needed, tally, step=step, at=at)
+            return _fail(one, found, needed, tally, version=version, step=step, at=at)
     return None
 
 
@@ -170,10 +172,11 @@ def _likelier(epoch: Epoch, rho: float, ratio: float) -> float:
     return epoch.canary * (log(ratio) + less) + epoch.stable * less
 
 
-def _fail(one: Guarded, found: float, needed: float, tally: Tally, *, step: int, at: datetime) -> Verdict:
+def _fail(one: Guarded, found: float, needed: float, tally: Tally, *, version: int, step: int, at: datetime) -> Verdict:
     text, value = _told(one, tally)
     return Verdict(
         outcome=Outcome.FAIL,
+        version=version,
         step=step,
         at=at,
         rule=f"guard:{one.rule}",

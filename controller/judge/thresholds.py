@@ -26,12 +26,15 @@ class Breach:
     value: float | None
 
 
-def judge(tally: Tally, limits: Limits, *, counted_limit: timedelta | None, step: int, at: datetime) -> Verdict:
+def judge(
+    tally: Tally, limits: Limits, *, counted_limit: timedelta | None, version: int, step: int, at: datetime
+) -> Verdict:
     """`counted_limit` is what the routers counted `Count.SLOW` against."""
     warnings = _warnings(tally, limits)
     if tally.invocations < limits.min_invocations:
         return Verdict(
             outcome=Outcome.INSUFFICIENT,
+            version=version,
             step=step,
             at=at,
             rule="minInvocations",
@@ -45,6 +48,7 @@ def judge(tally: Tally, limits: Limits, *, counted_limit: timedelta | None, step
     breach = _error_rate(tally, limits) or _latency(tally, limits, counted_limit) or _success_rate(tally, limits)
     return Verdict(
         outcome=Outcome.FAIL if breach else Outcome.PASS,
+        version=version,
         step=step,
         at=at,
         rule=breach.rule if breach else "",

@@ -3,26 +3,28 @@
 `plan` is the one place that knows which strategies there are.
 """
 
-from controller.strategies import all_at_once, canary
-from controller.strategies.plan import Plan, State
-from hotswap.errors import Refused
-from hotswap.requests import AllAtOnce, AnyRequest, Canary
+from typing import assert_never
 
-AVAILABLE = ("AllAtOnce", "Canary")
+from controller.strategies import ab_testing, all_at_once, blue_green, canary, rolling
+from controller.strategies.plan import Plan, State
+from hotswap.requests import ABTesting, AllAtOnce, AnyRequest, BlueGreen, Canary, Rolling
 
 
 def plan(request: AnyRequest, state: State) -> Plan:
-    """Raises `Invalid` for a configuration that says nothing sensible, `Refused` for a strategy that is not there."""
+    """Raises `Invalid` for a configuration that says nothing sensible, `Refused` where the alias does not allow it."""
     match request:
         case AllAtOnce():
             return all_at_once.steps(request, state)
         case Canary():
             return canary.steps(request, state)
+        case BlueGreen():
+            return blue_green.steps(request, state)
+        case Rolling():
+            return rolling.steps(request, state)
+        case ABTesting():
+            return ab_testing.steps(request, state)
         case _:
-            strategy = type(request).__name__
-            raise Refused(
-                f"the strategy {strategy} is not available", hint=f"the strategies there are: {', '.join(AVAILABLE)}"
-            )
+            assert_never(request)
 
 
-__all__ = ["AVAILABLE", "Plan", "State", "plan"]
+__all__ = ["Plan", "State", "plan"]

@@ -8,25 +8,26 @@
 The increments are `canaryIncrements`; else `canaryPercentage`, then 50 where that is more, then 100; else those of the
 `preset`; else the standard ones. Increments that do not end at 100 go on to it, since a deployment has to end
 somewhere. The first deployment of an alias has nothing to compare with and nothing to go back to: it has no phases.
+With `skipAnalysis` there are none either, for the hotfix at night; the way back is there all the same.
 """
 
 from datetime import timedelta
 from itertools import pairwise
 
 from controller.strategies import presets
-from controller.strategies.plan import Plan, State, give_all, plan, start
+from controller.strategies.plan import Plan, State, give_all, latency_limit, limits, plan, start
 from controller.strategies.presets import Phase
 from hotswap.deployment import AnyStep, Bake, Shift
 from hotswap.errors import Invalid
 from hotswap.model import FULL_WEIGHT
-from hotswap.requests import Canary, CanaryConfig, Limits
+from hotswap.requests import Canary, CanaryConfig
 
 HALF = 50
 
 
 def steps(request: Canary, state: State) -> Plan:
     stable = state.stable
-    if stable is None:
+    if stable is None or request.config.skip_analysis:
         return plan(state, start(state.version), give_all(request.version))
     phased = [step for phase in phases(request.config) for step in _steps(phase, request, stable)]
     return plan(state, start(state.version), *phased)
@@ -66,16 +67,9 @@ def _lasting(duration: timedelta, preset: tuple[Phase, ...]) -> tuple[Phase, ...
 
 
 def _steps(phase: Phase, request: Canary, stable: int) -> list[AnyStep]:
-    limits = _limits(request.config)
-    slowest = limits.rollback_on_latency_p99
-    latency_limit = None if slowest is None else timedelta(milliseconds=slowest)
     rest = FULL_WEIGHT - phase.percent
     weights = {stable: rest, request.version: phase.percent} if rest else {request.version: FULL_WEIGHT}
-    shift = Shift(weights=weights, latency_limit=latency_limit)
+    shift = Shift(weights=weights, latency_limit=latency_limit(request.config))
     if not phase.duration:
         return [shift]
-    return [shift, Bake(version=request.version, duration=phase.duration, limits=limits)]
-
-
-def _limits(config: CanaryConfig) -> Limits:
-    return Limits(**{name: getattr(config, name) for name in Limits.__struct_fields__})
+    return [shift, Bake(versions=[request.version], duration=phase.duration, limits=limits(request.config))]

@@ -31,9 +31,10 @@ def get_alias(function: str, *, form: output.Format, target: Target) -> None:
 @qualified_argument
 @click.argument("weights", metavar="VERSION=WEIGHT[,…]")
 @click.option("--why", default="", help="The reason, for the alias's history.")
+@click.option("--override", is_flag=True, help="Though a deployment runs on the alias, which then stands still.")
 @output.output_option
 @controller_options
-def set_alias(function: str, weights: str, *, why: str, form: output.Format, target: Target) -> None:
+def set_alias(function: str, weights: str, *, why: str, override: bool, form: output.Format, target: Target) -> None:
     """Give FUNCTION:ALIAS these weights at once; they must add up to 100.
 
     \b
@@ -43,7 +44,7 @@ def set_alias(function: str, weights: str, *, why: str, form: output.Format, tar
     name, chosen = _alias_of(function)
     given = parse_weights(weights, where=f'alias "{chosen}" of "{name}"')
     with target.connected() as controller:
-        request = pb.SetAliasRequest(function=name, name=chosen, weights=given, why=why)
+        request = pb.SetAliasRequest(function=name, name=chosen, weights=given, why=why, override=override)
         _tell(controller.SetAlias(request, timeout=ANSWER_LIMIT, metadata=me()), form)
 
 

@@ -1,20 +1,20 @@
-"""Deployments: start one, look at it, follow it to its end, ask it to go back, stop or go on."""
+"""Deployments: start one, look at it, follow it to its end."""
 
 import click
 
+from hotswap import model
 from hotswap.cli import output, requests
 from hotswap.cli.client import ANSWER_LIMIT, Target, controller_options, me
 from hotswap.cli.completion import function_argument
 from hotswap.cli.durations import DURATION
 from hotswap.cli.following import Exit, exit_code, follow
-from hotswap.deployment import Status, Verb
+from hotswap.cli.verbs import id_argument, why_option
+from hotswap.comparison import decision, headings, rows
+from hotswap.deployment import Deployment, Status
+from hotswap.requests import OnConflict
 from hotswap.rpc import controller_pb2 as pb
 
 DEFAULT_WAIT = "1h"
-ASKED = {Verb.ROLLBACK: "roll back", Verb.ABORT: "abort", Verb.PROMOTE: "go on"}
-
-id_argument = click.argument("deployment_id", metavar="ID")
-why_option = click.option("--why", default="", help="The reason, for the events of the deployment.")
 timeout_option = click.option(
     "--timeout", type=DURATION, default=DEFAULT_WAIT, show_default=True, help="How long to wait: 90s, 10m, PT1H."
 )
@@ -29,7 +29,13 @@ timeout_option = click.option(
     "--config", metavar="FILE|-", help="JSON: the whole request, or only its `config`; - reads standard input."
 )
 @click.option("--preset", help="A ready configuration: standard, conservative, aggressive, Canary10Percent5Minutes …")
-@click.option("--why", default="", help="The reason, for the record.")
+@click.option(
+    "--on-conflict",
+    type=click.Choice([str(it) for it in OnConflict]),
+    help="What to do while another deployment runs on the alias.  [default: reject]",
+)
+@click.option("--force", is_flag=True, help="Deploy the version though it is in quarantine.")
+@why_option
 @click.option("--wait", is_flag=True, help="Follow the deployment to its end, which gives the exit code.")
 @timeout_option
 @output.output_option
@@ -42,6 +48,8 @@ def deploy(
     alias: str | None,
     config: str | None,
     preset: str | None,
+    on_conflict: str | None,
+    force: bool,
     why: str,
     wait: bool,
     timeout: float,
@@ -59,7 +67,16 @@ def deploy(
     echo '{"canaryIncrements": [10, 50], "canaryDuration": "PT1M"}' |
       hotswap deploy image-processor 3 --strategy canary --config - --wait
     """
-    asked = requests.Asked(function, version, strategy=strategy, alias=alias, preset=preset, why=why)
+    asked = requests.Asked(
+        function,
+        version,
+        strategy=strategy,
+        alias=alias,
+        preset=preset,
+        on_conflict=on_conflict,
+        force=force,
+        why=why,
+    )
     request = requests.build(asked, requests.read(config) if config else {})
     with target.connected() as controller:
         deployment = controller.Deploy(pb.DeployRequest(request_json=request), timeout=ANSWER_LIMIT, metadata=me())
@@ -68,7 +85,8 @@ def deploy(
     elif form == "json":
         output.print_json(output.document(deployment))
     else:
-        click.echo(f"deployment {deployment.id} of {deployment.function} version {deployment.version} has begun")
+        stands = "waits for its turn" if deployment.status == Status.QUEUED else "has begun"
+        click.echo(f"deployment {deployment.id} of {deployment.function} version {deployment.version} {stands}")
         click.echo(f"follow it: hotswap get deployment {deployment.id} -w")
 
 
@@ -143,26 +161,6 @@ def status(deployment_id: str, *, form: output.Format, target: Target) -> None:
     _end(code)
 
 
-def _verb(verb: Verb, text: str) -> click.Command:
-    @click.command(verb.value, help=text)
-    @id_argument
-    @why_option
-    @output.output_option
-    @controller_options
-    def ask(deployment_id: str, *, why: str, form: output.Format, target: Target) -> None:
-        request = pb.VerbRequest(id=deployment_id, why=why)
-        with target.connected() as controller:
-            call = {Verb.ROLLBACK: controller.Rollback, Verb.ABORT: controller.Abort, Verb.PROMOTE: controller.Promote}
-            deployment = call[verb](request, timeout=ANSWER_LIMIT, metadata=me())
-        if form == "json":
-            output.print_json(output.document(deployment))
-        else:
-            click.echo(f"asked deployment {deployment.id} to {ASKED[verb]}; it is {deployment.status}")
-            click.echo(f"follow it: hotswap get deployment {deployment.id} -w")
-
-    return ask
-
-
 def _get(target: Target, deployment_id: str) -> pb.Deployment:
     with target.connected() as controller:
         return controller.GetDeployment(pb.GetDeploymentRequest(id=deployment_id), timeout=ANSWER_LIMIT)
@@ -207,8 +205,20 @@ def _tell(deployment: pb.Deployment) -> None:
     for index, verdict in enumerate(deployment.verdicts):
         told = f"{output.clock(verdict.at)} {verdict.outcome} {verdict.text}"
         facts.append(("" if index else "verdicts", "\n".join([told, *verdict.warnings])))
+    facts.extend(_compared(deployment))
     facts.extend(("" if index else "next", command) for index, command in enumerate(deployment.next))
     output.print_facts(facts)
+
+
+def _compared(deployment: pb.Deployment) -> list[tuple[str, str]]:
+    """The comparison of a test, as the guide's table."""
+    record = model.decode(deployment.record_json, Deployment, where=f"deployment {deployment.id}")
+    if record.comparison is None:
+        return []
+    table = [headings(record.comparison), *rows(record.comparison)]
+    widths = [max(len(cell) for row in table for cell in row[column].split("\n")) for column in range(len(table[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
+    return [("comparison", "\n".join([*lines, decision(record.comparison)]))]
 
 
 COMMANDS = (
@@ -216,7 +226,4 @@ COMMANDS = (
     get,
     list_,
     status,
-    _verb(Verb.ROLLBACK, "Take the alias back to the version before the deployment."),
-    _verb(Verb.ABORT, "End the deployment and take back what it did."),
-    _verb(Verb.PROMOTE, "Let a deployment that is held go on."),
 )

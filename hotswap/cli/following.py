@@ -37,9 +37,9 @@ class Exit(IntEnum):
 def exit_code(status: Status) -> Exit:
     """What a status means to a script; a deployment that is on its way is good."""
     match status:
-        case Status.RUNNING | Status.SUCCEEDED:
+        case Status.QUEUED | Status.RUNNING | Status.SUCCEEDED:
             return Exit.GOOD
-        case Status.HELD | Status.FROZEN:
+        case Status.PAUSED | Status.AWAITING_PROMOTION | Status.HELD | Status.FROZEN:
             return Exit.NEEDS_A_PERSON
         case Status.ROLLING_BACK | Status.ROLLED_BACK | Status.FAILED | Status.ABORTED:
             return Exit.BACK
@@ -69,7 +69,7 @@ def follow(target: Target, deployment_id: str, *, timeout: float, form: output.F
 def _settled(deployment: pb.Deployment) -> bool:
     """It has ended, or waits for a person who has not spoken yet."""
     status = Status(deployment.status)
-    waits = status in {Status.HELD, Status.FROZEN} and not json.loads(deployment.record_json).get("asked")
+    waits = exit_code(status) is Exit.NEEDS_A_PERSON and not json.loads(deployment.record_json).get("asked")
     return status.terminal or waits
 
 

@@ -52,6 +52,8 @@ class Asked:
     strategy: str | None = None
     alias: str | None = None
     preset: str | None = None
+    on_conflict: str | None = None
+    force: bool = False
     why: str = ""
 
 
@@ -73,7 +75,7 @@ def build(asked: Asked, given: dict[str, Any]) -> str:
     """The request in the guide's JSON, checked; raises `Invalid` that names the field."""
     whole = dict(given) if any(name in given for name in WHOLE) else {"config": given} if given else {}
     _agree(whole, functionName=asked.function, version=asked.version, strategy=asked.strategy)
-    _agree(whole, alias=asked.alias, reason=asked.why or None)
+    _agree(whole, alias=asked.alias, reason=asked.why or None, onConflict=asked.on_conflict, force=asked.force or None)
     if "strategy" not in whole:
         command = f"hotswap deploy {asked.function} {asked.version} --strategy canary"
         raise Invalid("no strategy is named, neither on the command line nor in the configuration", hint=command)

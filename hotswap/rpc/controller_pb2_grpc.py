@@ -109,6 +109,36 @@ class ControllerStub:
                 request_serializer=hotswap_dot_rpc_dot_controller__pb2.VerbRequest.SerializeToString,
                 response_deserializer=hotswap_dot_rpc_dot_controller__pb2.Deployment.FromString,
                 _registered_method=True)
+        self.Pause = channel.unary_unary(
+                '/hotswap.v1.Controller/Pause',
+                request_serializer=hotswap_dot_rpc_dot_controller__pb2.VerbRequest.SerializeToString,
+                response_deserializer=hotswap_dot_rpc_dot_controller__pb2.Deployment.FromString,
+                _registered_method=True)
+        self.Resume = channel.unary_unary(
+                '/hotswap.v1.Controller/Resume',
+                request_serializer=hotswap_dot_rpc_dot_controller__pb2.VerbRequest.SerializeToString,
+                response_deserializer=hotswap_dot_rpc_dot_controller__pb2.Deployment.FromString,
+                _registered_method=True)
+        self.Retry = channel.unary_unary(
+                '/hotswap.v1.Controller/Retry',
+                request_serializer=hotswap_dot_rpc_dot_controller__pb2.VerbRequest.SerializeToString,
+                response_deserializer=hotswap_dot_rpc_dot_controller__pb2.Deployment.FromString,
+                _registered_method=True)
+        self.Undo = channel.unary_unary(
+                '/hotswap.v1.Controller/Undo',
+                request_serializer=hotswap_dot_rpc_dot_controller__pb2.UndoRequest.SerializeToString,
+                response_deserializer=hotswap_dot_rpc_dot_controller__pb2.Deployment.FromString,
+                _registered_method=True)
+        self.ListQuarantine = channel.unary_unary(
+                '/hotswap.v1.Controller/ListQuarantine',
+                request_serializer=hotswap_dot_rpc_dot_controller__pb2.ListQuarantineRequest.SerializeToString,
+                response_deserializer=hotswap_dot_rpc_dot_controller__pb2.ListQuarantineResponse.FromString,
+                _registered_method=True)
+        self.Release = channel.unary_unary(
+                '/hotswap.v1.Controller/Release',
+                request_serializer=hotswap_dot_rpc_dot_controller__pb2.ReleaseRequest.SerializeToString,
+                response_deserializer=hotswap_dot_rpc_dot_controller__pb2.QuarantinedVersion.FromString,
+                _registered_method=True)
         self.GetPlatform = channel.unary_unary(
                 '/hotswap.v1.Controller/GetPlatform',
                 request_serializer=hotswap_dot_rpc_dot_controller__pb2.GetPlatformRequest.SerializeToString,
@@ -211,6 +241,44 @@ class ControllerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Pause(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Resume(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Retry(self, request, context):
+        """Of a deployment that has ended a new one is made, which is what is returned.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Undo(self, request, context):
+        """A deployment of an earlier version, all at once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListQuarantine(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Release(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetPlatform(self, request, context):
         """Nodes, routers, leader.
         """
@@ -295,6 +363,36 @@ def add_ControllerServicer_to_server(servicer, server):
                     servicer.Promote,
                     request_deserializer=hotswap_dot_rpc_dot_controller__pb2.VerbRequest.FromString,
                     response_serializer=hotswap_dot_rpc_dot_controller__pb2.Deployment.SerializeToString,
+            ),
+            'Pause': grpc.unary_unary_rpc_method_handler(
+                    servicer.Pause,
+                    request_deserializer=hotswap_dot_rpc_dot_controller__pb2.VerbRequest.FromString,
+                    response_serializer=hotswap_dot_rpc_dot_controller__pb2.Deployment.SerializeToString,
+            ),
+            'Resume': grpc.unary_unary_rpc_method_handler(
+                    servicer.Resume,
+                    request_deserializer=hotswap_dot_rpc_dot_controller__pb2.VerbRequest.FromString,
+                    response_serializer=hotswap_dot_rpc_dot_controller__pb2.Deployment.SerializeToString,
+            ),
+            'Retry': grpc.unary_unary_rpc_method_handler(
+                    servicer.Retry,
+                    request_deserializer=hotswap_dot_rpc_dot_controller__pb2.VerbRequest.FromString,
+                    response_serializer=hotswap_dot_rpc_dot_controller__pb2.Deployment.SerializeToString,
+            ),
+            'Undo': grpc.unary_unary_rpc_method_handler(
+                    servicer.Undo,
+                    request_deserializer=hotswap_dot_rpc_dot_controller__pb2.UndoRequest.FromString,
+                    response_serializer=hotswap_dot_rpc_dot_controller__pb2.Deployment.SerializeToString,
+            ),
+            'ListQuarantine': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListQuarantine,
+                    request_deserializer=hotswap_dot_rpc_dot_controller__pb2.ListQuarantineRequest.FromString,
+                    response_serializer=hotswap_dot_rpc_dot_controller__pb2.ListQuarantineResponse.SerializeToString,
+            ),
+            'Release': grpc.unary_unary_rpc_method_handler(
+                    servicer.Release,
+                    request_deserializer=hotswap_dot_rpc_dot_controller__pb2.ReleaseRequest.FromString,
+                    response_serializer=hotswap_dot_rpc_dot_controller__pb2.QuarantinedVersion.SerializeToString,
             ),
             'GetPlatform': grpc.unary_unary_rpc_method_handler(
                     servicer.GetPlatform,
@@ -707,6 +805,168 @@ class Controller:
             '/hotswap.v1.Controller/Promote',
             hotswap_dot_rpc_dot_controller__pb2.VerbRequest.SerializeToString,
             hotswap_dot_rpc_dot_controller__pb2.Deployment.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Pause(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hotswap.v1.Controller/Pause',
+            hotswap_dot_rpc_dot_controller__pb2.VerbRequest.SerializeToString,
+            hotswap_dot_rpc_dot_controller__pb2.Deployment.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Resume(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hotswap.v1.Controller/Resume',
+            hotswap_dot_rpc_dot_controller__pb2.VerbRequest.SerializeToString,
+            hotswap_dot_rpc_dot_controller__pb2.Deployment.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Retry(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hotswap.v1.Controller/Retry',
+            hotswap_dot_rpc_dot_controller__pb2.VerbRequest.SerializeToString,
+            hotswap_dot_rpc_dot_controller__pb2.Deployment.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Undo(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hotswap.v1.Controller/Undo',
+            hotswap_dot_rpc_dot_controller__pb2.UndoRequest.SerializeToString,
+            hotswap_dot_rpc_dot_controller__pb2.Deployment.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListQuarantine(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hotswap.v1.Controller/ListQuarantine',
+            hotswap_dot_rpc_dot_controller__pb2.ListQuarantineRequest.SerializeToString,
+            hotswap_dot_rpc_dot_controller__pb2.ListQuarantineResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Release(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hotswap.v1.Controller/Release',
+            hotswap_dot_rpc_dot_controller__pb2.ReleaseRequest.SerializeToString,
+            hotswap_dot_rpc_dot_controller__pb2.QuarantinedVersion.FromString,
             options,
             channel_credentials,
             insecure,

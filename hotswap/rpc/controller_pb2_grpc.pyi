@@ -50,6 +50,14 @@ class ControllerStub:
     Rollback: _grpc.UnaryUnaryMultiCallable[_controller_pb2.VerbRequest, _controller_pb2.Deployment]
     Abort: _grpc.UnaryUnaryMultiCallable[_controller_pb2.VerbRequest, _controller_pb2.Deployment]
     Promote: _grpc.UnaryUnaryMultiCallable[_controller_pb2.VerbRequest, _controller_pb2.Deployment]
+    Pause: _grpc.UnaryUnaryMultiCallable[_controller_pb2.VerbRequest, _controller_pb2.Deployment]
+    Resume: _grpc.UnaryUnaryMultiCallable[_controller_pb2.VerbRequest, _controller_pb2.Deployment]
+    Retry: _grpc.UnaryUnaryMultiCallable[_controller_pb2.VerbRequest, _controller_pb2.Deployment]
+    """Of a deployment that has ended a new one is made, which is what is returned."""
+    Undo: _grpc.UnaryUnaryMultiCallable[_controller_pb2.UndoRequest, _controller_pb2.Deployment]
+    """A deployment of an earlier version, all at once."""
+    ListQuarantine: _grpc.UnaryUnaryMultiCallable[_controller_pb2.ListQuarantineRequest, _controller_pb2.ListQuarantineResponse]
+    Release: _grpc.UnaryUnaryMultiCallable[_controller_pb2.ReleaseRequest, _controller_pb2.QuarantinedVersion]
     GetPlatform: _grpc.UnaryUnaryMultiCallable[_controller_pb2.GetPlatformRequest, _controller_pb2.Platform]
     """Nodes, routers, leader."""
 
@@ -73,6 +81,14 @@ class ControllerAsyncStub(ControllerStub):
     Rollback: _aio.UnaryUnaryMultiCallable[_controller_pb2.VerbRequest, _controller_pb2.Deployment]  # type: ignore[assignment]
     Abort: _aio.UnaryUnaryMultiCallable[_controller_pb2.VerbRequest, _controller_pb2.Deployment]  # type: ignore[assignment]
     Promote: _aio.UnaryUnaryMultiCallable[_controller_pb2.VerbRequest, _controller_pb2.Deployment]  # type: ignore[assignment]
+    Pause: _aio.UnaryUnaryMultiCallable[_controller_pb2.VerbRequest, _controller_pb2.Deployment]  # type: ignore[assignment]
+    Resume: _aio.UnaryUnaryMultiCallable[_controller_pb2.VerbRequest, _controller_pb2.Deployment]  # type: ignore[assignment]
+    Retry: _aio.UnaryUnaryMultiCallable[_controller_pb2.VerbRequest, _controller_pb2.Deployment]  # type: ignore[assignment]
+    """Of a deployment that has ended a new one is made, which is what is returned."""
+    Undo: _aio.UnaryUnaryMultiCallable[_controller_pb2.UndoRequest, _controller_pb2.Deployment]  # type: ignore[assignment]
+    """A deployment of an earlier version, all at once."""
+    ListQuarantine: _aio.UnaryUnaryMultiCallable[_controller_pb2.ListQuarantineRequest, _controller_pb2.ListQuarantineResponse]  # type: ignore[assignment]
+    Release: _aio.UnaryUnaryMultiCallable[_controller_pb2.ReleaseRequest, _controller_pb2.QuarantinedVersion]  # type: ignore[assignment]
     GetPlatform: _aio.UnaryUnaryMultiCallable[_controller_pb2.GetPlatformRequest, _controller_pb2.Platform]  # type: ignore[assignment]
     """Nodes, routers, leader."""
 
@@ -183,6 +199,50 @@ class ControllerServicer(metaclass=_abc_1.ABCMeta):
         request: _controller_pb2.VerbRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_controller_pb2.Deployment, _abc.Awaitable[_controller_pb2.Deployment]]: ...
+
+    @_abc_1.abstractmethod
+    def Pause(
+        self,
+        request: _controller_pb2.VerbRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_controller_pb2.Deployment, _abc.Awaitable[_controller_pb2.Deployment]]: ...
+
+    @_abc_1.abstractmethod
+    def Resume(
+        self,
+        request: _controller_pb2.VerbRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_controller_pb2.Deployment, _abc.Awaitable[_controller_pb2.Deployment]]: ...
+
+    @_abc_1.abstractmethod
+    def Retry(
+        self,
+        request: _controller_pb2.VerbRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_controller_pb2.Deployment, _abc.Awaitable[_controller_pb2.Deployment]]:
+        """Of a deployment that has ended a new one is made, which is what is returned."""
+
+    @_abc_1.abstractmethod
+    def Undo(
+        self,
+        request: _controller_pb2.UndoRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_controller_pb2.Deployment, _abc.Awaitable[_controller_pb2.Deployment]]:
+        """A deployment of an earlier version, all at once."""
+
+    @_abc_1.abstractmethod
+    def ListQuarantine(
+        self,
+        request: _controller_pb2.ListQuarantineRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_controller_pb2.ListQuarantineResponse, _abc.Awaitable[_controller_pb2.ListQuarantineResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def Release(
+        self,
+        request: _controller_pb2.ReleaseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_controller_pb2.QuarantinedVersion, _abc.Awaitable[_controller_pb2.QuarantinedVersion]]: ...
 
     @_abc_1.abstractmethod
     def GetPlatform(

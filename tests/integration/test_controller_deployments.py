@@ -60,7 +60,7 @@ async def test_a_canary_over_its_limit_is_rolled_back_and_withdrawn(world: Platf
         await world.deployed(api, all_at_once(1))
         ended = await world.deployed(api, canary(2))
         assert ended.status is Status.ROLLED_BACK
-        assert ended.reason == "error rate 20 % (200 of 1000) is over the limit of 5 %"
+        assert ended.reason.startswith("error rate 20 % (200 of 1000) is over the limit of 5 %")
         alias = await world.alias()
         assert (alias.weights, alias.last_good) == ({1: 100}, 1)
         await world.assigned_becomes("n1", {1})
@@ -151,13 +151,6 @@ async def test_a_version_that_does_not_exist_is_refused_with_those_that_do(world
         with pytest.raises(NotFound, match="no version 9") as refusal:
             await world.deploy(api, all_at_once(9))
         assert refusal.value.hint == "its versions are: 1, 2, 3"
-
-
-async def test_a_strategy_that_is_not_there_is_refused_with_those_that_are(world: Platform) -> None:
-    async with world.leading() as api:
-        with pytest.raises(Refused, match="BlueGreen") as refusal:
-            await world.deploy(api, requests.BlueGreen(function_name=FUNCTION, version=1))
-        assert refusal.value.hint == "the strategies there are: AllAtOnce, Canary"
 
 
 async def in_first_phase(world: Platform, name: str) -> None:

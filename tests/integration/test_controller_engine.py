@@ -9,8 +9,8 @@ from typing import Literal
 import pytest
 
 from controller.engine import Engine
-from controller.watcher import Means
-from hotswap.deployment import Leader, Status
+from controller.means import Means
+from hotswap.deployment import Deployment, Leader, Retire, Start, Status, Test
 from hotswap.errors import NotLeader, Unavailable
 from hotswap.memory import MemoryKV
 from hotswap.metrics import Counters
@@ -24,7 +24,7 @@ class AnyPlace:
     def __init__(self, *faults: Exception) -> None:
         self.faults = list(faults)
 
-    async def assign(self, function: str, version: int) -> int:
+    async def assign(self, function: str, step: Start) -> int:
         if self.faults:
             raise self.faults.pop(0)
         return 1
@@ -32,10 +32,10 @@ class AnyPlace:
     async def settle(self, function: str) -> int:
         return 1
 
-    async def started(self, function: str, version: int) -> None:
+    async def started(self, function: str, step: Start) -> None:
         return
 
-    async def retired(self, function: str, version: int) -> None:
+    async def retired(self, function: str, step: Retire) -> None:
         return
 
 
@@ -45,6 +45,11 @@ class NoRouters:
 
     async def counters(self, function: str) -> list[Counters]:
         return []
+
+
+class NoTests:
+    async def tested(self, deployment: Deployment, step: Test) -> str:
+        return "there are none"
 
 
 @asynccontextmanager
@@ -61,6 +66,7 @@ async def deploying(tmp_path: Path, *faults: Exception) -> AsyncIterator[tuple[P
             fence=Fence(world.store.key_of(me), revision),
             placement=AnyPlace(*faults),
             routers=NoRouters(),
+            testing=NoTests(),
             clock=now,
         )
         yield world, name, Engine(means)

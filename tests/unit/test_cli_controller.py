@@ -120,7 +120,7 @@ def test_a_deployment_that_is_held_ends_with_3_and_names_the_next_command(
     control: Control, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("controller.steps.LEAST_EXTENSION", timedelta(seconds=0.2))
-    monkeypatch.setattr("controller.decide.GRACE", timedelta())
+    monkeypatch.setattr("controller.turning.GRACE", timedelta())
     assert control.run("deploy", FUNCTION, "1", "--strategy", "all-at-once", "--wait").exit_code == 0
     control.platform.behaviour.silent.add(2)
     result = control.canary(2, "--wait")

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller import steps, traffic
-from controller.decide import GRACE, HELD_LIMIT, decide
+from controller import scope, traffic
+from controller.decide import decide
 from controller.decision import (
     Freeze,
     GoBack,
@@ -15,11 +15,13 @@ from controller.decision import (
     Uncounted,
     Wait,
 )
+from controller.scope import EVERYWHERE, NOWHERE
+from controller.turning import GRACE, HELD_LIMIT
 from hotswap import requests
 from hotswap.deployment import Bake, Outcome, Retire, Shift, Start, Status, Verb
 from hotswap.metrics import Tally
 from hotswap.model import FULL_WEIGHT, Weights
-from tests.controller_walk import BAD, BEGIN, CREATED, FEW, GOOD, World, before, deployment, world
+from tests.controller_walk import BAD, BEGIN, CREATED, FEW, GOOD, World, before, canary, deployment, tally, world
 
 
 def test_a_good_canary_takes_the_guides_half_hour() -> None:
@@ -30,18 +32,26 @@ def test_a_good_canary_takes_the_guides_half_hour() -> None:
     assert [verdict.outcome for verdict in w.deployment.verdicts] == [Outcome.PASS] * 3
 
 
-def test_a_bad_canary_is_back_when_its_first_phase_ends() -> None:
+def test_a_bad_canary_is_back_as_soon_as_the_evidence_decides() -> None:
     w = world(counted=BAD)
     assert w.play() is Status.ROLLED_BACK
     assert w.weights == [{5: 90, 6: 10}, {5: 100}]
+    assert w.now == BEGIN
+    assert w.deployment.reason.startswith("error rate 20 % (200 of 1000) is over the limit of 5 %: evidence")
+    assert w.deployment.faulty
+
+
+def test_a_canary_that_is_over_a_limit_without_strong_evidence_is_back_when_its_first_phase_ends() -> None:
+    w = world(counted=tally(invocations=100, errors=8))
+    assert w.play() is Status.ROLLED_BACK
+    assert w.weights == [{5: 90, 6: 10}, {5: 100}]
     assert w.now - BEGIN == timedelta(minutes=10)
-    assert w.deployment.reason == "error rate 20 % (200 of 1000) is over the limit of 5 %"
+    assert w.deployment.reason == "error rate 8 % (8 of 100) is over the limit of 5 %"
 
 
 def test_a_rollback_skips_what_runs_already() -> None:
     w = world(counted=BAD)
     w.play_until(Bake)
-    w.now += timedelta(minutes=10)
     decision = decide(w.deployment, w.observation(), w.now)
     assert isinstance(decision, GoBack)
     assert isinstance(w.deployment.way_back[decision.index], Shift)
@@ -51,9 +61,14 @@ def test_a_rollback_starts_the_stable_version_where_it_is_gone() -> None:
     w = world(counted=BAD)
     w.play_until(Bake)
     gone = Observation(
-        alias=w.alias, alias_revision=w.revision, created=CREATED, watched=BEGIN, serving=frozenset(), counted=BAD
+        alias=w.alias,
+        alias_revision=w.revision,
+        created=CREATED,
+        watched=BEGIN,
+        serving=frozenset(),
+        counted=w.counts(),
     )
-    decision = decide(w.deployment, gone, w.now + timedelta(minutes=10))
+    decision = decide(w.deployment, gone, w.now)
     assert isinstance(decision, GoBack)
     assert isinstance(w.deployment.way_back[decision.index], Start)
 
@@ -142,7 +157,7 @@ def test_a_phase_that_gets_enough_after_its_end_goes_on_at_once() -> None:
     ],
 )
 def test_too_little_data_ends_by_the_policy(policy: requests.OnInsufficientData, status: Status) -> None:
-    w = World(deployment(stable={5: 100}, policy=policy), before({5: 100}), counted=FEW)
+    w = World(deployment(canary(policy), stable={5: 100}), before({5: 100}), counted=FEW)
     assert w.play() is status
 
 
@@ -237,12 +252,12 @@ def test_the_first_deployment_of_an_alias_that_is_aborted_leaves_it_where_it_is(
 
 def test_what_a_deployment_keeps_running_shrinks_as_it_retires() -> None:
     w = world()
-    assert steps.kept(w.deployment) == {5, 6}
+    assert scope.placed(w.deployment) == {5: EVERYWHERE, 6: EVERYWHERE}
     while w.deployment.progress.index != len(w.deployment.plan) - 1:
         w.turn()
-    assert steps.kept(w.deployment) == {6}
+    assert scope.placed(w.deployment) == {5: NOWHERE, 6: EVERYWHERE}
     w.play()
-    assert steps.kept(w.deployment) == frozenset()
+    assert scope.placed(w.deployment) == {}
 
 
 COUNTS = st.sampled_from([GOOD, BAD, FEW, Uncounted("away")])
@@ -269,7 +284,7 @@ def test_every_walk_ends_with_weights_that_add_up_and_none_for_a_version_that_fa
     policy: requests.OnInsufficientData,
 ) -> None:
     stable: Weights | None = None if first else {5: FULL_WEIGHT}
-    w = World(deployment(stable=stable, policy=policy), before(stable), broken=broken, stuck=stuck)
+    w = World(deployment(canary(policy), stable=stable), before(stable), broken=broken, stuck=stuck)
     for number in range(5000):
         w.counted = counts[number % len(counts)]
         if number < len(verbs) and (verb := verbs[number]):

@@ -36,7 +36,7 @@ def tally(invocations: int, *, errors: int = 0, slow: int = 0) -> Tally:
 
 
 def watched(sample: Tally, *, counted_limit: timedelta | None = None, **limits: Any) -> Verdict | None:
-    return watch(sample, Limits(**limits), counted_limit=counted_limit, step=2, at=MOMENT)
+    return watch(sample, Limits(**limits), counted_limit=counted_limit, version=6, step=2, at=MOMENT)
 
 
 @pytest.mark.parametrize(

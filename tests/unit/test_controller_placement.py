@@ -40,8 +40,9 @@ class Quiet:
     async def apply(
         self, node: Node, assignment: Stored[Assignment], fence: Fence
     ) -> AsyncIterator[agent_pb2.InstanceProgress]:
-        for progress in ():
-            yield progress
+        progress: tuple[agent_pb2.InstanceProgress, ...] = ()
+        for one in progress:
+            yield one
 
     async def applied(self, subject: Literal["aliases", "endpoints"], revision: int) -> None:
         return

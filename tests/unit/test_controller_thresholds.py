@@ -26,7 +26,7 @@ def tally(invocations: int = 0, *, errors: int = 0, slow: int = 0, cold: int = 0
 
 
 def judged(sample: Tally, *, counted_limit: timedelta | None = None, **limits: Any) -> Verdict:
-    return judge(sample, Limits(**limits), counted_limit=counted_limit, step=2, at=MOMENT)
+    return judge(sample, Limits(**limits), counted_limit=counted_limit, version=6, step=2, at=MOMENT)
 
 
 @pytest.mark.parametrize(

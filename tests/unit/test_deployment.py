@@ -5,25 +5,30 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from hotswap.deployment import (
     AnyStep,
     Ask,
+    AwaitPromotion,
     Bake,
     Deployment,
     Event,
+    Keep,
     Outcome,
     Progress,
     Retire,
     Shift,
     Start,
     Status,
+    Test,
     Verb,
     Verdict,
 )
 from hotswap.errors import Invalid
-from hotswap.model import decode, encode
+from hotswap.model import Sticky, decode, encode
 from hotswap.requests import AllAtOnce, AnyRequest, BlueGreen, Canary, CanaryConfig, Limits, Rolling, RollingConfig
+from hotswap.suite import Suite
 
 NOW = datetime(2025, 11, 23, 10, tzinfo=UTC)
 
@@ -32,6 +37,7 @@ TIMES = st.datetimes(timezones=st.just(UTC))
 DURATIONS = st.timedeltas(timedelta(), timedelta(days=30))
 VERSIONS = st.integers(1, 999_999_999)
 WEIGHTS = st.dictionaries(VERSIONS, st.integers(0, 100), max_size=3)
+STICKY = Sticky(by="cookie:user", salt="d-1")
 RATES = st.none() | st.floats(0, 1)
 LIMITS = st.builds(
     Limits,
@@ -40,10 +46,25 @@ LIMITS = st.builds(
     rollback_on_success_rate=RATES,
 )
 STEPS: st.SearchStrategy[AnyStep] = st.one_of(
-    st.builds(Start, version=VERSIONS),
-    st.builds(Shift, weights=WEIGHTS, latency_limit=st.none() | DURATIONS),
-    st.builds(Bake, version=VERSIONS, duration=DURATIONS, limits=LIMITS),
-    st.builds(Retire, version=VERSIONS),
+    st.builds(Start, version=VERSIONS, nodes=st.none() | st.lists(TEXTS, max_size=2)),
+    st.builds(
+        Shift, weights=WEIGHTS, latency_limit=st.none() | DURATIONS, sticky=st.sampled_from([None, UNSET, STICKY])
+    ),
+    st.builds(Test, version=VERSIONS, suite=st.just(Suite()), soak=DURATIONS, duration=DURATIONS),
+    st.builds(Bake, versions=st.lists(VERSIONS, max_size=3), duration=DURATIONS, limits=LIMITS),
+    st.builds(
+        AwaitPromotion,
+        versions=st.lists(VERSIONS, max_size=3),
+        judged=st.lists(VERSIONS, max_size=3),
+        limits=LIMITS,
+        limit=DURATIONS,
+        weights=WEIGHTS,
+        metrics=st.lists(TEXTS, max_size=2),
+        planned=st.integers(200, 10**6),
+        before=st.none() | st.just(STICKY),
+    ),
+    st.builds(Keep, version=VERSIONS, duration=DURATIONS, versions=st.lists(VERSIONS, max_size=2), limits=LIMITS),
+    st.builds(Retire, version=VERSIONS, nodes=st.none() | st.lists(TEXTS, max_size=2)),
 )
 CONFIGS = st.builds(
     CanaryConfig, canary_increments=st.none() | st.lists(st.integers(1, 100), min_size=1), canary_duration=DURATIONS

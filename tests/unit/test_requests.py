@@ -172,7 +172,7 @@ def test_every_strategy_has_its_type() -> None:
         ({"version": 0}, '"version" is 0; it must be a whole number from 1 to 999999999'),
         ({"version": "6"}, '"version" is "6"; it must be a whole number from 1 to 999999999'),
         ({"functionNam": "fn"}, 'there is no field "functionNam"\ndid you mean "functionName"?'),
-        ({"zzz": 1}, "the fields are functionName, version, alias, reason and config"),
+        ({"zzz": 1}, "the fields are functionName, version, alias, reason, onConflict, force and config"),
         ({"config": []}, '"config" is []; it must be an object'),
     ],
 )

@@ -1,0 +1,36 @@
+"""The guard: a version that has traffic is judged at each new count, whatever its deployment waits for. Pure."""
+
+from datetime import datetime
+
+from controller import steps, traffic
+from controller.decision import Counted, Decision, Observation
+from controller.judge.guard import watch
+from controller.turning import asked, stop
+from hotswap.deployment import Deployment, Outcome, Status, Verb
+
+
+def guarded(deployment: Deployment, observation: Observation, now: datetime) -> Decision | None:
+    """How a breach ends it; `None` while there is none, and where the guard has nothing to say (any more)."""
+    watched = steps.watched(deployment)
+    if watched is None or not isinstance(observation.counted, Counted) or _decided(deployment, observation):
+        return None
+    for version in watched.versions:
+        verdict = watch(
+            observation.counted.of(version, since=deployment.traffic_since),
+            watched.limits,
+            counted_limit=observation.alias.latency_limit if observation.alias else None,
+            version=version,
+            step=deployment.progress.index,
+            at=now,
+        )
+        if verdict is not None:
+            return stop(deployment, observation, now, reason=verdict.text, verdict=verdict, faulty=True)
+    return None
+
+
+def _decided(deployment: Deployment, observation: Observation) -> bool:
+    """It goes back anyway, somebody else has the alias, or the failure was told and a person decides about it."""
+    held = deployment.status is Status.HELD
+    told = held and bool(deployment.verdicts) and deployment.verdicts[-1].outcome is Outcome.FAIL
+    leaving = asked(deployment, Verb.ROLLBACK, Verb.ABORT) is not None
+    return leaving or told or traffic.difference(deployment, observation) is not None

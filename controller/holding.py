@@ -1,0 +1,131 @@
+"""What to do while the weights stand still: in a phase, in a test that awaits its winner, while blue is kept. Pure.
+
+The guard looks at every new count, whatever the deployment waits for. The limits are judged when a phase is over.
+"""
+
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from controller import steps
+from controller.decision import Compared, Counted, Crown, Decision, Extend, Observation, Uncounted, Wait
+from controller.judge.compare import compare
+from controller.judge.sample_ratio import mismatch
+from controller.judge.thresholds import judge
+from controller.turning import back, due, hold, onward, stop
+from hotswap.comparison import Comparison, decision
+from hotswap.deployment import AwaitPromotion, Bake, Deployment, HoldingStep, Keep, Outcome, Verdict
+from hotswap.requests import OnInsufficientData
+
+RECHECK = timedelta(seconds=1)
+"""How often a phase that is over is judged again, until its sample says something."""
+
+
+def of(step: HoldingStep, deployment: Deployment, observation: Observation, now: datetime) -> Decision:
+    match step:
+        case Bake():
+            return _bake(step, deployment, observation, now)
+        case AwaitPromotion():
+            return _await(step, deployment, observation, now)
+        case Keep():
+            ends = _ends(deployment, step.duration)
+            return Wait(ends) if now < ends else onward(deployment, observation)
+        case _:
+            assert_never(step)
+
+
+def _ends(deployment: Deployment, duration: timedelta) -> datetime:
+    return (deployment.progress.observed or deployment.progress.entered) + duration
+
+
+def _await(step: AwaitPromotion, deployment: Deployment, observation: Observation, now: datetime) -> Decision:
+    if deployment.comparison is None and isinstance(observation.counted, Counted):
+        return Compared(_comparison(step, observation.counted, deployment))
+    if step.automatic and deployment.comparison and (winner := deployment.comparison.winner):
+        return Crown(winner, decision(deployment.comparison))
+    limit = deployment.progress.deadline
+    if now < limit:
+        return Wait(limit)
+    return back(deployment, observation, now, reason=f"nobody named a winner within {steps.duration(step.limit)}")
+
+
+def _comparison(step: AwaitPromotion, counted: Counted, deployment: Deployment) -> Comparison:
+    tallies = {version: counted.of(version, since=deployment.progress.effect) for version in step.versions}
+    units = {version: tally.invocations for version, tally in tallies.items()}
+    return compare(
+        tallies,
+        metrics=step.metrics,
+        planned=step.planned,
+        mismatch=mismatch(units, step.weights),
+        complete=True,
+        primary=step.primary,
+    )
+
+
+def _bake(step: Bake, deployment: Deployment, observation: Observation, now: datetime) -> Decision:
+    ends = _ends(deployment, step.duration)
+    if now < ends:
+        return Wait(ends)
+    limit = due(deployment, observation)
+    match observation.counted:
+        case Counted(begun=begun) as counted if begun >= ends:
+            return _judged(step, counted, deployment, observation, now)
+        case Uncounted(why=why):
+            told = why or "the routers do not answer"
+        case _:
+            told = "the routers do not answer"
+    if now < limit:
+        return Wait(min(limit, now + RECHECK))
+    return hold(deployment, now, f"{steps.named(step.versions)} cannot be judged: {told}")
+
+
+def _judged(step: Bake, counted: Counted, deployment: Deployment, observation: Observation, now: datetime) -> Decision:
+    verdict = worst([_verdict(version, step, counted, deployment, observation, now) for version in step.versions])
+    match verdict.outcome:
+        case Outcome.PASS:
+            return onward(deployment, observation, verdict=verdict)
+        case Outcome.FAIL:
+            return stop(deployment, observation, now, reason=verdict.text, verdict=verdict, faulty=True)
+        case Outcome.INSUFFICIENT:
+            return _insufficient(step, deployment, observation, now, verdict=verdict)
+        case _:
+            assert_never(verdict.outcome)
+
+
+def _verdict(
+    version: int, step: Bake, counted: Counted, deployment: Deployment, observation: Observation, now: datetime
+) -> Verdict:
+    return judge(
+        counted.of(version, since=deployment.progress.effect),
+        step.limits,
+        counted_limit=observation.alias.latency_limit if observation.alias else None,
+        version=version,
+        step=deployment.progress.index,
+        at=now,
+    )
+
+
+def worst(verdicts: list[Verdict]) -> Verdict:
+    """The one that decides: a failure before too little, too little before a pass."""
+    order = (Outcome.FAIL, Outcome.INSUFFICIENT, Outcome.PASS)
+    return min(verdicts, key=lambda verdict: order.index(verdict.outcome))
+
+
+def _insufficient(
+    step: Bake, deployment: Deployment, observation: Observation, now: datetime, *, verdict: Verdict
+) -> Decision:
+    match step.limits.on_insufficient_data:
+        case OnInsufficientData.ADVANCE:
+            return onward(deployment, observation, verdict=verdict)
+        case OnInsufficientData.ROLLBACK:
+            return stop(deployment, observation, now, reason=verdict.text, verdict=verdict, faulty=False)
+        case OnInsufficientData.HOLD:
+            limit = due(deployment, observation)
+            if now >= limit:
+                return hold(deployment, now, verdict.text, verdict=verdict)
+            told = any(
+                earlier.step == verdict.step and earlier.outcome is Outcome.INSUFFICIENT
+                for earlier in deployment.verdicts
+            )
+            return Wait(min(limit, now + RECHECK)) if told else Extend(verdict)
+        case _:
+            assert_never(step.limits.on_insufficient_data)

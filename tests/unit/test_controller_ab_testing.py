@@ -1,0 +1,149 @@
+"""ABTesting: users stay with their version, the test ends with a comparison, and a person names the winner."""
+
+from datetime import timedelta
+
+import pytest
+from msgspec.structs import replace
+
+from controller import strategies
+from hotswap import requests
+from hotswap.deployment import AwaitPromotion, Bake, Deployment, Shift, Status, Verb
+from hotswap.errors import Invalid, Refused
+from hotswap.metrics import Count, Tally
+from hotswap.model import Sticky
+from tests.controller_walk import BAD, BEGIN, World, before, deployment, version, world
+
+GUIDE = b"""{
+  "functionName": "f", "version": 2, "strategy": "ABTesting",
+  "config": {"versionA": 1, "versionB": 2, "trafficSplit": {"1": 50, "2": 50}, "testDuration": "PT24H",
+             "manualPromotion": true,
+             "metricsToCompare": ["responseTime", "errorRate", "conversionRate", "userEngagement"]}
+}"""
+
+
+def request(**config: object) -> requests.ABTesting:
+    return requests.ABTesting(
+        function_name="f",
+        version=6,
+        config=requests.ABTestingConfig(**config),  # type: ignore[arg-type] # each test names its own fields
+    )
+
+
+def awaiting(w: World) -> Deployment:
+    while w.deployment.comparison is None:
+        w.turn()
+    return w.deployment
+
+
+def test_the_guides_request_waits_for_its_winner_after_a_day() -> None:
+    w = World(deployment(requests.parse(GUIDE), stable={1: 100}), before({1: 100}))
+    found = awaiting(w)
+    assert found.status is Status.AWAITING_PROMOTION
+    assert w.weights == [{1: 50, 2: 50}]
+    assert w.now - BEGIN == timedelta(hours=24)
+    assert found.comparison
+    assert found.comparison.not_measured == ["conversionRate", "userEngagement"]
+    w.ask(Verb.PROMOTE, winner=2)
+    assert w.play() is Status.SUCCEEDED
+    assert w.weights[-1] == {2: 100}
+
+
+@pytest.mark.parametrize("winner", [5, 6])
+def test_either_version_may_win(winner: int) -> None:
+    w = world(request())
+    awaiting(w)
+    w.ask(Verb.PROMOTE, winner=winner)
+    assert w.play() is Status.SUCCEEDED
+    assert w.weights[-1] == {winner: 100}
+
+
+def test_a_winner_may_be_named_before_the_test_is_over() -> None:
+    w = world(request())
+    w.play_until(Bake)
+    w.ask(Verb.PROMOTE, winner=6)
+    assert w.play() is Status.SUCCEEDED
+    assert w.now == BEGIN
+
+
+def test_a_test_that_nobody_decides_goes_back_in_the_end() -> None:
+    w = world(request(promotion_limit=timedelta(days=1)))
+    assert w.play() is Status.ROLLED_BACK
+    assert w.weights[-1] == {5: 100}
+    assert w.deployment.reason == "nobody named a winner within 24 h"
+
+
+def test_a_challenger_that_fails_ends_the_test_while_it_waits_too() -> None:
+    w = world(request())
+    awaiting(w)
+    w.counted = BAD
+    assert w.play() is Status.ROLLED_BACK
+    assert w.weights[-1] == {5: 100}
+
+
+def test_without_manual_promotion_a_clear_winner_is_promoted() -> None:
+    w = world(request(manual_promotion=False, rollback_on_error_rate=None))
+    w.play_until(Bake)
+    w.tallies = {5: outcomes(20_000, errors=2_000), 6: outcomes(20_000, errors=200)}
+    assert w.play() is Status.SUCCEEDED
+    assert w.weights[-1] == {6: 100}
+
+
+def test_without_manual_promotion_a_tie_still_waits_for_a_person() -> None:
+    w = world(request(manual_promotion=False))
+    awaiting(w)
+    assert w.deployment.comparison
+    assert w.deployment.comparison.winner is None
+    assert w.deployment.status is Status.AWAITING_PROMOTION
+
+
+def outcomes(invocations: int, *, errors: int) -> Tally:
+    counts = Tally.zero().counts
+    counts[Count.OK], counts[Count.STATUS] = invocations - errors, errors
+    return Tally(counts=counts)
+
+
+def test_users_are_tied_to_versions_for_the_test_alone() -> None:
+    plan = deployment(request(), stable={5: 100})
+    shift = next(step for step in plan.plan if isinstance(step, Shift))
+    assert shift.sticky == Sticky(by="client")
+    back = next(step for step in plan.way_back if isinstance(step, Shift))
+    assert back.sticky is None
+
+
+def test_how_an_alias_ties_its_users_is_kept() -> None:
+    by_cookie = Sticky(by="cookie:user")
+    alias = before({5: 100})
+    assert alias
+    state = strategies.State(replace(alias, sticky=by_cookie), version())
+    plan = strategies.plan(request(), state)
+    assert {step.sticky for step in (*plan.steps, *plan.way_back) if isinstance(step, Shift)} == {by_cookie}
+    assert [step.before for step in plan.steps if isinstance(step, AwaitPromotion)] == [by_cookie]
+
+
+def test_more_than_two_versions_share_the_traffic() -> None:
+    w = world(request(traffic_split={4: 20, 5: 40, 6: 40}))
+    awaiting(w)
+    assert w.weights == [{4: 20, 5: 40, 6: 40}]
+    w.ask(Verb.PROMOTE, winner=4)
+    assert w.play() is Status.SUCCEEDED
+    assert w.weights[-1] == {4: 100}
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"traffic_split": {5: 50, 6: 40}}, "add up to 90"),
+        ({"traffic_split": {5: 50, 4: 50}}, "no traffic to versionB 6"),
+        ({"version_a": 6}, "versionA and config.versionB are both 6"),
+        ({"sticky": "header:"}, "config.sticky"),
+        ({"sticky": "mood"}, "config.sticky"),
+    ],
+)
+def test_a_configuration_that_makes_no_sense_is_refused(config: dict[str, object], said: str) -> None:
+    with pytest.raises(Invalid, match=said):
+        deployment(request(**config), stable={5: 100})
+
+
+def test_a_test_against_nothing_is_refused() -> None:
+    with pytest.raises(Refused, match="no version to test version 6 against"):
+        deployment(request(), stable=None)
