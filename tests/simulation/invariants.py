@@ -6,22 +6,36 @@ A new invariant is a class with `seen` or `at_end`, or both, and a line in `ALL`
 
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from hotswap.deployment import Active, Deployment, Event, Leader, Outcome, Shift, Status, Verb
+from hotswap.deployment import Active, Bake, Deployment, Event, Leader, Outcome, Shift, Status, Verb
 from hotswap.model import FULL_WEIGHT, Alias, Assignment, Endpoint, Node
+from hotswap.requests import Canary, OnInsufficientData
 from tests.simulation.cluster import Picture, Written
 from tests.simulation.nodes import RunnerNode, instances
 from tests.simulation.routers import RouterHosts
+from tests.simulation.scenario import Scenario
 
 Told = Iterator[str]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What may be looked at."""
+
+    picture: Picture
+    """With the revision that is seen applied."""
+    nodes: dict[str, RunnerNode]
+    routers: RouterHosts
+    scene: Scenario
+
+
 class Invariant:
-    def __init__(self, *, picture: Picture, nodes: dict[str, RunnerNode], routers: RouterHosts) -> None:
-        self.picture = picture
-        """With the revision that is seen applied."""
-        self.nodes = nodes
-        self.routers = routers
+    def __init__(self, around: Surroundings) -> None:
+        self.picture = around.picture
+        self.nodes = around.nodes
+        self.routers = around.routers
+        self.scene = around.scene
 
     def seen(self, written: Written) -> Told:
         yield from ()
@@ -49,8 +63,8 @@ class OneWriter(Invariant):
 class WeightsAddUp(Invariant):
     """The weights of an alias are 100 together, and only a version that was ready is given any."""
 
-    def __init__(self, *, picture: Picture, nodes: dict[str, RunnerNode], routers: RouterHosts) -> None:
-        super().__init__(picture=picture, nodes=nodes, routers=routers)
+    def __init__(self, around: Surroundings) -> None:
+        super().__init__(around)
         self._ready: set[tuple[str, int]] = set()
         """Versions that had an endpoint since an assignment names them."""
 
@@ -79,8 +93,8 @@ class WeightsAddUp(Invariant):
 class ShowsOnce(Invariant):
     """A shift is one write of alias, record and event, and each of its attempts shows in the alias once."""
 
-    def __init__(self, *, picture: Picture, nodes: dict[str, RunnerNode], routers: RouterHosts) -> None:
-        super().__init__(picture=picture, nodes=nodes, routers=routers)
+    def __init__(self, around: Surroundings) -> None:
+        super().__init__(around)
         self._shown: set[str] = set()
 
     def seen(self, written: Written) -> Told:
@@ -110,8 +124,8 @@ class ShowsOnce(Invariant):
 class EventsAreWhole(Invariant):
     """The events of a deployment are numbered without a gap, and come with the record that counts them."""
 
-    def __init__(self, *, picture: Picture, nodes: dict[str, RunnerNode], routers: RouterHosts) -> None:
-        super().__init__(picture=picture, nodes=nodes, routers=routers)
+    def __init__(self, around: Surroundings) -> None:
+        super().__init__(around)
         self._last: defaultdict[str, int] = defaultdict(int)
 
     def seen(self, written: Written) -> Told:
@@ -148,8 +162,8 @@ class EndsRight(Invariant):
     """After a rollback the version that was there before has everything; after a success the new one has; and a
     version that was judged bad has nothing, unless a person wanted it so."""
 
-    def __init__(self, *, picture: Picture, nodes: dict[str, RunnerNode], routers: RouterHosts) -> None:
-        super().__init__(picture=picture, nodes=nodes, routers=routers)
+    def __init__(self, around: Surroundings) -> None:
+        super().__init__(around)
         self._stable: dict[str, int | None] = {}
         self._promoted: set[str] = set()
         self._touched: set[str] = set()
@@ -205,6 +219,38 @@ class EndsRight(Invariant):
 
 LEFT_AS_IT_STANDS = {Status.HELD, Status.FROZEN}
 """Statuses in which a person's abort, or nobody's decision, leaves the alias alone where there is no way back."""
+
+
+CLEARLY, ENOUGH = 2, 20
+"""So far over the limit, and so many invocations, that no rounding hides it."""
+
+
+class BadIsCaught(Invariant):
+    """A version that has failed from the start, with traffic enough to tell, is not rolled out by a canary, whatever
+    was counted and judged."""
+
+    def seen(self, written: Written) -> Told:
+        for before, after in written.of(Deployment):
+            if before and after and after.status is Status.SUCCEEDED and before.status is Status.RUNNING:
+                yield from self._bad(after)
+
+    def _bad(self, deployment: Deployment) -> Told:
+        request = deployment.request
+        phases = [step for step in deployment.plan if isinstance(step, Bake)]
+        if not isinstance(request, Canary) or not phases or deployment.asked:
+            return
+        nature = self.scene.natures[deployment.function, deployment.version]
+        config = request.config
+        limit, policy = config.rollback_on_error_rate, config.on_insufficient_data
+        always = nature.breaks == 0 and limit is not None and nature.error_rate >= CLEARLY * limit
+        told = config.min_invocations >= ENOUGH and policy is not OnInsufficientData.ADVANCE
+        if always and told and not self._overruled(deployment):
+            yield f"{deployment.id} has succeeded, though {nature.error_rate:.0%} of version {deployment.version} fail"
+
+    def _overruled(self, deployment: Deployment) -> bool:
+        """A person has promoted it past a phase."""
+        events = [one for one in self.picture.all(Event) if one.deployment == deployment.id]
+        return any(event.kind == "asked" for event in events)
 
 
 class NothingUnderfoot(Invariant):
@@ -271,6 +317,7 @@ ALL: tuple[type[Invariant], ...] = (
     EventsAreWhole,
     OneDeployment,
     EndsRight,
+    BadIsCaught,
     NothingUnderfoot,
     EverythingEnds,
     NothingLeftOver,

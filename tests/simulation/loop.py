@@ -17,7 +17,7 @@ from typing import Any, TypeVar, TypeVarTuple, Unpack, cast
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-MOST_STEPS = 3_000_000
+MOST_STEPS = 2_000_000
 """Of one run: one that takes more is busy for nothing."""
 
 
@@ -69,6 +69,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
     def close(self) -> None:
         """Ends all tasks and generators that are left, one after the other if need be."""
+        self.steps = 0
         while left := [task for task in self._numbers if not task.done()]:
             self.run_until_complete(_ended(left))
         self.run_until_complete(_closed(self._generators))

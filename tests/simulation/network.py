@@ -1,8 +1,8 @@
 """What is between the processes of a world and its store: delays, losses, partitions, leases, and death at any moment.
 
-A process is one life of a controller, an agent or a router. Each of its operations on the store is a point at which it
-may die: before the operation is sent, or after it took effect and before its answer came. What a dead process sent may
-still arrive; what it does while its tasks end reaches nobody.
+A process is one life of a controller, an agent or a router. Each of its writes is a point at which it may die, before
+it is sent, and another after it took effect and before its answer came; so is each call of an agent. What a dead
+process sent may still arrive; what it does while its tasks end reaches nobody.
 """
 
 import asyncio
@@ -177,13 +177,13 @@ class Connection:
     async def get(self, key: str) -> kv.Item | None:
         await self._process.reach()
         item = await self._cluster.kv.get(key)
-        await self._answered("get")
+        await self._network.travel()
         return item
 
     async def range(self, prefix: str) -> kv.Listing:
         await self._process.reach()
         listing = await self._cluster.kv.range(prefix)
-        await self._answered("range")
+        await self._network.travel()
         return listing
 
     async def commit(self, *, require: Sequence[kv.Requirement], write: Sequence[kv.Write]) -> int:
@@ -209,15 +209,12 @@ class Connection:
         if require and self._network.chance(weather.repeated):  # what compares nothing is not sent again
             self._network.deliver_later(self._author, require, write)
         revision = await self._cluster.commit(self._author, require, write)
-        await self._answered(_keys(write))
+        self._process.point(f"after {_keys(write)}")
+        await self._network.travel()
         if self._network.chance(weather.unanswered):
             await asyncio.sleep(CALL_LIMIT)
             raise kv.Unreachable("the store does not answer; whether the write was made is not known")
         return revision
-
-    async def _answered(self, what: str) -> None:
-        self._process.point(f"after {what}")
-        await self._network.travel()
 
     @asynccontextmanager
     async def watch(self, prefix: str) -> AsyncIterator[AsyncIterator[kv.Batch]]:

@@ -27,9 +27,12 @@ Row = tuple[str, str, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """Invocations a second of each function, by each router."""
+    """What comes to a router, and what the router is like."""
 
     rates: dict[str, float]
+    """Invocations a second of each function."""
+    lag: float
+    """Seconds that it may take to apply what it was told."""
     natures: dict[tuple[str, int], Nature]
 
 
@@ -134,7 +137,7 @@ class SimulatedRouter:
     async def _follow_aliases(self) -> None:
         async with self._store.aliases.watch() as batches:
             async for batch in batches:
-                await self.process.network.travel()
+                await asyncio.sleep(self.process.network.random.uniform(0, self._traffic.lag))
                 self._count()
                 for change in batch.changes:
                     if isinstance(change, Stored):
@@ -146,7 +149,7 @@ class SimulatedRouter:
     async def _follow_endpoints(self) -> None:
         async with self._store.endpoints.watch() as batches:
             async for batch in batches:
-                await self.process.network.travel()
+                await asyncio.sleep(self.process.network.random.uniform(0, self._traffic.lag))
                 self._count()
                 for change in batch.changes:
                     if isinstance(change, Stored):

@@ -51,7 +51,7 @@ Act = Deploy | Ask | SetWeights | Edit
 
 @dataclass(frozen=True, slots=True)
 class LeaderDies:
-    """At one of its next operations on the store."""
+    """At one of the next points at which it can."""
 
     points: int
     back_after: float
@@ -127,6 +127,8 @@ class Scenario:
     weather: Weather
     acts: list[tuple[float, Act]]
     faults: list[tuple[float, Fault]]
+    lag: float
+    """Seconds that a router may take to apply what it was told."""
     storm: float
     """Seconds for which things break; then all that is left has time to end."""
     decides: bool
@@ -150,8 +152,9 @@ def scenario(random: Random) -> Scenario:
             ((random.uniform(1.0, storm), _fault(random)) for _ in range(random.choice([0, 1, 2, 3, 5, 8]))),
             key=lambda entry: entry[0],
         ),
+        lag=random.choice([0.005, 0.05, 1.0]),
         storm=storm,
-        decides=random.random() < 0.7,
+        decides=random.random() < 0.9,
     )
 
 
@@ -173,7 +176,7 @@ def _acts(random: Random, functions: tuple[str, ...], storm: float) -> list[tupl
     for function in functions:
         for version in range(2, 6):
             acts.append((random.uniform(5.0, storm), Deploy(_request(random, function, version))))
-        for _ in range(random.choice([0, 0, 1, 2, 4])):
+        for _ in range(random.choice([0, 0, 1, 3, 6])):
             acts.append((random.uniform(5.0, storm), _intervention(random, function)))
     return sorted(acts, key=lambda entry: entry[0])
 
@@ -193,7 +196,7 @@ def _request(random: Random, function: str, version: int) -> AnyRequest:
 
 
 def _intervention(random: Random, function: str) -> Act:
-    kind = random.choices(["ask", "set", "edit"], weights=[6, 2, 1])[0]
+    kind = random.choices(["ask", "set", "edit"], weights=[5, 4, 2])[0]
     if kind == "ask":
         return Ask(function, random.choice(list(Verb)))
     alias, one, other = random.choice(ALIASES), random.randint(1, 5), random.randint(1, 5)
@@ -218,7 +221,7 @@ def _fault(random: Random) -> Fault:
     }
     kind = random.choices(list(kinds), weights=list(kinds.values()))[0]
     if kind is LeaderDies:
-        return LeaderDies(random.randint(1, 25), seconds)
+        return LeaderDies(random.randint(1, 16), seconds)
     if kind is LeaderIsCutOff:
         return LeaderIsCutOff(seconds)
     if kind is LeaderIsBlind:

@@ -19,7 +19,7 @@ from tests.simulation.cluster import Author, Cluster, Written
 from tests.simulation.controllers import BEGIN, ControllerHost
 from tests.simulation.faults import Faults
 from tests.simulation.history import History
-from tests.simulation.invariants import ALL, NothingLeftOver
+from tests.simulation.invariants import ALL, NothingLeftOver, Surroundings
 from tests.simulation.loop import SimulatedLoop, Stuck
 from tests.simulation.network import Connection, Network, Process, Weather
 from tests.simulation.nodes import RunnerNode
@@ -69,7 +69,8 @@ class World:
         self.controllers: dict[str, ControllerHost] = {}
         self._ids = 0
         self._build()
-        self._invariants = [kind(picture=self.cluster.picture, nodes=self.nodes, routers=self.routers) for kind in ALL]
+        around = Surroundings(picture=self.cluster.picture, nodes=self.nodes, routers=self.routers, scene=scene)
+        self._invariants = [kind(around) for kind in ALL]
         self.cluster.observers.append(self._watch)
 
     async def live(self) -> None:
@@ -85,7 +86,7 @@ class World:
 
     def _build(self) -> None:
         scene = self.scene
-        traffic = Traffic(scene.rates, scene.natures)
+        traffic = Traffic(scene.rates, scene.lag, scene.natures)
         for number in range(scene.routers):
             name = f"r{number + 1}"
             self.routers[name] = RouterHost(name, network=self.network, traffic=traffic)
