@@ -148,10 +148,7 @@ def scenario(random: Random) -> Scenario:
         natures=natures,
         weather=_weather(random),
         acts=_acts(random, functions, storm),
-        faults=sorted(
-            ((random.uniform(1.0, storm), _fault(random)) for _ in range(random.choice([0, 1, 2, 3, 5, 8]))),
-            key=lambda entry: entry[0],
-        ),
+        faults=_faults(random, storm),
         lag=random.choice([0.005, 0.05, 1.0]),
         storm=storm,
         decides=random.random() < 0.9,
@@ -203,6 +200,15 @@ def _intervention(random: Random, function: str) -> Act:
     share = random.choice([50, 90, 100])
     weights = {one: 100} if one == other or share == 100 else {one: share, other: 100 - share}
     return SetWeights(function, alias, weights) if kind == "set" else Edit(function, alias, weights)
+
+
+def _faults(random: Random, storm: float) -> list[tuple[float, Fault]]:
+    """Some of any kind; or no leader lives for long."""
+    if random.random() < 0.15:
+        faults = [LeaderDies(random.randint(1, 6), 0.5) for _ in range(20)]
+        return [(storm * number / len(faults), fault) for number, fault in enumerate(faults, 1)]
+    times = sorted(random.uniform(1.0, storm) for _ in range(random.choice([0, 1, 2, 3, 5, 8])))
+    return [(when, _fault(random)) for when in times]
 
 
 def _fault(random: Random) -> Fault:
