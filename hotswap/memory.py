@@ -110,7 +110,8 @@ class MemoryKV:
         self._write([Delete(key) for key, owner in self._lease_of.items() if owner == lease_id])
 
     def _under(self, prefix: str) -> list[Item]:
-        return [item for key, item in sorted(self._items.items()) if key.startswith(prefix)]
+        found = [item for key, item in self._items.items() if key.startswith(prefix)]
+        return sorted(found, key=lambda item: item.key)
 
     def _holds(self, requirement: Requirement) -> bool:
         item = self._items.get(requirement.key)

@@ -1,0 +1,110 @@
+"""What runs where: started before it has traffic, taken away after it, and nothing left over."""
+
+from collections import defaultdict
+
+from hotswap.deployment import Deployment, Start
+from hotswap.model import FULL_WEIGHT, Alias, Assignment, Endpoint, Node
+from tests.simulation.cluster import Written
+from tests.simulation.invariants.invariant import Invariant, Surroundings, Told, where
+from tests.simulation.nodes import instances
+
+
+class WeightsAddUp(Invariant):
+    """The weights of an alias are 100 together, and only a version that was ready is given any."""
+
+    def __init__(self, around: Surroundings) -> None:
+        super().__init__(around)
+        self._ready: set[tuple[str, int]] = set()
+        """Versions that had an endpoint since an assignment names them."""
+
+    def seen(self, written: Written) -> Told:
+        for _, endpoint in written.of(Endpoint):
+            if endpoint and not endpoint.withdrawn:
+                self._ready.add((endpoint.function, endpoint.version))
+        for before, alias in written.of(Alias):
+            if alias is None:
+                continue
+            if sum(alias.weights.values()) != FULL_WEIGHT:
+                yield f"{where(alias)} has weights that add up to {sum(alias.weights.values())}: {alias.weights}"
+            if written.author.role != "foreign":
+                yield from self._unready(before, alias)
+        if written.of(Assignment):
+            assigned = {(one.function, version) for one in self.picture.all(Assignment) for version in one.versions}
+            self._ready &= assigned | {(one.function, one.version) for one in self.picture.all(Endpoint)}
+
+    def _unready(self, before: Alias | None, alias: Alias) -> Told:
+        had = {version for version, weight in before.weights.items() if weight} if before else set()
+        for version, weight in alias.weights.items():
+            if weight and version not in had and (alias.function, version) not in self._ready:
+                yield f"{where(alias)} gives {weight} % to version {version}, which was not started"
+
+
+class StartedEverywhere(Invariant):
+    """A start is over when every node that was there when it began, and still is, has the version ready."""
+
+    def seen(self, written: Written) -> Told:
+        for before, after in written.of(Deployment):
+            if not before or not after or after.status is not before.status:
+                continue
+            step = before.steps[before.progress.index]
+            if isinstance(step, Start) and after.progress.index == before.progress.index + 1:
+                yield from self._missing(before, step.version)
+
+    def _missing(self, deployment: Deployment, version: int) -> Told:
+        ready = {
+            one.node
+            for one in self.picture.all(Endpoint)
+            if (one.function, one.version) == (deployment.function, version) and not one.withdrawn
+        }
+        for node in self.picture.all(Node):
+            there = self.picture.created[f"/hotswap/nodes/{node.name}"] < deployment.progress.effect
+            if there and node.name not in ready:
+                yield f"{deployment.id} takes version {version} for started, but it is not ready on {node.name}"
+
+
+class NothingUnderfoot(Invariant):
+    """No version is taken from a node while a router that is known still sends it traffic."""
+
+    def seen(self, written: Written) -> Told:
+        if written.author.role != "leader":
+            return
+        for before, after in written.of(Assignment):
+            taken = set(before.versions) - set(after.versions if after else ()) if before else set()
+            for version in sorted(taken):
+                yield from self._still_routed(before.function if before else "", version)
+
+    def _still_routed(self, function: str, version: int) -> Told:
+        for host in self.routers.values():
+            known = f"/hotswap/routers/{host.name}" in self.picture.values
+            if known and host.process and host.router and host.router.routes_to(function, version):
+                yield f"version {version} of {function} is taken away while {host.name} still routes to it"
+
+
+class NothingLeftOver(Invariant):
+    """What aliases name is assigned to every node, and nothing else is; what is assigned runs, and nothing else
+    does, unless it stands in for a version that does not start."""
+
+    def at_end(self) -> Told:
+        needed: defaultdict[str, set[int]] = defaultdict(set)
+        for alias in self.picture.all(Alias):
+            needed[alias.function] |= {version for version, weight in alias.weights.items() if weight}
+        alive = [node.name for node in self.picture.all(Node)]
+        assigned = {(one.node, one.function): set(one.versions) for one in self.picture.all(Assignment)}
+        for node in alive:
+            for function, versions in needed.items():
+                found = assigned.get((node, function), set())
+                if found != versions:
+                    yield f"{node} is assigned {sorted(found)} of {function}; aliases need {sorted(versions)}"
+        yield from self._running(alive, assigned)
+
+    def _running(self, alive: list[str], assigned: dict[tuple[str, str], set[int]]) -> Told:
+        serving = {(one.node, one.function, one.version) for one in self.picture.all(Endpoint)}
+        for node, instance in instances(self.nodes):
+            named = assigned.get((node, instance.function), set())
+            stands_in = any((node, instance.function, version) not in serving for version in named)
+            if node in alive and instance.version not in named and not stands_in:
+                yield f"{instance.name} runs version {instance.version} of {instance.function}, which nothing names"
+        for endpoint in self.picture.all(Endpoint):
+            node_runs = self.nodes[endpoint.node].running
+            if endpoint.instance not in node_runs:
+                yield f"the endpoint of {endpoint.instance} stands, but it does not run"
