@@ -17,6 +17,7 @@ from typing import Any, Generic, Self, TypeVar
 import msgspec
 
 from hotswap import errors, kv
+from hotswap.auth import Token
 from hotswap.deployment import Active, Deployment, Event, Leader
 from hotswap.model import Alias, Assignment, Endpoint, Function, Node, Record, Router, Version, decode
 
@@ -208,6 +209,7 @@ class Store:
         self.deployments = self._add("deployments", Deployment, lambda it: (it.id,))
         self.active = self._add("active", Active, lambda it: (it.function, it.alias))
         self.events = self._add("events", Event, lambda it: (it.deployment, f"{it.number:0{SEQUENCE_DIGITS}}"))
+        self.tokens = self._add("tokens", Token, lambda it: (it.id,))
         self.leader = self._add("leader", Leader, lambda _: ("controller",))
 
     def transaction(self, fence: Fence | None = None) -> Transaction:
