@@ -1,0 +1,43 @@
+"""Checks bearer tokens, by a copy of all tokens that its watch keeps up: no call waits for the store, and a token that
+is revoked stops working as soon as the watch tells it.
+
+With the store away the copy stands as it was; nothing can be changed then by anybody.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from controller.watcher import Clock
+from hotswap.auth import HOW_TO_GIVE_ONE, Caller, Token, parse_header
+from hotswap.errors import Unauthenticated
+from hotswap.mirror import Mirror, mirrored
+from hotswap.store import Store
+
+
+class Bearers:
+    """An `Authenticator`."""
+
+    def __init__(self, *, store: Store, tokens: Mirror[Token], clock: Clock) -> None:
+        self._store = store
+        self._tokens = tokens
+        self._clock = clock
+
+    async def authenticate(self, header: str | None, *, claimed: str = "") -> Caller:
+        """Raises `Unauthenticated`; that a token has expired is told only to who has it."""
+        bearer = parse_header(header)
+        stored = self._tokens.get(self._store.tokens.key(bearer.id))
+        if stored is None or not bearer.proves(stored.value):
+            raise Unauthenticated(f"token {bearer.id} is not known, or was revoked", hint=HOW_TO_GIVE_ONE)
+        token = stored.value
+        if token.expires and token.expires <= self._clock():
+            raise Unauthenticated(
+                f'token {token.id} ("{token.name}") expired at {token.expires.isoformat(timespec="seconds")}',
+                hint=HOW_TO_GIVE_ONE,
+            )
+        return Caller.by(token, claimed=claimed, authorization=header or "")
+
+
+@asynccontextmanager
+async def checked(store: Store, clock: Clock) -> AsyncIterator[Bearers]:
+    async with mirrored(store.tokens) as tokens:
+        yield Bearers(store=store, tokens=tokens, clock=clock)
