@@ -180,4 +180,4 @@ class Access:
             told = {"subject": subject, "who": self.caller.who, "token": self.caller.token, "why": why}
             fields = {**told, "outcome": ": ".join(outcome)}
             line = " ".join(f"{name}={json.dumps(value)}" for name, value in fields.items())
-            audit.info("%s %s", operation.method, line)
+            audit.info("audit: %s %s", operation.method, line)
