@@ -18,7 +18,7 @@ def token() -> None:
 
 @token.command("create")
 @click.argument("name")
-@click.option("--role", type=click.Choice(list(Role)), required=True, help="What it may do.")
+@click.option("--role", type=click.Choice([role.value for role in Role]), required=True, help="What it may do.")
 @click.option("--function", "functions", multiple=True, metavar="F", help="Only this function; may be repeated.")
 @click.option("--expires", type=DURATION, metavar="DURATION", help="After this, for example 90d; else never.")
 @why_option
