@@ -15,6 +15,7 @@ from pathlib import Path
 from hotswap import archive
 from hotswap.errors import Invalid, Unavailable
 from hotswap.rpc import controller_pb2, controller_pb2_grpc, wire
+from hotswap.rpc.callers import credentials
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +30,11 @@ Leader = Callable[[], Awaitable[str]]
 
 
 class Artifacts:
-    def __init__(self, folder: Path, leader: Leader) -> None:
+    def __init__(self, folder: Path, leader: Leader, *, token: str = "") -> None:
+        """`token` is shown to the controller; empty where it asks for none."""
         self._folder = folder
         self._leader = leader
+        self._credentials = credentials(token)
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         folder.mkdir(parents=True, exist_ok=True)
         for leftover in folder.glob(".*.part"):
@@ -73,7 +76,8 @@ class Artifacts:
         async with wire.channel(address) as channel:
             stub = controller_pb2_grpc.ControllerStub(channel)
             with wire.calling(f"the controller at {address}"), part.open("xb") as file:
-                async for chunk in stub.FetchArtifact(controller_pb2.FetchArtifactRequest(sha256=digest)):
+                request = controller_pb2.FetchArtifactRequest(sha256=digest)
+                async for chunk in stub.FetchArtifact(request, metadata=self._credentials):
                     received += len(chunk.content)
                     if received > size:
                         break

@@ -154,7 +154,7 @@ class Agent:
     def _tools(self, launcher: Launcher) -> Tools:
         return Tools(
             node=self._settings.name,
-            artifacts=Artifacts(self._settings.state_dir / "artifacts", self._leader),
+            artifacts=Artifacts(self._settings.state_dir / "artifacts", self._leader, token=self._settings.token),
             launcher=launcher,
             announcer=self._announcer,
             version=self._version,

@@ -32,6 +32,7 @@ from hotswap.model import encode
 from hotswap.requests import AllAtOnce
 from hotswap.rpc import controller_pb2 as pb
 from hotswap.rpc import wire
+from hotswap.rpc.callers import credentials
 from hotswap.rpc.controller_pb2_grpc import ControllerStub
 from tests.conditions import eventually
 from tests.functions import ECHO, write_function
@@ -69,7 +70,7 @@ async def swaps(stage: Stage, controller: "ControllerAsyncStub", count: int) -> 
     took = []
     async with steady_load(stage.url("echo"), rate=RATE) as seen:
         for number in range(count):
-            took.append(await timed_swap(controller, 2 - number % 2))
+            took.append(await timed_swap(stage, controller, 2 - number % 2))
     return scene("swaps", took, seen)
 
 
@@ -81,19 +82,21 @@ async def every_second(stage: Stage, controller: "ControllerAsyncStub", seconds:
     async with steady_load(stage.url("echo"), rate=RATE) as seen:
         number = 0
         while clock() - start < seconds:
-            took.append(await timed_swap(controller, 2 - number % 2))
+            took.append(await timed_swap(stage, controller, 2 - number % 2))
             number += 1
             await asyncio.sleep(max(0.0, start + number - clock()))
     return scene("all-at-once", took, seen)
 
 
-async def timed_swap(controller: "ControllerAsyncStub", version: int) -> float:
+async def timed_swap(stage: Stage, controller: "ControllerAsyncStub", version: int) -> float:
     """An All-At-Once, from its request to its end; raises unless it succeeds."""
     clock = asyncio.get_running_loop().time
     begun = clock()
     request = encode(AllAtOnce(function_name="echo", version=version)).decode()
-    deployment = await controller.Deploy(pb.DeployRequest(request_json=request), timeout=LIMIT)
-    async for update in controller.WatchDeployment(pb.WatchDeploymentRequest(id=deployment.id), timeout=LIMIT):
+    shown = credentials(stage.platform.token)
+    deployment = await controller.Deploy(pb.DeployRequest(request_json=request), timeout=LIMIT, metadata=shown)
+    watch = pb.WatchDeploymentRequest(id=deployment.id)
+    async for update in controller.WatchDeployment(watch, timeout=LIMIT, metadata=shown):
         deployment = update.deployment
     if deployment.status != Status.SUCCEEDED:
         raise RuntimeError(f"deployment {deployment.id}: {deployment.status}: {deployment.reason}")

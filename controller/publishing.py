@@ -26,7 +26,7 @@ class Publication:
     manifest_toml: str
     sha256: str
     size: int
-    who: str
+    who: str = ""
 
 
 class Publishing:

@@ -10,16 +10,20 @@ from datetime import UTC, datetime
 
 import aiohttp
 
+from controller import bearers
+from controller.access import Parts
 from controller.agents import RemoteAgents
 from controller.api.grpc import SERVICE, ControllerApi
 from controller.artifacts import Artifacts
 from controller.lead import leading
-from controller.leader import Leadership
+from controller.leader import RETRY_AFTER, Leadership
 from controller.publishing import Publishing
 from controller.service import Service
 from controller.suites import Suites
+from controller.tokens import Tokens
 from controller.weights import HandWeights
-from hotswap import etcd
+from hotswap import auth, credentials, errors, etcd, kv
+from hotswap.auth import Anybody, Authenticator, Role
 from hotswap.routers import HttpAdmin
 from hotswap.rpc import controller_pb2_grpc, wire
 from hotswap.settings import ControllerSettings, host_and_port
@@ -52,18 +56,39 @@ class Controller:
         self._leading = Leading()
         publishing = Publishing(store=store, artifacts=self._artifacts, clock=now)
         self._service = Service(store=store, publishing=publishing, clock=now)
+        tokens = Tokens(store=store, clock=now)
+        self._parts = Parts(service=self._service, artifacts=self._artifacts, tokens=tokens, leading=self._leading)
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
         """Answers calls until the context ends; gives the address."""
-        api = ControllerApi(service=self._service, artifacts=self._artifacts, leading=self._leading)
+        api = ControllerApi(self._parts)
         register = {SERVICE: lambda server: controller_pb2_grpc.add_ControllerServicer_to_server(api, server)}
-        server, port = await wire.start(self._settings.bind, register)
-        host, _ = host_and_port(self._settings.bind, option="bind")
-        try:
-            yield f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        finally:
-            await server.stop(CLOSING)
+        async with self._authenticating() as authenticator:
+            server, port = await wire.start(self._settings.bind, register, authenticator=authenticator)
+            host, _ = host_and_port(self._settings.bind, option="bind")
+            try:
+                yield f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            finally:
+                await server.stop(CLOSING)
+
+    @asynccontextmanager
+    async def _authenticating(self) -> AsyncIterator[Authenticator]:
+        if not self._settings.auth:
+            yield Anybody()
+            return
+        async with bearers.checked(self._store, now) as authenticator:
+            for text in self._settings.admin_tokens:
+                await self._admit(auth.parse(text))
+            yield authenticator
+
+    async def _admit(self, admin: auth.Bearer) -> None:
+        while True:
+            try:
+                return await credentials.ensure(self._store, admin, name="admin", role=Role.ADMIN)
+            except (errors.Conflict, kv.KVError) as error:  # another controller was faster, or the store is away
+                log.warning("admin token %s is not known yet: %s", admin.id, error)
+            await asyncio.sleep(RETRY_AFTER)
 
     async def run(self) -> None:
         """Serves, and leads whenever it can; never returns."""
@@ -98,8 +123,8 @@ async def run(settings: ControllerSettings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    kv = etcd.connect(settings.etcd)
-    work = asyncio.create_task(Controller(store=Store(kv), settings=settings).run(), name="controller")
+    connection = etcd.connect(settings.etcd)
+    work = asyncio.create_task(Controller(store=Store(connection), settings=settings).run(), name="controller")
     stopped = asyncio.create_task(stop.wait(), name="stop")
     try:
         await asyncio.wait([work, stopped], return_when=asyncio.FIRST_COMPLETED)
@@ -109,4 +134,4 @@ async def run(settings: ControllerSettings) -> None:
         work.cancel()
         stopped.cancel()
         await asyncio.gather(work, stopped, return_exceptions=True)
-        await kv.close()
+        await connection.close()

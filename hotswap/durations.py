@@ -1,18 +1,21 @@
-"""Durations as people write them: "30s", "1m30s", "250ms", or ISO 8601 as on the wire."""
+"""Durations as people write them: "30s", "1m30s", "250ms", "90d", or ISO 8601 as on the wire."""
 
 import re
 from datetime import timedelta
 
 import msgspec
 
-SHORT = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
+SHORT = re.compile("".join(rf"(?:(\d+(?:\.\d+)?){unit})?" for unit in ("d", "h", "m(?!s)", "s", "ms")))
 
 
 def parse(text: str) -> timedelta:
     """Raises `ValueError` for what is no duration, or none longer than 0."""
     if text and (short := SHORT.fullmatch(text)):
-        hours, minutes, seconds, milliseconds = (float(part or 0) for part in short.groups())
-        duration = timedelta(hours=hours, minutes=minutes, seconds=seconds, milliseconds=milliseconds)
+        days, hours, minutes, seconds, milliseconds = (float(part or 0) for part in short.groups())
+        try:
+            duration = timedelta(days, seconds, 0, milliseconds, minutes, hours)
+        except OverflowError:
+            raise ValueError(f'"{text}" is too long') from None
     else:
         try:
             duration = msgspec.convert(text, timedelta)

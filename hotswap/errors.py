@@ -34,6 +34,14 @@ class Conflict(HotswapError):
     """Somebody else changed it in the meantime; read again, then try again."""
 
 
+class Unauthenticated(HotswapError):
+    """Nobody knows who asks: a token is missing, wrong, revoked or expired (HTTP 401)."""
+
+
+class Forbidden(HotswapError):
+    """It is known who asks, and they may not (HTTP 403)."""
+
+
 class Unavailable(HotswapError):
     """A part that is needed does not answer; try again later."""
 

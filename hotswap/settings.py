@@ -49,6 +49,8 @@ class AgentSettings:
     """MiB; 0 for all that the machine has."""
     keep_instances: bool = False
     """On SIGTERM leave the instances serving, for the next agent to adopt."""
+    token: str = field(default="", repr=False)
+    """For calls to controllers; a viewer's is enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,10 @@ class ControllerSettings:
     etcd: EtcdSettings = EtcdSettings()
     bind: str = "127.0.0.1:0"
     """gRPC."""
+    auth: bool = False
+    """Callers need a token."""
+    admin_tokens: tuple[str, ...] = field(default=(), repr=False)
+    """Made known as admins at the start."""
 
 
 def host_and_port(text: str, *, option: str) -> tuple[str, int]:
@@ -69,14 +75,15 @@ def host_and_port(text: str, *, option: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def check_listener(text: str, *, option: str, insecure: bool) -> str:
-    """A listener off loopback has to be asked for, since nothing authenticates its callers."""
+def check_listener(text: str, *, option: str, insecure: bool, auth: bool | None = None) -> str:
+    """A listener off loopback has to authenticate its callers, or to be asked for; `auth` is `None` where it cannot."""
     host, _ = host_and_port(text, option=option)
-    if insecure or host == "localhost" or _is_loopback(host):
+    if auth or insecure or host == "localhost" or _is_loopback(host):
         return text
+    ask_for_tokens = "" if auth is None else "add --auth, "
     raise Invalid(
         f"{option}: {text} is not on loopback, and callers are not authenticated",
-        hint="bind to 127.0.0.1, or add --insecure on a network that you trust",
+        hint=f"bind to 127.0.0.1, {ask_for_tokens}or add --insecure on a network that you trust",
     )
 
 

@@ -17,6 +17,7 @@ from typing import Any, Generic, Self, TypeVar
 import msgspec
 
 from hotswap import errors, kv
+from hotswap.auth import Token
 from hotswap.deployment import Active, Deployment, Event, Leader, Quarantine
 from hotswap.model import Alias, Assignment, Endpoint, Function, Node, Record, Router, Version, decode
 from hotswap.notice import Notice
@@ -211,6 +212,7 @@ class Store:
         self.events = self._add("events", Event, lambda it: (it.deployment, f"{it.number:0{SEQUENCE_DIGITS}}"))
         self.outbox = self._add("outbox", Notice, lambda it: (it.deployment, f"{it.number:0{SEQUENCE_DIGITS}}"))
         self.quarantine = self._add("quarantine", Quarantine, lambda it: (it.function, it.version))
+        self.tokens = self._add("tokens", Token, lambda it: (it.id,))
         self.leader = self._add("leader", Leader, lambda _: ("controller",))
 
     def transaction(self, fence: Fence | None = None) -> Transaction:

@@ -202,6 +202,8 @@ class Platform:
         self.behaviour = Behaviour()
         self.folder = folder
         self.agents: dict[str, ScriptedAgent] = {}
+        self.admin = ""
+        """The token of an admin; controllers that are added later ask for one, if there is any."""
 
     @asynccontextmanager
     async def node(self, name: str, **labels: str) -> AsyncIterator[ScriptedAgent]:
@@ -264,7 +266,12 @@ class Platform:
             yield controller_pb2_grpc.ControllerStub(channel)
 
     def _controller(self, name: str, kv: KV) -> Controller:
-        settings = ControllerSettings(name=name, artifacts=self.folder / "artifacts")
+        settings = ControllerSettings(
+            name=name,
+            artifacts=self.folder / "artifacts",
+            auth=bool(self.admin),
+            admin_tokens=(self.admin,) if self.admin else (),
+        )
         return Controller(store=Store(kv), settings=settings)
 
     async def deploy(self, api: "ControllerAsyncStub", request: requests.AnyRequest) -> str:

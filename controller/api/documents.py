@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from controller import service, steps, verbs
+from hotswap.auth import Token
 from hotswap.deployment import Deployment, Event, Quarantine, Status, Verdict
 from hotswap.model import Alias, Function, Node, Router, Version, encode
 from hotswap.rpc import controller_pb2 as pb
@@ -114,3 +115,16 @@ def node(of: Node) -> pb.Node:
 
 def router(of: Router) -> pb.Router:
     return pb.Router(name=of.name, address=of.address, admin=of.admin, boot=of.boot)
+
+
+def token(of: Token) -> pb.Token:
+    """Without its hash: whoever has that can look for the secret at leisure."""
+    return pb.Token(
+        id=of.id,
+        name=of.name,
+        role=of.role,
+        functions=of.functions,
+        created=moment(of.created),
+        who=of.who,
+        expires=moment(of.expires),
+    )

@@ -1,24 +1,25 @@
-"""`hotswap.v1.Controller` over `controller.service`: translation only.
+"""`hotswap.v1.Controller` over `controller.access`: translation only.
 
-Weights set by hand need the leader: a controller that does not lead passes that one call on to it.
+Weights set by hand need the leader: a controller that does not lead passes that one call on to it, with the caller's
+own token, which the leader checks again.
 """
 
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any, Protocol
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from controller.access import Access, Parts
 from controller.api import documents
-from controller.artifacts import Artifacts
 from controller.publishing import Publication
-from controller.service import Service
-from hotswap import requests
+from hotswap import auth, durations, requests
 from hotswap.deployment import Verb
 from hotswap.errors import Invalid, Unavailable
-from hotswap.model import DEFAULT_ALIAS, Alias, Weights
+from hotswap.model import DEFAULT_ALIAS
 from hotswap.rpc import controller_pb2 as pb
 from hotswap.rpc import controller_pb2_grpc, wire
-from hotswap.store import Stored
+from hotswap.rpc.callers import as_caller, caller, told
 
 SERVICE = "hotswap.v1.Controller"
 PASSED_ON = "hotswap-passed-on"
@@ -30,69 +31,54 @@ else:
     Context = grpc.aio.ServicerContext
 
 
-class SettingWeights(Protocol):
-    """See `controller.weights.HandWeights`."""
-
-    async def set(
-        self, function: str, name: str, weights: Weights, *, who: str, why: str, override: bool
-    ) -> Stored[Alias]: ...
-
-
-class Leading(Protocol):
-    """What this controller has while it leads."""
+class ControllerApi(controller_pb2_grpc.ControllerServicer):
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
 
     @property
-    def weights(self) -> SettingWeights | None: ...
-
-
-class ControllerApi(controller_pb2_grpc.ControllerServicer):
-    def __init__(self, *, service: Service, artifacts: Artifacts, leading: Leading) -> None:
-        self._service = service
-        self._artifacts = artifacts
-        self._leading = leading
+    def _access(self) -> Access:
+        """For who makes the call that is handled now."""
+        return Access(caller(), self._parts)
 
     async def Publish(self, request_iterator: AsyncIterator[pb.PublishRequest], context: Context) -> pb.Version:
         first = await anext(aiter(request_iterator), None)
         if first is None or first.WhichOneof("part") != "header":
             raise Invalid("the first message of Publish is its header")
         header = first.header
-        publication = Publication(
-            manifest_toml=header.manifest_toml, sha256=header.sha256, size=header.size, who=_who(context)
-        )
-        return documents.version(await self._service.publish(publication, _chunks(request_iterator)))
+        publication = Publication(manifest_toml=header.manifest_toml, sha256=header.sha256, size=header.size)
+        return documents.version(await self._access.publish(publication, _chunks(request_iterator)))
 
     async def FetchArtifact(self, request: pb.FetchArtifactRequest, context: Context) -> AsyncIterator[pb.Chunk]:
-        async for content in self._artifacts.read(request.sha256, offset=request.offset):
+        async for content in self._access.artifact(request.sha256, offset=request.offset):
             yield pb.Chunk(content=content)
 
     async def ListFunctions(self, request: pb.ListFunctionsRequest, context: Context) -> pb.ListFunctionsResponse:
-        functions = await self._service.functions()
+        functions = await self._access.functions()
         return pb.ListFunctionsResponse(functions=[documents.function(it, aliases) for it, aliases in functions])
 
     async def ListVersions(self, request: pb.ListVersionsRequest, context: Context) -> pb.ListVersionsResponse:
-        versions = await self._service.versions(request.function)
+        versions = await self._access.versions(request.function)
         return pb.ListVersionsResponse(versions=[documents.version(it) for it in versions])
 
     async def GetVersion(self, request: pb.GetVersionRequest, context: Context) -> pb.Version:
-        return documents.version(await self._service.version(request.function, request.number))
+        return documents.version(await self._access.version(request.function, request.number))
 
     async def GetAlias(self, request: pb.GetAliasRequest, context: Context) -> pb.Alias:
-        stored = await self._service.alias(request.function, request.name)
+        stored = await self._access.alias(request.function, request.name)
         return documents.alias(stored.value, revision=stored.mod_revision)
 
     async def ListAliases(self, request: pb.ListAliasesRequest, context: Context) -> pb.ListAliasesResponse:
-        aliases = await self._service.aliases(request.function)
+        aliases = await self._access.aliases(request.function)
         return pb.ListAliasesResponse(aliases=[documents.alias(it) for it in aliases])
 
     async def SetAlias(self, request: pb.SetAliasRequest, context: Context) -> pb.Alias:
-        weights = self._leading.weights
-        if weights is None:
+        access = self._access
+        if not access.leads:
             return await self._pass_on(request, context)
-        stored = await weights.set(
+        stored = await access.set_weights(
             request.function,
             request.name,
             dict(request.weights),
-            who=_who(context),
             why=request.why,
             override=request.override,
         )
@@ -100,70 +86,84 @@ class ControllerApi(controller_pb2_grpc.ControllerServicer):
 
     async def Deploy(self, request: pb.DeployRequest, context: Context) -> pb.Deployment:
         parsed = requests.parse(request.request_json)
-        return documents.deployment(await self._service.deploy(parsed, who=_who(context)))
+        return documents.deployment(await self._access.deploy(parsed))
 
     async def GetDeployment(self, request: pb.GetDeploymentRequest, context: Context) -> pb.Deployment:
-        return documents.deployment(await self._service.deployment(request.id))
+        return documents.deployment(await self._access.deployment(request.id))
 
     async def ListDeployments(self, request: pb.ListDeploymentsRequest, context: Context) -> pb.ListDeploymentsResponse:
-        found = await self._service.deployments(function=request.function, running=request.running, limit=request.limit)
+        found = await self._access.deployments(function=request.function, running=request.running, limit=request.limit)
         return pb.ListDeploymentsResponse(deployments=[documents.deployment(it) for it in found])
 
     async def WatchDeployment(
         self, request: pb.WatchDeploymentRequest, context: Context
     ) -> AsyncIterator[pb.DeploymentUpdate]:
-        async for update in self._service.watch(request.id, after=request.after_event):
+        async for update in self._access.watch(request.id, after=request.after_event):
             yield pb.DeploymentUpdate(
                 deployment=documents.deployment(update.deployment),
                 events=[documents.event(event) for event in update.events],
             )
 
     async def Rollback(self, request: pb.VerbRequest, context: Context) -> pb.Deployment:
-        return await self._ask(Verb.ROLLBACK, request, context)
+        return await self._ask(Verb.ROLLBACK, request)
 
     async def Abort(self, request: pb.VerbRequest, context: Context) -> pb.Deployment:
-        return await self._ask(Verb.ABORT, request, context)
+        return await self._ask(Verb.ABORT, request)
 
     async def Promote(self, request: pb.VerbRequest, context: Context) -> pb.Deployment:
-        return await self._ask(Verb.PROMOTE, request, context)
+        return await self._ask(Verb.PROMOTE, request)
 
     async def Pause(self, request: pb.VerbRequest, context: Context) -> pb.Deployment:
-        return await self._ask(Verb.PAUSE, request, context)
+        return await self._ask(Verb.PAUSE, request)
 
     async def Resume(self, request: pb.VerbRequest, context: Context) -> pb.Deployment:
-        return await self._ask(Verb.RESUME, request, context)
+        return await self._ask(Verb.RESUME, request)
 
     async def Retry(self, request: pb.VerbRequest, context: Context) -> pb.Deployment:
-        again = await self._service.retry(
-            request.id, from_step=request.step or None, force=request.force, who=_who(context), why=request.why
+        again = await self._access.retry(
+            request.id, from_step=request.step or None, force=request.force, why=request.why
         )
         return documents.deployment(again)
 
     async def Undo(self, request: pb.UndoRequest, context: Context) -> pb.Deployment:
-        undone = await self._service.undo(
+        undone = await self._access.undo(
             request.function,
             request.alias or DEFAULT_ALIAS,
             to_version=request.to_version or None,
-            who=_who(context),
             why=request.why,
         )
         return documents.deployment(undone)
 
     async def ListQuarantine(self, request: pb.ListQuarantineRequest, context: Context) -> pb.ListQuarantineResponse:
-        found = await self._service.quarantined(request.function)
+        found = await self._access.quarantined(request.function)
         return pb.ListQuarantineResponse(versions=[documents.quarantined(one) for one in found])
 
     async def Release(self, request: pb.ReleaseRequest, context: Context) -> pb.QuarantinedVersion:
-        return documents.quarantined(await self._service.release(request.function, request.version))
+        return documents.quarantined(await self._access.release(request.function, request.version))
 
     async def GetPlatform(self, request: pb.GetPlatformRequest, context: Context) -> pb.Platform:
-        return documents.platform(await self._service.platform())
+        return documents.platform(await self._access.platform())
 
-    async def _ask(self, verb: Verb, request: pb.VerbRequest, context: Context) -> pb.Deployment:
-        asked = await self._service.ask(
+    async def CreateToken(self, request: pb.CreateTokenRequest, context: Context) -> pb.CreatedToken:
+        token, bearer = await self._access.create_token(
+            name=request.name,
+            role=auth.parse_role(request.role),
+            functions=list(request.functions),
+            lasts=_duration(request.lasts),
+            why=request.why,
+        )
+        return pb.CreatedToken(token=documents.token(token), bearer=bearer.text)
+
+    async def ListTokens(self, request: pb.ListTokensRequest, context: Context) -> pb.ListTokensResponse:
+        return pb.ListTokensResponse(tokens=[documents.token(it) for it in await self._access.tokens()])
+
+    async def RevokeToken(self, request: pb.RevokeTokenRequest, context: Context) -> pb.Token:
+        return documents.token(await self._access.revoke_token(request.id, why=request.why))
+
+    async def _ask(self, verb: Verb, request: pb.VerbRequest) -> pb.Deployment:
+        asked = await self._access.ask(
             request.id,
             verb,
-            who=_who(context),
             why=request.why,
             full=request.full,
             winner=request.winner or None,
@@ -172,12 +172,12 @@ class ControllerApi(controller_pb2_grpc.ControllerServicer):
         return documents.deployment(asked)
 
     async def _pass_on(self, request: pb.SetAliasRequest, context: Context) -> pb.Alias:
-        leader = (await self._service.platform()).leader
-        if leader is None or PASSED_ON in _metadata(context):
+        leader = (await self._access.platform()).leader
+        if leader is None or PASSED_ON in told(context):
             raise Unavailable("no controller leads at the moment", hint="try again in some seconds")
         async with wire.channel(leader.address) as channel:
             with wire.calling(f'the leading controller "{leader.controller}" at {leader.address}'):
-                metadata = ((PASSED_ON, "1"), (wire.WHO, _who(context)))
+                metadata = ((PASSED_ON, "1"), *as_caller(caller()))
                 return await controller_pb2_grpc.ControllerStub(channel).SetAlias(request, metadata=metadata)
 
 
@@ -186,9 +186,10 @@ async def _chunks(messages: AsyncIterator[pb.PublishRequest]) -> AsyncIterator[b
         yield message.chunk
 
 
-def _metadata(context: Context) -> dict[str, str]:
-    return {str(key): str(value) for key, value in context.invocation_metadata() or ()}
-
-
-def _who(context: Context) -> str:
-    return _metadata(context).get(wire.WHO, "")
+def _duration(text: str) -> timedelta | None:
+    if not text:
+        return None
+    try:
+        return durations.parse(text)
+    except ValueError as error:
+        raise Invalid(f"lasts: {error}", hint="write 90d, 12h or P90D") from None

@@ -4,7 +4,7 @@ import getpass
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,14 @@ from typing import Any
 import click
 import grpc
 
+from hotswap import auth
 from hotswap.cli import running
+from hotswap.credentials import ADMIN_FILE, kept
 from hotswap.errors import Unavailable
 from hotswap.rpc import wire
+from hotswap.rpc.callers import WHO, Metadata
 from hotswap.rpc.controller_pb2_grpc import ControllerStub
+from hotswap.rpc.showing import Showing
 from hotswap.settings import host_and_port
 
 ANSWER_LIMIT = 20.0
@@ -24,22 +28,23 @@ CONNECT_LIMIT = 5.0
 """Seconds until a controller must be reached."""
 
 
-def me() -> tuple[tuple[str, str], ...]:
+def me() -> Metadata:
     """Metadata for calls that change something."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a process without a name for its user
         user = str(os.getuid())
-    return ((wire.WHO, user.encode("ascii", "replace").decode()),)
+    return ((WHO, user.encode("ascii", "replace").decode()),)
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The platform that is meant, by what the user said of it."""
+    """The platform that is meant, and as whom it is called, by what the user said of it."""
 
     state_dir: Path
     given: str | None = None
     """`host:port` of a controller."""
+    given_token: str | None = field(default=None, repr=False)
 
     @property
     def controller(self) -> str:
@@ -51,6 +56,17 @@ class Target:
     @property
     def router(self) -> str:
         return self._running().router
+
+    @property
+    def token(self) -> str:
+        """The admin's of the platform in the state directory where nothing else is given; shown to that one only."""
+        if self.given_token:
+            return auth.parse(self.given_token.strip()).text
+        found = running.read(self.state_dir)
+        file = self.state_dir / ADMIN_FILE
+        if not found or (self.given and self.given != found.controller) or not os.access(file, os.R_OK):
+            return ""
+        return kept(file).text
 
     def _running(self) -> running.Running:
         found = running.read(self.state_dir)
@@ -70,11 +86,11 @@ class Target:
                 grpc.channel_ready_future(channel).result(timeout=CONNECT_LIMIT)
             except grpc.FutureTimeoutError:
                 raise Unavailable(f"no controller answers at {address}", hint="start it: hotswap up") from None
-            yield ControllerStub(channel)
+            yield ControllerStub(grpc.intercept_channel(channel, Showing(self.token)))
 
 
 def controller_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command `--controller` and `--state-dir`, which reach it as `target`."""
+    """Gives a command `--controller`, `--token` and `--state-dir`, which reach it as `target`."""
 
     @click.option(
         "--controller",
@@ -83,9 +99,16 @@ def controller_options(command: Callable[..., None]) -> Callable[..., None]:
         show_envvar=True,
         help="A controller; else the one that `hotswap up` started.",
     )
+    @click.option(
+        "--token",
+        metavar="TOKEN",
+        envvar="HOTSWAP_TOKEN",
+        show_envvar=True,
+        help="As whom; else the admin of what `hotswap up` started. Better in the environment, which is not listed.",
+    )
     @running.state_dir_option
     @wraps(command)
-    def run(*arguments: Any, controller: str | None, state_dir: Path, **options: Any) -> None:
-        command(*arguments, target=Target(state_dir, controller), **options)
+    def run(*arguments: Any, controller: str | None, token: str | None, state_dir: Path, **options: Any) -> None:
+        command(*arguments, target=Target(state_dir, controller, token), **options)
 
     return run

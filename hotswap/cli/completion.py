@@ -18,13 +18,17 @@ INSTALL = {
 
 def _names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Completion must never fail: without an answer there is nothing to complete."""
-    state_dir = context.params.get("state_dir") or running.default_state_dir()
     try:
-        with Target(state_dir, context.params.get("controller")).connected() as controller:
+        with _target(context).connected() as controller:
             answer = controller.ListFunctions(pb.ListFunctionsRequest(), timeout=NAMES_LIMIT)
     except Exception:
         return []
     return [CompletionItem(it.name, help=it.description) for it in answer.functions if it.name.startswith(incomplete)]
+
+
+def _target(context: click.Context) -> Target:
+    given = context.params
+    return Target(given.get("state_dir") or running.default_state_dir(), given.get("controller"), given.get("token"))
 
 
 function_argument = click.argument("function", shell_complete=_names)

@@ -6,6 +6,7 @@ import signal
 import click
 
 from hotswap.cli.platform import Platform
+from hotswap.credentials import ADMIN_FILE
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -38,4 +39,5 @@ def _tell(platform: Platform) -> None:
     click.echo(f"etcd         {platform.etcd.endpoints[0]}")
     click.echo(f"nodes        {', '.join(node.name for node in platform.nodes)}")
     click.echo(f"state        {platform.state_dir}")
+    click.echo(f"admin token  {platform.state_dir / ADMIN_FILE}")
     click.echo("ready; Ctrl-C stops it")

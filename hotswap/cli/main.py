@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from hotswap.cli import aliases, completion, deployments, functions, invocation, services, up, verbs
+from hotswap.cli import aliases, completion, deployments, functions, invocation, services, tokens, up, verbs
 from hotswap.errors import HotswapError, Invalid
 
 
@@ -90,7 +90,7 @@ def cli() -> None:
     """
 
 
-for family in (up, functions, invocation, deployments, verbs, aliases, services, completion):
+for family in (up, functions, invocation, deployments, verbs, aliases, tokens, services, completion):
     for command in family.COMMANDS:
         cli.add_command(command)
 main = cli

@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from hotswap import etcd
+from hotswap import credentials, etcd
+from hotswap.auth import Role
 from hotswap.cli import leftovers, running
 from hotswap.cli.programs import STOP_LIMITS, Programs
 from hotswap.cli.supervised import Command, Program, Supervised, kill_group
@@ -46,6 +47,8 @@ class Platform:
         """The addresses are those to bind; for port 0 one is found, and kept when the service is started again."""
         self.state_dir = state_dir.absolute()
         self.controller, self.router, self.admin = controller, router, admin
+        self.token = ""
+        """The admin's, from the start on; the next platform in this directory has the same."""
         self.etcd = external_etcd or EtcdSettings()
         self._external = external_etcd is not None
         self._agents = [f"node-{number}" for number in range(1, agents + 1)]
@@ -140,8 +143,9 @@ class Platform:
             await self._start_one(tasks, "etcd", local)
             self.etcd = EtcdSettings(endpoints=(local.endpoint,))
             self._services["etcd"].ready = True
-        since = await self._look_for_announcements()
-        programs = Programs(self.state_dir, self.etcd)
+        store = self._connect()
+        since = await self._look_for_announcements(store)
+        programs = await self._programs(store)
         for name, arguments in self._commands(programs).items():
             service = "agent" if name in self._agents else name
             command = Command(
@@ -152,6 +156,14 @@ class Platform:
             )
             await self._start_one(tasks, name, command)
         await self._all_ready(since)
+
+    async def _programs(self, store: Store) -> Programs:
+        """With an admin's token for the people here, and a viewer's for the agents."""
+        admin = self.state_dir / credentials.ADMIN_FILE
+        agents = credentials.kept(self.state_dir / credentials.AGENTS_FILE)
+        self.token = credentials.kept(admin).text
+        await credentials.ensure(store, agents, name="agents", role=Role.VIEWER)
+        return Programs(self.state_dir, self.etcd, admin, agents.text)
 
     def _commands(self, programs: Programs) -> dict[str, Callable[[], list[str]]]:
         return {
@@ -165,11 +177,13 @@ class Platform:
         await service.start()
         service.keep(tasks)
 
-    async def _look_for_announcements(self) -> int:
-        """Returns the revision of the store before any service was started: what it tells of them is of dead ones."""
+    def _connect(self) -> Store:
         kv = etcd.connect(self.etcd)
         self._stack.push_async_callback(kv.close)
-        store = Store(kv)
+        return Store(kv)
+
+    async def _look_for_announcements(self, store: Store) -> int:
+        """Returns the revision of the store before any service was started: what it tells of them is of dead ones."""
         leader = await self._stack.enter_async_context(mirrored(store.leader))
         routers = await self._stack.enter_async_context(mirrored(store.routers))
         nodes = await self._stack.enter_async_context(mirrored(store.nodes))
@@ -178,7 +192,7 @@ class Platform:
             "router": (routers, store.routers.key("router")),
             **{name: (nodes, store.nodes.key(name)) for name in self._agents},
         }
-        return (await kv.range(store.leader.key())).revision
+        return (await store.kv.range(store.leader.key())).revision
 
     async def _all_ready(self, since: int) -> None:
         try:

@@ -1,7 +1,7 @@
 """The command lines by which a platform starts its services: the same that a person would type."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hotswap.settings import EtcdSettings
@@ -18,24 +18,31 @@ class Programs:
 
     state_dir: Path
     etcd: EtcdSettings
+    admin_token_file: Path
+    agent_token: str = field(repr=False)
 
     def controller(self, name: str, *, bind: str) -> list[str]:
-        return self._service("controller", name, "--bind", bind, "--artifacts", self.state_dir / "artifacts")
+        where = ("--bind", bind, "--artifacts", self.state_dir / "artifacts")
+        return self._service("controller", name, *where, "--auth", "--admin-token-file", self.admin_token_file)
 
     def router(self, name: str, *, bind: str, admin: str, workers: int) -> list[str]:
         where = ("--bind", bind, "--admin", admin, "--state-dir", self.state_dir / "router")
-        return self._service("router", name, *where, "--workers", workers, "--drain", f"{DRAIN:g}s")
+        return self._service("router", name, "--insecure", *where, "--workers", workers, "--drain", f"{DRAIN:g}s")
 
     def agent(self, name: str) -> list[str]:
-        return self._service("agent", name, "--state-dir", self.state_dir / "nodes" / name)
+        return self._service("agent", name, "--insecure", "--state-dir", self.state_dir / "nodes" / name)
 
     def environment(self, service: str) -> dict[str, str]:
         """What no list of processes should show."""
-        return {f"HOTSWAP_{service.upper()}_ETCD_PASSWORD": self.etcd.password} if self.etcd.password else {}
+        told = {f"HOTSWAP_{service.upper()}_ETCD_PASSWORD": self.etcd.password, "HOTSWAP_TOKEN": self._token(service)}
+        return {name: value for name, value in told.items() if value}
+
+    def _token(self, service: str) -> str:
+        return self.agent_token if service == "agent" else ""
 
     def _service(self, service: str, name: str, *options: object) -> list[str]:
         start = [sys.executable, "-P", "-m", "hotswap", service, "--name", name]
-        return [*start, *map(str, options), "--insecure", "--etcd", ",".join(self.etcd.endpoints), *self._etcd()]
+        return [*start, *map(str, options), "--etcd", ",".join(self.etcd.endpoints), *self._etcd()]
 
     def _etcd(self) -> list[str]:
         options = {"ca": self.etcd.ca, "cert": self.etcd.cert, "key": self.etcd.key, "user": self.etcd.user}

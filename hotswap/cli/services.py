@@ -5,6 +5,7 @@ environment variables named by `--help`.
 """
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable
 from functools import wraps
@@ -13,7 +14,8 @@ from typing import Any
 
 import click
 
-from hotswap import logs
+from hotswap import credentials, logs
+from hotswap.auth import parse
 from hotswap.cli.durations import DURATION
 from hotswap.cli.running import default_state_dir
 from hotswap.errors import Invalid
@@ -67,16 +69,44 @@ insecure_option = click.option(
 @name_option
 @click.option("--bind", default="127.0.0.1:7070", help="host:port of its gRPC.")
 @click.option("--artifacts", type=FOLDER, help="Folder of published archives, shared by all controllers.")
+@click.option("--auth", is_flag=True, help="Callers need a token; see `hotswap token`.")
+@click.option(
+    "--admin-token-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="With --auth: an admin's token, which is made if there is none. HOTSWAP_ADMIN_TOKEN gives one too.",
+)
 @insecure_option
 @etcd_options
-def controller(*, name: str, bind: str, artifacts: Path | None, insecure: bool, etcd: EtcdSettings) -> None:
+def controller(
+    *,
+    name: str,
+    bind: str,
+    artifacts: Path | None,
+    auth: bool,
+    admin_token_file: Path | None,
+    insecure: bool,
+    etcd: EtcdSettings,
+) -> None:
     """Run a controller: it publishes, deploys and rolls back."""
-    check_listener(bind, option="--bind", insecure=insecure)
+    check_listener(bind, option="--bind", insecure=insecure, auth=auth)
+    admins = admin_tokens(admin_token_file, os.environ.get("HOTSWAP_ADMIN_TOKEN", ""), auth=auth)
     from controller.server import run
 
     logs.configure("controller")
     folder = artifacts or default_state_dir() / "artifacts"
-    asyncio.run(run(ControllerSettings(name=name, artifacts=folder, etcd=etcd, bind=bind)))
+    settings = ControllerSettings(name=name, artifacts=folder, etcd=etcd, bind=bind, auth=auth, admin_tokens=admins)
+    asyncio.run(run(settings))
+
+
+def admin_tokens(file: Path | None, given: str, *, auth: bool) -> tuple[str, ...]:
+    """Raises `Invalid` for what is no token, and for tokens that nobody would be asked for."""
+    if not auth and (file or given):
+        raise Invalid(
+            "an admin's token is given, but callers are not asked for one",
+            hint="add --auth, or leave out --admin-token-file and HOTSWAP_ADMIN_TOKEN",
+        )
+    kept = [credentials.kept(file)] if file else []
+    return tuple(bearer.text for bearer in [*kept, *([parse(given)] if given else [])])
 
 
 @click.command(context_settings={"show_default": True})
@@ -137,13 +167,20 @@ def agent(
     insecure: bool,
     etcd: EtcdSettings,
 ) -> None:
-    """Run an agent: it runs the instances of one node."""
+    """Run an agent: it runs the instances of one node.
+
+    Where controllers ask for tokens it shows the one in HOTSWAP_TOKEN; a viewer's is enough.
+    """
     check_listener(bind, option="--bind", insecure=insecure)
     from agent.server import run
 
     logs.configure("agent")
     folder = state_dir or default_state_dir() / "agent"
-    settings = AgentSettings(name, folder, etcd, bind, instance_host, parse_labels(labels), capacity, keep_instances)
+    given = os.environ.get("HOTSWAP_TOKEN", "")
+    token = parse(given).text if given else ""
+    settings = AgentSettings(
+        name, folder, etcd, bind, instance_host, parse_labels(labels), capacity, keep_instances, token
+    )
     asyncio.run(run(settings))
 
 

@@ -41,7 +41,8 @@ def up(
     hotswap up --agents 4 --state-dir ./state --router 127.0.0.1:0
     """
     logs.configure("up", level="WARNING")
-    for option, address in (("--router", router), ("--controller", controller), ("--admin", admin)):
+    check_listener(controller, option="--controller", insecure=insecure, auth=True)
+    for option, address in (("--router", router), ("--admin", admin)):
         check_listener(address, option=option, insecure=insecure)
     from hotswap.cli.foreground import run  # what only this command needs is imported by it alone
     from hotswap.cli.platform import Platform

@@ -144,6 +144,21 @@ class ControllerStub:
                 request_serializer=hotswap_dot_rpc_dot_controller__pb2.GetPlatformRequest.SerializeToString,
                 response_deserializer=hotswap_dot_rpc_dot_controller__pb2.Platform.FromString,
                 _registered_method=True)
+        self.CreateToken = channel.unary_unary(
+                '/hotswap.v1.Controller/CreateToken',
+                request_serializer=hotswap_dot_rpc_dot_controller__pb2.CreateTokenRequest.SerializeToString,
+                response_deserializer=hotswap_dot_rpc_dot_controller__pb2.CreatedToken.FromString,
+                _registered_method=True)
+        self.ListTokens = channel.unary_unary(
+                '/hotswap.v1.Controller/ListTokens',
+                request_serializer=hotswap_dot_rpc_dot_controller__pb2.ListTokensRequest.SerializeToString,
+                response_deserializer=hotswap_dot_rpc_dot_controller__pb2.ListTokensResponse.FromString,
+                _registered_method=True)
+        self.RevokeToken = channel.unary_unary(
+                '/hotswap.v1.Controller/RevokeToken',
+                request_serializer=hotswap_dot_rpc_dot_controller__pb2.RevokeTokenRequest.SerializeToString,
+                response_deserializer=hotswap_dot_rpc_dot_controller__pb2.Token.FromString,
+                _registered_method=True)
 
 
 class ControllerServicer:
@@ -286,6 +301,25 @@ class ControllerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateToken(self, request, context):
+        """Who may call. Every method needs a role; hotswap/auth.py has the table.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTokens(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeToken(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ControllerServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -398,6 +432,21 @@ def add_ControllerServicer_to_server(servicer, server):
                     servicer.GetPlatform,
                     request_deserializer=hotswap_dot_rpc_dot_controller__pb2.GetPlatformRequest.FromString,
                     response_serializer=hotswap_dot_rpc_dot_controller__pb2.Platform.SerializeToString,
+            ),
+            'CreateToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateToken,
+                    request_deserializer=hotswap_dot_rpc_dot_controller__pb2.CreateTokenRequest.FromString,
+                    response_serializer=hotswap_dot_rpc_dot_controller__pb2.CreatedToken.SerializeToString,
+            ),
+            'ListTokens': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTokens,
+                    request_deserializer=hotswap_dot_rpc_dot_controller__pb2.ListTokensRequest.FromString,
+                    response_serializer=hotswap_dot_rpc_dot_controller__pb2.ListTokensResponse.SerializeToString,
+            ),
+            'RevokeToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeToken,
+                    request_deserializer=hotswap_dot_rpc_dot_controller__pb2.RevokeTokenRequest.FromString,
+                    response_serializer=hotswap_dot_rpc_dot_controller__pb2.Token.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -994,6 +1043,87 @@ class Controller:
             '/hotswap.v1.Controller/GetPlatform',
             hotswap_dot_rpc_dot_controller__pb2.GetPlatformRequest.SerializeToString,
             hotswap_dot_rpc_dot_controller__pb2.Platform.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hotswap.v1.Controller/CreateToken',
+            hotswap_dot_rpc_dot_controller__pb2.CreateTokenRequest.SerializeToString,
+            hotswap_dot_rpc_dot_controller__pb2.CreatedToken.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTokens(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hotswap.v1.Controller/ListTokens',
+            hotswap_dot_rpc_dot_controller__pb2.ListTokensRequest.SerializeToString,
+            hotswap_dot_rpc_dot_controller__pb2.ListTokensResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hotswap.v1.Controller/RevokeToken',
+            hotswap_dot_rpc_dot_controller__pb2.RevokeTokenRequest.SerializeToString,
+            hotswap_dot_rpc_dot_controller__pb2.Token.FromString,
             options,
             channel_credentials,
             insecure,

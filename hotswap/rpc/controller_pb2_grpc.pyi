@@ -60,6 +60,10 @@ class ControllerStub:
     Release: _grpc.UnaryUnaryMultiCallable[_controller_pb2.ReleaseRequest, _controller_pb2.QuarantinedVersion]
     GetPlatform: _grpc.UnaryUnaryMultiCallable[_controller_pb2.GetPlatformRequest, _controller_pb2.Platform]
     """Nodes, routers, leader."""
+    CreateToken: _grpc.UnaryUnaryMultiCallable[_controller_pb2.CreateTokenRequest, _controller_pb2.CreatedToken]
+    """Who may call. Every method needs a role; hotswap/auth.py has the table."""
+    ListTokens: _grpc.UnaryUnaryMultiCallable[_controller_pb2.ListTokensRequest, _controller_pb2.ListTokensResponse]
+    RevokeToken: _grpc.UnaryUnaryMultiCallable[_controller_pb2.RevokeTokenRequest, _controller_pb2.Token]
 
 @_typing.type_check_only
 class ControllerAsyncStub(ControllerStub):
@@ -91,6 +95,10 @@ class ControllerAsyncStub(ControllerStub):
     Release: _aio.UnaryUnaryMultiCallable[_controller_pb2.ReleaseRequest, _controller_pb2.QuarantinedVersion]  # type: ignore[assignment]
     GetPlatform: _aio.UnaryUnaryMultiCallable[_controller_pb2.GetPlatformRequest, _controller_pb2.Platform]  # type: ignore[assignment]
     """Nodes, routers, leader."""
+    CreateToken: _aio.UnaryUnaryMultiCallable[_controller_pb2.CreateTokenRequest, _controller_pb2.CreatedToken]  # type: ignore[assignment]
+    """Who may call. Every method needs a role; hotswap/auth.py has the table."""
+    ListTokens: _aio.UnaryUnaryMultiCallable[_controller_pb2.ListTokensRequest, _controller_pb2.ListTokensResponse]  # type: ignore[assignment]
+    RevokeToken: _aio.UnaryUnaryMultiCallable[_controller_pb2.RevokeTokenRequest, _controller_pb2.Token]  # type: ignore[assignment]
 
 class ControllerServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -251,5 +259,27 @@ class ControllerServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_controller_pb2.Platform, _abc.Awaitable[_controller_pb2.Platform]]:
         """Nodes, routers, leader."""
+
+    @_abc_1.abstractmethod
+    def CreateToken(
+        self,
+        request: _controller_pb2.CreateTokenRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_controller_pb2.CreatedToken, _abc.Awaitable[_controller_pb2.CreatedToken]]:
+        """Who may call. Every method needs a role; hotswap/auth.py has the table."""
+
+    @_abc_1.abstractmethod
+    def ListTokens(
+        self,
+        request: _controller_pb2.ListTokensRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_controller_pb2.ListTokensResponse, _abc.Awaitable[_controller_pb2.ListTokensResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def RevokeToken(
+        self,
+        request: _controller_pb2.RevokeTokenRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_controller_pb2.Token, _abc.Awaitable[_controller_pb2.Token]]: ...
 
 def add_ControllerServicer_to_server(servicer: ControllerServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

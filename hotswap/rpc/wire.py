@@ -6,9 +6,9 @@ fault of ours: it is logged with its traceback, and the caller is told only that
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -16,17 +16,19 @@ from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 
 from hotswap import errors
+from hotswap.auth import Authenticator
+from hotswap.rpc.callers import Callers
+from hotswap.rpc.handlers import Wrapping
 
 log = logging.getLogger(__name__)
 
 SEPARATOR = "\n"
 """Between message and hint in the details of a status."""
 
-WHO = "hotswap-who"
-"""Metadata in which a caller says who asks, for the record."""
-
 CODES: tuple[tuple[type[errors.HotswapError], grpc.StatusCode], ...] = (
     (errors.Invalid, grpc.StatusCode.INVALID_ARGUMENT),
+    (errors.Unauthenticated, grpc.StatusCode.UNAUTHENTICATED),
+    (errors.Forbidden, grpc.StatusCode.PERMISSION_DENIED),
     (errors.NotFound, grpc.StatusCode.NOT_FOUND),
     (errors.Refused, grpc.StatusCode.FAILED_PRECONDITION),
     (errors.Conflict, grpc.StatusCode.ABORTED),
@@ -48,34 +50,11 @@ OPTIONS = (
 """A peer that hangs is noticed within 15 s, one that is back is reached within 1 s."""
 
 
-if TYPE_CHECKING:
-    Interceptor = grpc.aio.ServerInterceptor[Any, Any]
-    Handler = grpc.RpcMethodHandler[Any, Any]
-else:  # generic for the type checker only
-    Interceptor = grpc.aio.ServerInterceptor
-    Handler = grpc.RpcMethodHandler
-
-
-class Errors(Interceptor):
+class Errors(Wrapping):
     """Turns the errors of `hotswap.errors` into statuses."""
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
-        details: grpc.HandlerCallDetails,
-    ) -> Handler:
-        handler = await continuation(details)
-        if not handler:  # no such method: grpc answers UNIMPLEMENTED
-            return handler
-        make = {
-            (False, False): grpc.unary_unary_rpc_method_handler,
-            (True, False): grpc.stream_unary_rpc_method_handler,
-            (False, True): grpc.unary_stream_rpc_method_handler,
-            (True, True): grpc.stream_stream_rpc_method_handler,
-        }[handler.request_streaming, handler.response_streaming]
-        inner = handler.unary_unary or handler.stream_unary or handler.unary_stream or handler.stream_stream
-        wrapped = _stream(inner) if handler.response_streaming else _single(inner)
-        return make(wrapped, handler.request_deserializer, handler.response_serializer)
+    def __init__(self) -> None:
+        super().__init__(single=_single, stream=_stream)
 
 
 def _single(inner: Any) -> Any:
@@ -132,12 +111,19 @@ def blocking_channel(address: str) -> grpc.Channel:
     return grpc.insecure_channel(address, options=list(OPTIONS))
 
 
-async def start(address: str, services: dict[str, Callable[[grpc.aio.Server], None]]) -> tuple[grpc.aio.Server, int]:
+async def start(
+    address: str,
+    services: dict[str, Callable[[grpc.aio.Server], None]],
+    *,
+    authenticator: Authenticator | None = None,
+) -> tuple[grpc.aio.Server, int]:
     """Serves on `host:port` (0: any) with health and reflection; `services` maps full names to what registers them.
 
-    Returns the server and its port. Raises `Unavailable` when the address cannot be bound.
+    An authenticator lets callers in to all but those two. Returns the server and its port. Raises `Unavailable` when
+    the address cannot be bound.
     """
-    server = grpc.aio.server(interceptors=[Errors()], options=list(OPTIONS))
+    interceptors = [Errors(), *([Callers(authenticator)] if authenticator else [])]
+    server = grpc.aio.server(interceptors=interceptors, options=list(OPTIONS))
     for register in services.values():
         register(server)
     checker = HealthServicer()

@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from hotswap.rpc import controller_pb2 as pb
+from hotswap.rpc.callers import credentials
 from hotswap.rpc.controller_pb2_grpc import ControllerStub
 from tests.functions import ECHO, UNIMPORTABLE, write_function
 from tests.load import steady_load
@@ -113,7 +114,7 @@ async def test_an_archive_with_a_way_out_of_its_folder_is_refused(stage: Stage) 
     parts = [pb.PublishRequest(header=header), pb.PublishRequest(chunk=archive)]
     async with grpc.aio.insecure_channel(stage.platform.controller) as channel:
         with pytest.raises(grpc.RpcError) as caught:
-            await ControllerStub(channel).Publish(iter(parts))
+            await ControllerStub(channel).Publish(iter(parts), metadata=credentials(stage.platform.token))
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "../x" in (caught.value.details() or "")
     assert await everything(stage) == before

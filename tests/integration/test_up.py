@@ -1,9 +1,11 @@
 """`hotswap up` as a process: started, stopped, killed, started again."""
 
 import asyncio
+import json
 import os
 import signal
 import socket
+import stat
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from hotswap import auth
 from hotswap.cli import running
 from hotswap.cli.platform import Platform
 from hotswap.errors import Refused, Unavailable
@@ -81,15 +84,15 @@ async def up(state_dir: Path, *options: str, agents: int = 1) -> AsyncIterator[U
             await started.end()
 
 
-async def hotswap(state_dir: Path, *arguments: str) -> str:
+async def hotswap(state_dir: Path, *arguments: str, token: str = "", code: int = 0) -> str:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "hotswap", *arguments),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
-        env={**os.environ, "HOTSWAP_STATE_DIR": str(state_dir)},
+        env={**os.environ, "HOTSWAP_STATE_DIR": str(state_dir), "HOTSWAP_TOKEN": token},
     )
     out, _ = await asyncio.wait_for(process.communicate(), LIMIT)
-    assert process.returncode == 0, out.decode()
+    assert process.returncode == code, out.decode()
     return out.decode()
 
 
@@ -187,6 +190,31 @@ async def test_after_a_kill_the_services_serve_on_and_the_next_one_takes_over(tm
         assert "production: 1=100" in await hotswap(state_dir, "functions")
         assert await second.end() == 0
     assert works_in(state_dir) == set()
+
+
+async def test_its_controller_obeys_the_admin_whose_token_only_the_owner_can_read(tmp_path: Path) -> None:
+    state_dir = tmp_path / "state"
+    async with Platform(state_dir=state_dir, agents=1) as platform:
+        file = state_dir / "admin-token"
+        assert (file.read_text().strip(), stat.S_IMODE(file.stat().st_mode)) == (platform.token, 0o600)
+        assert stat.S_IMODE((state_dir / "agents-token").stat().st_mode) == 0o600
+        await deploy_echo(state_dir, tmp_path / "echo")  # the agent fetches it by a token of its own
+        assert {token["name"] for token in json.loads(await hotswap(state_dir, "token", "list", "-o", "json"))} == {
+            "admin",
+            "agents",
+        }
+        refused = await hotswap(state_dir, "functions", token=auth.new().text, code=1)
+        assert "is not known" in refused
+        elsewhere = await hotswap(tmp_path / "none", "functions", "--controller", platform.controller, code=1)
+        assert "a token is needed" in elsewhere
+        for pid in platform.pids.values():
+            assert platform.token not in " ".join(psutil.Process(pid).cmdline())
+        logs = "".join(file.read_text() for file in platform.logs.iterdir())
+        assert 'audit: Deploy subject="echo:production version 1" who="admin (' in logs
+        assert platform.token.rpartition("_")[2] not in logs
+    async with Platform(state_dir=state_dir, agents=1) as again:
+        assert again.token == platform.token
+        assert "echo" in await hotswap(state_dir, "functions")
 
 
 async def test_a_service_that_dies_is_started_again_where_it_was(tmp_path: Path) -> None:

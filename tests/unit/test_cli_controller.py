@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from hotswap import auth
 from hotswap.cli.main import cli
 from hotswap.memory import MemoryKV
 from tests.controller_platform import FUNCTION, Platform, platform
@@ -30,8 +32,11 @@ class Control:
     address: str
     platform: Platform
 
-    def run(self, *arguments: str, given: str = "") -> Result:
-        return CliRunner(env={"HOTSWAP_CONTROLLER": self.address}).invoke(cli, arguments, input=given)
+    def run(self, *arguments: str, given: str = "", token: str | None = None) -> Result:
+        """As an admin where the controller asks for a token, unless another is given."""
+        shown = self.platform.admin if token is None else token
+        runner = CliRunner(env={"HOTSWAP_CONTROLLER": self.address, "HOTSWAP_TOKEN": shown})
+        return runner.invoke(cli, arguments, input=given)
 
     def document(self, *arguments: str, given: str = "") -> Any:
         result = self.run(*arguments, "-o", "json", given=given)
@@ -44,17 +49,19 @@ class Control:
 
 
 @contextmanager
-def controlled(folder: Path) -> Iterator[Control]:
-    """The commands block, so the controller has a thread and a loop of its own."""
+def controlled(folder: Path, *, admin: str = "") -> Iterator[Control]:
+    """The commands block, so the controller has a thread and a loop of its own. It asks for tokens if there is one."""
     ready: Future[Control] = Future()
     loop = asyncio.new_event_loop()
     over = asyncio.Event()
 
     async def serve() -> None:
         try:
-            async with platform(MemoryKV(), folder) as made, made.leading("c1"):
-                ready.set_result(Control(await made.leader(by="c1"), made))
-                await over.wait()
+            async with platform(MemoryKV(), folder) as made:
+                made.admin = admin
+                async with made.leading("c1"):
+                    ready.set_result(Control(await made.leader(by="c1"), made))
+                    await over.wait()
         except Exception as error:
             if ready.done():
                 raise
@@ -73,6 +80,13 @@ def controlled(folder: Path) -> Iterator[Control]:
 @pytest.fixture
 def control(tmp_path: Path) -> Iterator[Control]:
     with controlled(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[Control]:
+    """A controller that asks for tokens."""
+    with controlled(tmp_path, admin=auth.new().text) as made:
         yield made
 
 
@@ -202,3 +216,46 @@ def test_names_of_functions_are_completed(control: Control) -> None:
     environment = {"_HOTSWAP_COMPLETE": "bash_complete", "COMP_WORDS": "hotswap versions ima", "COMP_CWORD": "2"}
     runner = CliRunner(env={**environment, "HOTSWAP_CONTROLLER": control.address})
     assert runner.invoke(cli, [], prog_name="hotswap").stdout == f"plain,{FUNCTION}\n"
+
+
+def test_a_token_is_made_shown_once_used_and_revoked(guarded: Control) -> None:
+    made = guarded.run("token", "create", "ci", "--role", "deployer", "--function", FUNCTION, "--expires", "90d")
+    assert made.exit_code == 0, made.output
+    token = made.stdout.strip()
+    token_id = auth.parse(token).id
+    assert "not shown again" in made.stderr
+    assert guarded.run("versions", FUNCTION, token=token).exit_code == 0
+    listed = guarded.run("token", "list").stdout
+    assert re.search(rf"{token_id} +ci +deployer +{FUNCTION} .* admin \(.*\)  20..-", listed)
+    assert token.rpartition("_")[2] not in listed
+    assert guarded.run("token", "revoke", token_id, "--why", "it leaked").exit_code == 0
+    assert token_id not in guarded.run("token", "list").stdout
+
+
+def test_a_new_token_is_a_document_too(guarded: Control) -> None:
+    made = guarded.document("token", "create", "eyes", "--role", "viewer")
+    assert (made["token"]["role"], made["token"]["functions"], made["token"]["expires"]) == ("viewer", [], "")
+    assert guarded.run("list", "nodes", token=made["bearer"]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("token", "code", "said"),
+    [
+        ("", 1, ["a token is needed", "HOTSWAP_TOKEN"]),
+        ("hs_0123abcd_" + "s" * 32, 1, ["is not known"]),
+        ("secret", 64, ["hs_<id>_<secret>"]),
+    ],
+)
+def test_who_is_not_known_is_told_what_to_do(guarded: Control, token: str, code: int, said: list[str]) -> None:
+    result = guarded.run("functions", token=token)
+    assert result.exit_code == code
+    assert all(text in result.stderr for text in said)
+    assert "Traceback" not in result.output
+
+
+def test_who_may_not_is_told_who_may(guarded: Control) -> None:
+    viewer = guarded.document("token", "create", "eyes", "--role", "viewer")["bearer"]
+    result = guarded.run("deploy", FUNCTION, "1", "--strategy", "all-at-once", token=viewer)
+    assert result.exit_code == 1
+    assert 'error: token "eyes" has the role viewer; Deploy needs deployer' in result.stderr
+    assert "hotswap token create NAME --role deployer" in result.stderr

@@ -1,4 +1,4 @@
-"""What must hold in every world, whatever breaks. A new invariant is a class with `seen` or `at_end`, named in `ALL`."""
+"""What must hold in every world, whatever breaks. A new one is a class with `seen` or `at_end`, named in `ALL`."""
 
 from tests.simulation.invariants.ends import BadIsCaught, EndsRight, EverythingEnds, GoodIsKept
 from tests.simulation.invariants.invariant import Invariant, Surroundings

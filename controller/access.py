@@ -1,0 +1,220 @@
+"""The operations as one caller may use them: what every interface calls, and the one place where rights are checked
+and the audit log is written.
+
+An interface finds out who calls, makes an `Access` for them, and translates. What an operation does is `service`'s,
+`weights`' and `tokens`'.
+"""
+
+import json
+import logging
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Protocol
+
+from controller.artifacts import Artifacts
+from controller.publishing import Publication
+from controller.service import Platform, Service, Update
+from controller.tokens import Tokens
+from hotswap import manifest
+from hotswap.auth import EVERY_FUNCTION, Bearer, Caller, Operation, Role, Token
+from hotswap.deployment import Deployment, Quarantine, Verb
+from hotswap.errors import HotswapError, NotLeader
+from hotswap.model import Alias, Function, Version, Weights
+from hotswap.requests import AnyRequest
+from hotswap.store import Stored
+
+audit = logging.getLogger("audit")
+
+VERBS = {verb: Operation[verb.name] for verb in Verb}
+
+
+class SettingWeights(Protocol):
+    """See `controller.weights.HandWeights`."""
+
+    async def set(
+        self, function: str, name: str, weights: Weights, *, who: str, why: str, override: bool = False
+    ) -> Stored[Alias]: ...
+
+
+class Leading(Protocol):
+    """What this controller has while it leads."""
+
+    @property
+    def weights(self) -> SettingWeights | None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Where the operations are."""
+
+    service: Service
+    artifacts: Artifacts
+    tokens: Tokens
+    leading: Leading
+
+
+class Access:
+    """Every method raises `Forbidden` for what the caller may not."""
+
+    def __init__(self, caller: Caller, parts: Parts) -> None:
+        self.caller = caller
+        self._service = parts.service
+        self._artifacts = parts.artifacts
+        self._tokens = parts.tokens
+        self._leading = parts.leading
+
+    async def functions(self) -> list[tuple[Function, list[Alias]]]:
+        """Those that the caller may touch."""
+        self.caller.require(Operation.LIST_FUNCTIONS)
+        return [found for found in await self._service.functions() if self.caller.touches(found[0].name)]
+
+    async def versions(self, function: str) -> list[Version]:
+        self.caller.require(Operation.LIST_VERSIONS, function)
+        return await self._service.versions(function)
+
+    async def version(self, function: str, number: int) -> Version:
+        self.caller.require(Operation.GET_VERSION, function)
+        return await self._service.version(function, number)
+
+    async def artifact(self, sha256: str, *, offset: int = 0) -> AsyncIterator[bytes]:
+        """By its digest, which several functions may share: for callers that may touch all of them."""
+        self.caller.require(Operation.FETCH_ARTIFACT, EVERY_FUNCTION)
+        async for content in self._artifacts.read(sha256, offset=offset):
+            yield content
+
+    async def aliases(self, function: str) -> list[Alias]:
+        self.caller.require(Operation.LIST_ALIASES, function)
+        return await self._service.aliases(function)
+
+    async def alias(self, function: str, name: str) -> Stored[Alias]:
+        self.caller.require(Operation.GET_ALIAS, function)
+        return await self._service.alias(function, name)
+
+    async def platform(self) -> Platform:
+        self.caller.require(Operation.GET_PLATFORM)
+        return await self._service.platform()
+
+    async def deployment(self, name: str) -> Deployment:
+        return await self._deployment(name, Operation.GET_DEPLOYMENT)
+
+    async def deployments(self, *, function: str = "", running: bool = False, limit: int = 0) -> list[Deployment]:
+        """The newest first, of the functions that the caller may touch; `limit` 0 for all."""
+        self.caller.require(Operation.LIST_DEPLOYMENTS, function or None)
+        found = await self._service.deployments(function=function, running=running)
+        chosen = [deployment for deployment in found if self.caller.touches(deployment.function)]
+        return chosen[:limit] if limit else chosen
+
+    async def watch(self, name: str, *, after: int = 0) -> AsyncIterator[Update]:
+        await self._deployment(name, Operation.WATCH_DEPLOYMENT)
+        async for update in self._service.watch(name, after=after):
+            yield update
+
+    async def publish(self, publication: Publication, chunks: AsyncIterable[bytes]) -> Version:
+        function = manifest.parse(publication.manifest_toml).function
+        with self._audited(Operation.PUBLISH, function):
+            self.caller.require(Operation.PUBLISH, function)
+            return await self._service.publish(replace(publication, who=self.caller.who), chunks)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this controller can set weights; if not, the call is for the leader, in the caller's own name."""
+        return self._leading.weights is not None
+
+    async def set_weights(
+        self, function: str, name: str, weights: Weights, *, why: str, override: bool = False
+    ) -> Stored[Alias]:
+        """Raises `NotLeader` where `leads` is false."""
+        with self._audited(Operation.SET_ALIAS, f"{function}:{name}", why=why):
+            self.caller.require(Operation.SET_ALIAS, function)
+            if self._leading.weights is None:
+                raise NotLeader("this controller does not lead", hint="ask the one that does")
+            return await self._leading.weights.set(
+                function, name, weights, who=self.caller.who, why=why, override=override
+            )
+
+    async def deploy(self, request: AnyRequest) -> Deployment:
+        subject = f"{request.function_name}:{request.alias} version {request.version}"
+        with self._audited(Operation.DEPLOY, subject, why=request.reason):
+            self.caller.require(Operation.DEPLOY, request.function_name)
+            return await self._service.deploy(request, who=self.caller.who)
+
+    async def ask(
+        self,
+        name: str,
+        verb: Verb,
+        *,
+        why: str,
+        full: bool = False,
+        winner: int | None = None,
+        adopt: bool = False,
+    ) -> Deployment:
+        with self._audited(VERBS[verb], name, why=why):
+            await self._deployment(name, VERBS[verb])
+            return await self._service.ask(
+                name, verb, who=self.caller.who, why=why, full=full, winner=winner, adopt=adopt
+            )
+
+    async def retry(self, name: str, *, from_step: int | None, force: bool, why: str) -> Deployment:
+        with self._audited(Operation.RETRY, name, why=why):
+            await self._deployment(name, Operation.RETRY)
+            return await self._service.retry(name, from_step=from_step, force=force, who=self.caller.who, why=why)
+
+    async def undo(self, function: str, name: str, *, to_version: int | None, why: str) -> Deployment:
+        with self._audited(Operation.UNDO, f"{function}:{name}", why=why):
+            self.caller.require(Operation.UNDO, function)
+            return await self._service.undo(function, name, to_version=to_version, who=self.caller.who, why=why)
+
+    async def quarantined(self, function: str = "") -> list[Quarantine]:
+        """Of the functions that the caller may touch."""
+        self.caller.require(Operation.LIST_QUARANTINE, function or None)
+        return [one for one in await self._service.quarantined(function) if self.caller.touches(one.function)]
+
+    async def release(self, function: str, version: int) -> Quarantine:
+        with self._audited(Operation.RELEASE, f"{function} version {version}"):
+            self.caller.require(Operation.RELEASE, function)
+            return await self._service.release(function, version)
+
+    async def create_token(
+        self, *, name: str, role: Role, functions: list[str], lasts: timedelta | None, why: str
+    ) -> tuple[Token, Bearer]:
+        subject = f"{name} {role}" + (f" of {', '.join(functions)}" if functions else "")
+        with self._audited(Operation.CREATE_TOKEN, subject, why=why) as outcome:
+            self.caller.require(Operation.CREATE_TOKEN)
+            token, bearer = await self._tokens.create(
+                name=name, role=role, functions=functions, lasts=lasts, who=self.caller.who
+            )
+            outcome.append(token.id)
+            return token, bearer
+
+    async def tokens(self) -> list[Token]:
+        self.caller.require(Operation.LIST_TOKENS)
+        return await self._tokens.list()
+
+    async def revoke_token(self, token_id: str, *, why: str) -> Token:
+        with self._audited(Operation.REVOKE_TOKEN, token_id, why=why):
+            self.caller.require(Operation.REVOKE_TOKEN)
+            return await self._tokens.revoke(token_id)
+
+    async def _deployment(self, name: str, operation: Operation) -> Deployment:
+        self.caller.require(operation)
+        deployment = await self._service.deployment(name)
+        self.caller.require(operation, deployment.function)
+        return deployment
+
+    @contextmanager
+    def _audited(self, operation: Operation, subject: str, *, why: str = "") -> Iterator[list[str]]:
+        """One line for what was done, or what kept it from being done. What is yielded takes more to tell of it."""
+        outcome = ["done"]
+        try:
+            yield outcome
+        except BaseException as error:
+            said = error.message if isinstance(error, HotswapError) else ""
+            outcome = [type(error).__name__, *filter(None, [said])]
+            raise
+        finally:
+            told = {"subject": subject, "who": self.caller.who, "token": self.caller.token, "why": why}
+            fields = {**told, "outcome": ": ".join(outcome)}
+            line = " ".join(f"{name}={json.dumps(value)}" for name, value in fields.items())
+            audit.info("audit: %s %s", operation.method, line)
