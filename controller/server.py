@@ -7,18 +7,25 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from random import SystemRandom
 
 import aiohttp
 
 from controller.api.grpc import SERVICE, ControllerApi
 from controller.artifacts import Artifacts
+from controller.courier import Means as Delivering
+from controller.courier import pause
 from controller.engine import Engine
+from controller.hooks import Hooks
 from controller.janitor import Janitor
 from controller.leader import Leadership
+from controller.notify import Notifier
+from controller.outbox import Outbox
 from controller.placement import Placement
 from controller.publishing import Publishing
 from controller.service import Service
 from controller.watcher import Means
+from controller.webhook import Webhooks, webhooks
 from controller.weights import HandWeights
 from hotswap import etcd
 from hotswap.mirror import mirrored
@@ -54,11 +61,12 @@ class Controller:
         self._leading = Leading()
         publishing = Publishing(store=store, artifacts=self._artifacts, clock=now)
         self._service = Service(store=store, publishing=publishing, clock=now)
+        self._hooks = Hooks(store=store, clock=now)
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
         """Answers calls until the context ends; gives the address."""
-        api = ControllerApi(service=self._service, artifacts=self._artifacts, leading=self._leading)
+        api = ControllerApi(service=self._service, artifacts=self._artifacts, hooks=self._hooks, leading=self._leading)
         register = {SERVICE: lambda server: controller_pb2_grpc.add_ControllerServicer_to_server(api, server)}
         server, port = await wire.start(self._settings.bind, register)
         host, _ = host_and_port(self._settings.bind, option="bind")
@@ -78,6 +86,7 @@ class Controller:
         store = self._store
         async with (
             aiohttp.ClientSession() as session,
+            webhooks(clock=now) as sender,
             mirrored(store.routers) as known_routers,
             mirrored(store.nodes) as nodes,
             asyncio.TaskGroup() as tasks,
@@ -87,6 +96,7 @@ class Controller:
             means = Means(store=store, fence=fence, placement=placement, routers=routers, clock=now)
             tasks.create_task(Engine(means).run(), name="engine")
             tasks.create_task(Janitor(store=store, nodes=nodes, placement=placement).run(), name="janitor")
+            tasks.create_task(_notifier(store, fence, sender).run(), name="notifier")
             self._leading.weights = HandWeights(
                 store=store, fence=fence, placement=placement, routers=routers, service=self._service, clock=now
             )
@@ -94,6 +104,12 @@ class Controller:
                 await asyncio.Event().wait()
             finally:
                 self._leading.weights = None
+
+
+def _notifier(store: Store, fence: Fence, sender: Webhooks) -> Notifier:
+    outbox, random = Outbox(store=store, fence=fence, clock=now), SystemRandom()
+    means = Delivering(outbox=outbox, webhooks=sender, clock=now, pause=lambda failures: pause(failures, random))
+    return Notifier(store, means)
 
 
 async def run(settings: ControllerSettings) -> None:

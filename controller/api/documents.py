@@ -4,8 +4,9 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from controller import service, steps
+from controller import hooks, service, steps
 from hotswap.deployment import Deployment, Event, Status, Verdict
+from hotswap.hook import Undelivered
 from hotswap.model import Alias, Function, Node, Router, Version, encode
 from hotswap.rpc import controller_pb2 as pb
 
@@ -108,3 +109,34 @@ def node(of: Node) -> pb.Node:
 
 def router(of: Router) -> pb.Router:
     return pb.Router(name=of.name, address=of.address, admin=of.admin, boot=of.boot)
+
+
+def hook(of: hooks.Standing) -> pb.Hook:
+    return pb.Hook(
+        name=of.hook.name,
+        url=of.hook.url,
+        functions=of.hook.functions,
+        statuses=[status.value for status in of.hook.statuses],
+        created=moment(of.hook.created),
+        who=of.hook.who,
+        disabled=of.hook.disabled,
+        delivered=of.deliveries.delivered,
+        last_delivery=moment(of.deliveries.last),
+        pending=of.pending,
+        failures=of.deliveries.failures,
+        error=of.deliveries.error,
+        undelivered=of.undelivered,
+    )
+
+
+def undelivered(of: Undelivered) -> pb.UndeliveredNotice:
+    return pb.UndeliveredNotice(
+        id=of.notice.id,
+        function=of.notice.function,
+        alias=of.notice.alias,
+        version=of.notice.version,
+        status=of.notice.status.value,
+        at=moment(of.notice.at),
+        given_up=moment(of.at),
+        error=of.error,
+    )

@@ -10,6 +10,7 @@ import grpc
 
 from controller.api import documents
 from controller.artifacts import Artifacts
+from controller.hooks import Hooks
 from controller.publishing import Publication
 from controller.service import Service
 from hotswap import requests
@@ -44,9 +45,10 @@ class Leading(Protocol):
 
 
 class ControllerApi(controller_pb2_grpc.ControllerServicer):
-    def __init__(self, *, service: Service, artifacts: Artifacts, leading: Leading) -> None:
+    def __init__(self, *, service: Service, artifacts: Artifacts, hooks: Hooks, leading: Leading) -> None:
         self._service = service
         self._artifacts = artifacts
+        self._hooks = hooks
         self._leading = leading
 
     async def Publish(self, request_iterator: AsyncIterator[pb.PublishRequest], context: Context) -> pb.Version:
@@ -122,6 +124,31 @@ class ControllerApi(controller_pb2_grpc.ControllerServicer):
 
     async def GetPlatform(self, request: pb.GetPlatformRequest, context: Context) -> pb.Platform:
         return documents.platform(await self._service.platform())
+
+    async def AddHook(self, request: pb.AddHookRequest, context: Context) -> pb.AddedHook:
+        added = await self._hooks.add(
+            request.name,
+            request.url,
+            functions=list(request.functions),
+            statuses=list(request.statuses),
+            who=_who(context),
+        )
+        return pb.AddedHook(name=added.name, secret=added.secret)
+
+    async def ListHooks(self, request: pb.ListHooksRequest, context: Context) -> pb.ListHooksResponse:
+        return pb.ListHooksResponse(hooks=[documents.hook(one) for one in await self._hooks.standings()])
+
+    async def ListUndelivered(self, request: pb.ListUndeliveredRequest, context: Context) -> pb.ListUndeliveredResponse:
+        found = await self._hooks.undelivered(request.hook)
+        return pb.ListUndeliveredResponse(notices=[documents.undelivered(one) for one in found])
+
+    async def RemoveHook(self, request: pb.RemoveHookRequest, context: Context) -> pb.RemoveHookResponse:
+        await self._hooks.remove(request.name)
+        return pb.RemoveHookResponse()
+
+    async def TestHook(self, request: pb.TestHookRequest, context: Context) -> pb.TestHookResponse:
+        answer = await self._hooks.test(request.name)
+        return pb.TestHookResponse(delivered=answer.delivered, answer=answer.text)
 
     async def _ask(self, verb: Verb, request: pb.VerbRequest, context: Context) -> pb.Deployment:
         return documents.deployment(await self._service.ask(request.id, verb, who=_who(context), why=request.why))

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from hotswap.cli import aliases, completion, deployments, functions, invocation, services, up
+from hotswap.cli import aliases, completion, deployments, functions, hooks, invocation, services, up
 from hotswap.errors import HotswapError, Invalid
 
 
@@ -90,7 +90,7 @@ def cli() -> None:
     """
 
 
-for family in (up, functions, invocation, deployments, aliases, services, completion):
+for family in (up, functions, invocation, deployments, aliases, hooks, services, completion):
     for command in family.COMMANDS:
         cli.add_command(command)
 main = cli
