@@ -43,6 +43,9 @@ class Announcer:
         self._changes: dict[str, _Change] = {}
         self._changed = asyncio.Event()
         self._lease: Lease | None = None
+        self._doubtful: list[Lease] = []
+        """Those before it, under which writes may be on their way that had no answer: revoked when all stands under a
+        new one, so that nothing comes late and stays."""
 
     def announce(self, record: Record) -> asyncio.Future[int]:
         """The revision at which it was written; cancelled when it is withdrawn before that."""
@@ -68,7 +71,8 @@ class Announcer:
         """Until it is cancelled; the lease then runs out, unless it is revoked by `close`."""
         while True:
             try:
-                self._lease = await self._store.kv.grant(TTL)
+                before, self._lease = self._lease, await self._store.kv.grant(TTL)
+                self._doubtful += [before] if before else []
                 for record in self._standing.values():
                     if self._store.key_of(record) not in self._changes:
                         self._change(_Change(record, announced=True))
@@ -89,6 +93,9 @@ class Announcer:
             while not lost.done():
                 if self._changes:
                     await self._write(lease)
+                    continue
+                if self._doubtful:
+                    await self._doubtful.pop().revoke()
                     continue
                 self._changed.clear()
                 changed = asyncio.create_task(self._changed.wait(), name="announcements-changed")

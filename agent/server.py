@@ -35,7 +35,7 @@ from hotswap.errors import HotswapError, NotFound, Refused, Unavailable
 from hotswap.kv import KV
 from hotswap.mirror import mirrored
 from hotswap.model import Node, Version
-from hotswap.routers import Routers
+from hotswap.routers import HttpAdmin, Routers
 from hotswap.rpc import agent_pb2_grpc, wire
 from hotswap.settings import AgentSettings, host_and_port
 from hotswap.store import Store
@@ -136,7 +136,7 @@ class Agent:
 
     async def _follow_routers(self, session: aiohttp.ClientSession) -> None:
         async with mirrored(self._store.routers) as mirror:
-            self._routers.set_result(Routers(mirror, session))
+            self._routers.set_result(Routers(mirror, HttpAdmin(session)))
             await asyncio.get_running_loop().create_future()
 
     def _launcher(self, session: aiohttp.ClientSession) -> Launcher:

@@ -1,21 +1,33 @@
 """The agents on the nodes, as the controller calls them."""
 
 from collections.abc import AsyncIterator
+from typing import Protocol
 
 from hotswap.model import Assignment, Node
 from hotswap.rpc import agent_pb2, agent_pb2_grpc, wire
 from hotswap.store import Fence, Stored
 
 
-async def apply(node: Node, assignment: Stored[Assignment], fence: Fence) -> AsyncIterator[agent_pb2.InstanceProgress]:
-    """Hurries the agent to its assignment, and tells how far it is. Raises the agent's error, or `Unavailable`."""
-    request = agent_pb2.ApplyRequest(
-        fence=fence.create_revision,
-        function=assignment.value.function,
-        versions=assignment.value.versions,
-        revision=assignment.mod_revision,
-    )
-    async with wire.channel(node.address) as channel:
-        with wire.calling(f'the agent of node "{node.name}" at {node.address}'):
-            async for progress in agent_pb2_grpc.AgentStub(channel).Apply(request):
-                yield progress
+class Agents(Protocol):
+    def apply(
+        self, node: Node, assignment: Stored[Assignment], fence: Fence
+    ) -> AsyncIterator[agent_pb2.InstanceProgress]:
+        """Hurries the agent to its assignment, and tells how far it is. Raises the agent's error, or `Unavailable`."""
+
+
+class RemoteAgents:
+    """Each where its node says, by gRPC."""
+
+    async def apply(
+        self, node: Node, assignment: Stored[Assignment], fence: Fence
+    ) -> AsyncIterator[agent_pb2.InstanceProgress]:
+        request = agent_pb2.ApplyRequest(
+            fence=fence.create_revision,
+            function=assignment.value.function,
+            versions=assignment.value.versions,
+            revision=assignment.mod_revision,
+        )
+        async with wire.channel(node.address) as channel:
+            with wire.calling(f'the agent of node "{node.name}" at {node.address}'):
+                async for progress in agent_pb2_grpc.AgentStub(channel).Apply(request):
+                    yield progress

@@ -40,6 +40,7 @@ class Janitor:
             tasks.create_task(self._follow_aliases(), name="janitor: aliases")
             tasks.create_task(self._follow_active(), name="janitor: deployments")
             tasks.create_task(self._follow_nodes(), name="janitor: nodes")
+            tasks.create_task(self._follow_pins(), name="janitor: pins")
             for _ in range(AT_ONCE):
                 tasks.create_task(self._settle(), name="janitor")
 
@@ -59,8 +60,12 @@ class Janitor:
         """By the mirror that the placement reads: so it has a change before its functions are settled."""
         while True:
             await self._nodes.changed()
-            for function in self._known:
+            for function in sorted(self._known):
                 self._mark(function)
+
+    async def _follow_pins(self) -> None:
+        while True:
+            self._mark(await self._placement.unpinned())
 
     def _mark(self, function: str) -> None:
         self._known.add(function)

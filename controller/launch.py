@@ -8,7 +8,7 @@ import asyncio
 from collections import Counter
 from typing import Any
 
-from controller import agents
+from controller.agents import Agents
 from hotswap.errors import HotswapError
 from hotswap.mirror import Mirror
 from hotswap.model import Endpoint, Node, Version
@@ -25,10 +25,18 @@ class StartFailed(Exception):
 
 class Launch:
     def __init__(
-        self, *, store: Store, fence: Fence, nodes: Mirror[Node], endpoints: Mirror[Endpoint], version: Version
+        self,
+        *,
+        store: Store,
+        fence: Fence,
+        agents: Agents,
+        nodes: Mirror[Node],
+        endpoints: Mirror[Endpoint],
+        version: Version,
     ) -> None:
         self._store = store
         self._fence = fence
+        self._agents = agents
         self._nodes = nodes
         self._endpoints = endpoints
         self._version = version
@@ -86,7 +94,7 @@ class Launch:
         assignment = await self._store.assignments.get(node.name, self._version.function)
         if assignment is None:
             return False
-        async for progress in agents.apply(node, assignment, self._fence):
+        async for progress in self._agents.apply(node, assignment, self._fence):
             if progress.version == self._version.number and progress.state == agent_pb2.INSTANCE_STATE_FAILED:
                 self._fail(f"version {self._version.number} does not start on {node.name}: {progress.text}")
         return True

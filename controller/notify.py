@@ -11,13 +11,17 @@ Only this, of the leader, changes notices once they are made. So a watch of the 
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from random import SystemRandom
 
-from controller.courier import RETRY_AFTER, Courier, Means
-from controller.outbox import awaits
+from controller.courier import RETRY_AFTER, Courier, Means, pause
+from controller.outbox import Outbox, awaits
+from controller.watcher import Clock
+from controller.webhook import webhooks
 from hotswap import errors, kv
 from hotswap.hook import Hook
 from hotswap.notice import Notice
-from hotswap.store import Broken, Changes, Gone, Store, Stored
+from hotswap.store import Broken, Changes, Fence, Gone, Store, Stored
 
 log = logging.getLogger(__name__)
 
@@ -110,3 +114,17 @@ class Notifier:
                 log.warning("notice %s stays for now: %s", notice.value.id, error)
                 self._unwanted.put_nowait(notice)
                 await asyncio.sleep(RETRY_AFTER)
+
+
+@asynccontextmanager
+async def notifying(*, store: Store, fence: Fence, clock: Clock) -> AsyncIterator[None]:
+    """Runs until the context ends, or ends it: with `NotLeader` (in a group) when somebody else leads."""
+    random = SystemRandom()
+    async with webhooks(clock=clock) as sender, asyncio.TaskGroup() as tasks:
+        outbox = Outbox(store=store, fence=fence, clock=clock)
+        means = Means(outbox=outbox, webhooks=sender, clock=clock, pause=lambda failures: pause(failures, random))
+        work = tasks.create_task(Notifier(store, means).run(), name="notifier")
+        try:
+            yield
+        finally:
+            work.cancel()

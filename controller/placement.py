@@ -14,11 +14,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from controller import steps
+from controller.agents import Agents
 from controller.launch import Launch, StartFailed
+from controller.watcher import Routing
 from hotswap.errors import Unavailable
 from hotswap.mirror import Mirror, mirrored
 from hotswap.model import Alias, Assignment, Node, Version
-from hotswap.routers import Routers
 from hotswap.store import Fence, Store, Stored
 
 REMOVE_LIMIT = 30.0
@@ -53,13 +54,15 @@ def instances(node: Node, versions: Iterable[Version]) -> Instances:
 class Placement:
     """The leader's hand on the assignments; `nodes` is kept up by its owner."""
 
-    def __init__(self, *, store: Store, fence: Fence, nodes: Mirror[Node], routers: Routers) -> None:
+    def __init__(self, *, store: Store, fence: Fence, agents: Agents, nodes: Mirror[Node], routers: Routing) -> None:
         self._store = store
         self._fence = fence
+        self._agents = agents
         self._nodes = nodes
         self._routers = routers
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._pins: defaultdict[str, Counter[int]] = defaultdict(Counter)
+        self._unpinned: asyncio.Queue[str] = asyncio.Queue()
 
     @asynccontextmanager
     async def pinned(self, function: str, versions: Iterable[int]) -> AsyncIterator[None]:
@@ -71,6 +74,11 @@ class Placement:
             yield
         finally:
             pins.subtract(mine)
+            self._unpinned.put_nowait(function)
+
+    async def unpinned(self) -> str:
+        """The next function of which versions are kept no more: if no alias names them, they have to go."""
+        return await self._unpinned.get()
 
     async def assign(self, function: str, version: int) -> int:
         """Adds the version, which has to be wanted, to the nodes where it fits; takes nothing away.
@@ -104,7 +112,12 @@ class Placement:
         names = await self._nodes.until(lambda _: {node.name for node in self._alive() if fits(record, node)})
         async with mirrored(self._store.endpoints, function, version) as endpoints:
             launch = Launch(
-                store=self._store, fence=self._fence, nodes=self._nodes, endpoints=endpoints, version=record
+                store=self._store,
+                fence=self._fence,
+                agents=self._agents,
+                nodes=self._nodes,
+                endpoints=endpoints,
+                version=record,
             )
             result = await launch.result(names)
         if isinstance(result, StartFailed):
@@ -119,12 +132,13 @@ class Placement:
             await endpoints.until(lambda published: len(published) == 0)
 
     async def _wanted(self, function: str) -> Wanted:
-        aliases = tuple(await self._store.aliases.list(function))
-        named = {version for alias in aliases for version, weight in alias.value.weights.items() if weight}
+        """Aliases are read last: who keeps a version lets it go only after an alias names it, be it a new alias."""
+        named = {version for version, pins in self._pins[function].items() if pins > 0}
         for active in await self._store.active.list(function):
             deployment = await self._store.deployments.get(active.value.deployment)
             named |= steps.kept(deployment.value) if deployment else frozenset()
-        named |= {version for version, pins in self._pins[function].items() if pins > 0}
+        aliases = tuple(await self._store.aliases.list(function))
+        named |= {version for alias in aliases for version, weight in alias.value.weights.items() if weight}
         return Wanted(frozenset(named), aliases)
 
     async def _write(self, function: str, wanted: Wanted, *, remove: bool) -> int:

@@ -7,29 +7,21 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from random import SystemRandom
 
 import aiohttp
 
+from controller.agents import RemoteAgents
 from controller.api.grpc import SERVICE, ControllerApi
 from controller.artifacts import Artifacts
-from controller.courier import Means as Delivering
-from controller.courier import pause
-from controller.engine import Engine
 from controller.hooks import Hooks
-from controller.janitor import Janitor
+from controller.lead import leading
 from controller.leader import Leadership
-from controller.notify import Notifier
-from controller.outbox import Outbox
-from controller.placement import Placement
+from controller.notify import notifying
 from controller.publishing import Publishing
 from controller.service import Service
-from controller.watcher import Means
-from controller.webhook import Webhooks, webhooks
 from controller.weights import HandWeights
 from hotswap import etcd
-from hotswap.mirror import mirrored
-from hotswap.routers import Routers
+from hotswap.routers import HttpAdmin
 from hotswap.rpc import controller_pb2_grpc, wire
 from hotswap.settings import ControllerSettings, host_and_port
 from hotswap.store import Fence, Store
@@ -83,33 +75,23 @@ class Controller:
             await leadership.run(self._lead)
 
     async def _lead(self, fence: Fence) -> None:
-        store = self._store
         async with (
             aiohttp.ClientSession() as session,
-            webhooks(clock=now) as sender,
-            mirrored(store.routers) as known_routers,
-            mirrored(store.nodes) as nodes,
-            asyncio.TaskGroup() as tasks,
+            notifying(store=self._store, fence=fence, clock=now),
+            leading(
+                store=self._store,
+                fence=fence,
+                agents=RemoteAgents(),
+                admin=HttpAdmin(session),
+                service=self._service,
+                clock=now,
+            ) as weights,
         ):
-            routers = Routers(known_routers, session)
-            placement = Placement(store=store, fence=fence, nodes=nodes, routers=routers)
-            means = Means(store=store, fence=fence, placement=placement, routers=routers, clock=now)
-            tasks.create_task(Engine(means).run(), name="engine")
-            tasks.create_task(Janitor(store=store, nodes=nodes, placement=placement).run(), name="janitor")
-            tasks.create_task(_notifier(store, fence, sender).run(), name="notifier")
-            self._leading.weights = HandWeights(
-                store=store, fence=fence, placement=placement, routers=routers, service=self._service, clock=now
-            )
+            self._leading.weights = weights
             try:
                 await asyncio.Event().wait()
             finally:
                 self._leading.weights = None
-
-
-def _notifier(store: Store, fence: Fence, sender: Webhooks) -> Notifier:
-    outbox, random = Outbox(store=store, fence=fence, clock=now), SystemRandom()
-    means = Delivering(outbox=outbox, webhooks=sender, clock=now, pause=lambda failures: pause(failures, random))
-    return Notifier(store, means)
 
 
 async def run(settings: ControllerSettings) -> None:

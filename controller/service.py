@@ -6,7 +6,7 @@ A refusal says why, and gives the command that would work.
 """
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from controller import record, steps, strategies, transition
@@ -35,10 +35,17 @@ class Platform:
     routers: list[Router]
 
 
+def new_id() -> str:
+    return f"d-{secrets.token_hex(4)}"
+
+
 class Service:
-    def __init__(self, *, store: Store, publishing: Publishing, clock: Clock) -> None:
+    def __init__(
+        self, *, store: Store, publishing: Publishing, clock: Clock, new_id: Callable[[], str] = new_id
+    ) -> None:
         self._store = store
         self._clock = clock
+        self._new_id = new_id
         self.publish = publishing.publish
 
     async def functions(self) -> list[tuple[Function, list[Alias]]]:
@@ -160,7 +167,7 @@ class Service:
         plan = strategies.plan(request, state)
         now = self._clock()
         begun = Deployment(
-            id=f"d-{secrets.token_hex(4)}",
+            id=self._new_id(),
             request=request,
             status=Status.RUNNING,
             plan=list(plan.steps),

@@ -13,11 +13,10 @@ from controller.launch import StartFailed
 from controller.placement import Placement
 from controller.service import Service
 from controller.steps import shares
-from controller.watcher import Clock
+from controller.watcher import Clock, Routing
 from hotswap.deployment import Active
 from hotswap.errors import Conflict, Refused
 from hotswap.model import WEIGHT_HISTORY, Alias, WeightChange, Weights, check_alias_name, check_weights
-from hotswap.routers import Routers
 from hotswap.store import Fence, Store, Stored
 
 START_LIMIT = 300.0
@@ -28,7 +27,7 @@ APPLY_LIMIT = 10.0
 
 class HandWeights:
     def __init__(
-        self, *, store: Store, fence: Fence, placement: Placement, routers: Routers, service: Service, clock: Clock
+        self, *, store: Store, fence: Fence, placement: Placement, routers: Routing, service: Service, clock: Clock
     ) -> None:
         self._store = store
         self._fence = fence

@@ -6,7 +6,7 @@ for when its key goes.
 """
 
 import asyncio
-from typing import Literal
+from typing import Literal, Protocol
 
 import aiohttp
 import msgspec
@@ -26,38 +26,55 @@ RETRY_AFTER = 0.1
 """Seconds before a router that did not answer is asked again."""
 
 
-class Routers:
-    """`mirror` is kept up by its owner; `session` is closed by its owner."""
+class Admin(Protocol):
+    """The admin port of a router."""
 
-    def __init__(self, mirror: Mirror[Router], session: aiohttp.ClientSession) -> None:
+    async def applied(self, router: Router, subject: Subject, revision: int) -> bool:
+        """Whether it has the revision, now or within a moment; false too when it does not answer."""
+
+    async def counters(self, router: Router, function: str) -> Counters:
+        """Raises `Unavailable` when it does not answer."""
+
+
+class Routers:
+    """`mirror` is kept up by its owner."""
+
+    def __init__(self, mirror: Mirror[Router], admin: Admin) -> None:
         self._mirror = mirror
-        self._session = session
+        self._admin = admin
 
     async def applied(self, subject: Subject, revision: int) -> None:
         """Returns when every router that lives has the revision. Sets no limit of its own: the caller does."""
-        waiting = {stored.key for stored in self._mirror}
+        waiting = [stored.key for stored in self._mirror]
         await asyncio.gather(*(self._one_applied(key, subject, revision) for key in waiting))
 
     async def counters(self, function: str) -> list[Counters]:
         """Of every router that lives; raises `Unavailable` when one does not answer, since a part is not the whole."""
-        return await asyncio.gather(*(self._counters(stored.value, function) for stored in self._mirror))
+        return await asyncio.gather(*(self._admin.counters(stored.value, function) for stored in self._mirror))
 
     async def _one_applied(self, key: str, subject: Subject, revision: int) -> None:
-        query = {"subject": subject, "revision": str(revision), "wait": str(LONG_POLL)}
         while stored := self._mirror.get(key):
-            if await self._has(stored.value, query):
+            if await self._admin.applied(stored.value, subject, revision):
                 return
             await asyncio.sleep(RETRY_AFTER)
 
-    async def _has(self, router: Router, query: dict[str, str]) -> bool:
+
+class HttpAdmin:
+    """`session` is closed by its owner."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+
+    async def applied(self, router: Router, subject: Subject, revision: int) -> bool:
         url = f"http://{router.admin}/applied"
+        query = {"subject": subject, "revision": str(revision), "wait": str(LONG_POLL)}
         try:
             async with self._session.get(url, params=query, timeout=_limit()) as answer:
                 return answer.status == 200
         except (aiohttp.ClientError, TimeoutError):
             return False
 
-    async def _counters(self, router: Router, function: str) -> Counters:
+    async def counters(self, router: Router, function: str) -> Counters:
         url = f"http://{router.admin}/counters"
         try:
             async with self._session.get(url, params={"function": function}, timeout=_limit()) as answer:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import isfinite
 
+from controller.judge.wording import percent, plural, share
 from hotswap.deployment import Outcome, Verdict
 from hotswap.metrics import Count, Tally
 from hotswap.requests import Limits
@@ -34,7 +35,7 @@ def judge(tally: Tally, limits: Limits, *, counted_limit: timedelta | None, step
             step=step,
             at=at,
             rule="minInvocations",
-            text=f"{_plural(tally.invocations)} in this phase, {limits.min_invocations} are needed to judge",
+            text=f"{plural(tally.invocations)} in this phase, {limits.min_invocations} are needed to judge",
             limit=limits.min_invocations,
             value=tally.invocations,
             invocations=tally.invocations,
@@ -60,7 +61,7 @@ def _error_rate(tally: Tally, limits: Limits) -> Breach | None:
     limit, rate = limits.rollback_on_error_rate, tally.errors / tally.invocations
     if limit is None or rate <= limit:
         return None
-    text = f"error rate {_of(tally.errors, tally)} is over the limit of {_percent(limit)}"
+    text = f"error rate {share(tally.errors, tally)} is over the limit of {percent(limit)}"
     return Breach("rollbackOnErrorRate", text, limit, rate)
 
 
@@ -69,7 +70,7 @@ def _success_rate(tally: Tally, limits: Limits) -> Breach | None:
     limit, rate = limits.rollback_on_success_rate, good / tally.invocations
     if limit is None or rate >= limit:
         return None
-    text = f"success rate {_of(good, tally)} is under the limit of {_percent(limit)}"
+    text = f"success rate {share(good, tally)} is under the limit of {percent(limit)}"
     return Breach("rollbackOnSuccessRate", text, limit, rate)
 
 
@@ -77,47 +78,35 @@ def _latency(tally: Tally, limits: Limits, counted_limit: timedelta | None) -> B
     limit = limits.rollback_on_latency_p99
     if limit is None:
         return None
-    p99 = _milliseconds(tally.quantile(1 - TAIL))
+    measured = p99(tally)
     if counted_limit == timedelta(milliseconds=limit):
         slow = tally[Count.SLOW]
         if slow <= TAIL * tally.invocations:
             return None
-        text = f"p99 latency is over the limit of {limit:g} ms: {_of(slow, tally)} took longer, {_percent(TAIL)} may"
-        return Breach("rollbackOnLatencyP99", text, limit, p99)
-    if tally.quantile(1 - TAIL) is None or (p99 is not None and p99 <= limit):
+        text = f"p99 latency is over the limit of {limit:g} ms: {share(slow, tally)} took longer, {percent(TAIL)} may"
+        return Breach("rollbackOnLatencyP99", text, limit, measured)
+    if tally.quantile(1 - TAIL) is None or (measured is not None and measured <= limit):
         return None
-    text = f"p99 latency {_shown(p99)} of {_plural(tally.invocations)} is over the limit of {limit:g} ms"
-    return Breach("rollbackOnLatencyP99", text, limit, p99)
+    text = f"p99 latency {_shown(measured)} of {plural(tally.invocations)} is over the limit of {limit:g} ms"
+    return Breach("rollbackOnLatencyP99", text, limit, measured)
 
 
 def _warnings(tally: Tally, limits: Limits) -> list[str]:
     limit, cold = limits.warn_on_cold_start_rate, tally[Count.COLD]
     if limit is None or not tally.invocations or cold / tally.invocations <= limit:
         return []
-    return [f"cold start rate {_of(cold, tally)} is over {_percent(limit)}"]
+    return [f"cold start rate {share(cold, tally)} is over {percent(limit)}"]
 
 
 def _passed(tally: Tally) -> str:
-    p99 = _milliseconds(tally.quantile(1 - TAIL))
-    return f"error rate {_of(tally.errors, tally)}, p99 latency {_shown(p99)}: within the limits"
+    return f"error rate {share(tally.errors, tally)}, p99 latency {_shown(p99(tally))}: within the limits"
 
 
-def _milliseconds(seconds: float | None) -> float | None:
-    """`None` too for what is past the last bucket: JSON has no infinity."""
+def p99(tally: Tally) -> float | None:
+    """Milliseconds; `None` too for what is past the last bucket: JSON has no infinity."""
+    seconds = tally.quantile(1 - TAIL)
     return seconds * 1000 if seconds is not None and isfinite(seconds) else None
 
 
 def _shown(milliseconds: float | None) -> str:
     return f"{milliseconds:.4g} ms" if milliseconds is not None else "over 60 s"
-
-
-def _percent(rate: float) -> str:
-    return f"{rate * 100:.3g} %"
-
-
-def _of(count: int, tally: Tally) -> str:
-    return f"{_percent(count / tally.invocations)} ({count} of {tally.invocations})"
-
-
-def _plural(invocations: int) -> str:
-    return f"{invocations} invocation{'' if invocations == 1 else 's'}"

@@ -294,6 +294,15 @@ async def test_weights_that_make_no_sense_are_refused_and_change_nothing(
         assert await world.store.aliases.list() == []
 
 
+async def test_versions_that_were_started_for_weights_that_were_refused_are_taken_away(world: Platform) -> None:
+    async with world.leading() as api:
+        await world.deployed(api, all_at_once(1))
+        world.behaviour.broken[2] = "does not even import"
+        with pytest.raises(Refused, match="does not even import"), wire.calling("the controller"):
+            await api.SetAlias(pb.SetAliasRequest(function=FUNCTION, name="production", weights={1: 50, 2: 50}))
+        await world.assigned_becomes("n1", {1})
+
+
 async def test_an_alias_is_not_set_while_a_deployment_runs_on_it(world: Platform) -> None:
     async with world.leading() as api:
         await world.deployed(api, all_at_once(1))

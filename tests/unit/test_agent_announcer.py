@@ -4,11 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+import pytest
+
 from agent.nodes import WRITES, Announcer
-from hotswap.kv import Requirement, Unreachable, Write
+from hotswap.kv import LeaseLost, Requirement, Unreachable, Write
 from hotswap.memory import MemoryKV, MemoryLease
 from hotswap.model import Endpoint
 from hotswap.store import Store, Stored
+from tests.conditions import eventually
 
 
 def endpoint(number: int) -> Endpoint:
@@ -96,6 +99,32 @@ async def test_what_could_not_be_written_is_written_later() -> None:
     async with announcing(Away()) as (announcer, store):
         await announcer.announce(endpoint(1))
         assert await standing(store) == {"i1"}
+
+
+class Delayed(MemoryKV):
+    """A store whose first commit is given up by its caller, and arrives when `arrive` says so."""
+
+    kept: Sequence[Write] = ()
+
+    async def commit(self, *, require: Sequence[Requirement], write: Sequence[Write]) -> int:
+        if not self.kept:
+            self.kept = write
+            raise Unreachable("etcd does not answer")
+        return await super().commit(require=require, write=write)
+
+    async def arrive(self) -> None:
+        await super().commit(require=[], write=self.kept)
+
+
+async def test_nothing_that_comes_late_stays_when_its_writer_has_given_it_up() -> None:
+    kv = Delayed()
+    async with announcing(kv) as (announcer, store):
+        await announcer.announce(endpoint(1))
+        await announcer.withdraw(endpoint(1))
+        await eventually(lambda: len(leases(kv)) == 1)
+        with pytest.raises(LeaseLost):
+            await kv.arrive()
+        assert await standing(store) == set()
 
 
 async def test_who_waits_for_a_store_that_is_away_is_let_go_at_the_end() -> None:

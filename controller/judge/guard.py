@@ -1,0 +1,203 @@
+"""The test that runs all the time while a new version has traffic, and may be looked at after every invocation. Pure.
+
+A limit on a raw rate cannot be looked at often: sooner or later chance breaks it, and a healthy version is rolled back.
+So what is watched is the *evidence* that the version is worse than its limit: how many times likelier the counts are
+under a rate above the limit than at the limit itself. It is an e-process: the chance that a version within its limit
+ever shows evidence of X to 1 is at most 1/X, however often one looks (Ville 1939; Howard, Ramdas et al. 2021). A
+deployment's share of false alarms, `FALSE_ALARMS`, is split over the limits that are set.
+
+That holds for one count that only grows: all that the new version has answered since it first had traffic, and not each
+phase by itself.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from math import asin, exp, inf, log, log1p, pi, sqrt
+from typing import Literal
+
+from controller.judge.beta import log_betainc, log_betaincc, log_density
+from controller.judge.thresholds import TAIL, p99
+from controller.judge.wording import percent, share
+from hotswap.deployment import Outcome, Verdict
+from hotswap.metrics import Count, Tally
+from hotswap.requests import Limits
+
+FALSE_ALARMS = 0.01
+"""The chance that a deployment of a healthy version is rolled back by the guard."""
+FALSE_PASSES = 0.05
+"""The chance that a version at its limit is said to be within it."""
+LEAST_BAD = 3
+"""Fewer bad invocations than this decide nothing, however unlikely they are."""
+PRIOR = 0.5
+"""Both parameters of the Beta prior over the rate: Jeffreys'."""
+RATIOS = (1.5, 2, 3, 5, 10, 30, 100)
+"""How many times as bad as is allowed the new version may be, each as likely as the others."""
+MOST_SHOWN = log(1e6)
+"""Evidence above this is told as "over"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """A limit, as a rate of bad invocations that the version must not exceed."""
+
+    rule: Literal["rollbackOnErrorRate", "rollbackOnSuccessRate", "rollbackOnLatencyP99"]
+    bad: int
+    tau: float
+    limit: float
+    """As it was set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """The time for which the alias kept one set of weights, and the bad invocations in it."""
+
+    weight: float
+    """The new version's share of both versions' traffic, 0 to 1."""
+    canary: int
+    stable: int
+
+
+def watch(tally: Tally, limits: Limits, *, counted_limit: timedelta | None, step: int, at: datetime) -> Verdict | None:
+    """FAIL when the evidence decides, `None` while the guard is quiet.
+
+    `tally` is all that the version answered in this deployment; `counted_limit` is what the routers counted
+    `Count.SLOW` against: a latency limit that they do not count exactly is not guarded.
+    """
+    sharing = _limits_set(limits)
+    if not (tally.invocations and sharing):
+        return None
+    needed = log(sharing / FALSE_ALARMS)
+    for one in _guarded(tally, limits, counted_limit):
+        found = _evidence_over(one, tally.invocations, needed=needed)
+        if found >= needed:
+            return _fail(one, found, needed, tally, step=step, at=at)
+    return None
+
+
+def evidence_over(bad: int, invocations: int, tau: float) -> float:
+    """ln of the evidence that the rate of bad invocations is over `tau`."""
+    if tau <= 0:
+        return inf if bad else 0.0
+    if tau >= 1:
+        return 0.0
+    seen, prior = _posterior(bad, invocations), log(2 / pi * asin(sqrt(1 - tau)))
+    return _against(seen, tau) + log_betaincc(*seen, tau) - prior
+
+
+def evidence_within(bad: int, invocations: int, tau: float) -> float:
+    """ln of the evidence that the rate of bad invocations is under `tau`: the mirror of `evidence_over`."""
+    if tau <= 0:
+        return -inf if bad else 0.0
+    if tau >= 1:
+        return inf if bad < invocations else 0.0
+    seen, prior = _posterior(bad, invocations), log(2 / pi * asin(sqrt(tau)))
+    return _against(seen, tau) + log_betainc(*seen, tau) - prior
+
+
+def evidence_against_stable(epochs: Iterable[Epoch], rho: float) -> float:
+    """ln of the evidence that the new version is more than `rho` times as bad as the stable one beside it.
+
+    Bad invocations alone tell it: at equal rates they fall to the new version as its weight says. So a change of
+    weights begins no new count, and an outage that both share is no evidence. An epoch in which one version had all the
+    traffic says nothing.
+    """
+    shared = [epoch for epoch in epochs if 0 < epoch.weight < 1]
+    found = [sum(_likelier(epoch, rho, ratio) for epoch in shared) for ratio in RATIOS]
+    most = max(found)
+    return most + log(sum(exp(one - most) for one in found) / len(found))
+
+
+def pass_needs(tau: float) -> int | None:
+    """Invocations without a bad one that it takes to say that a version is within `tau`; `None` if none suffice."""
+    if tau <= 0:
+        return None
+    needed, enough = -log(FALSE_PASSES), 1
+    while evidence_within(0, enough, tau) < needed:
+        enough *= 2
+    few = enough // 2
+    while enough - few > 1:
+        middle = (few + enough) // 2
+        few, enough = (few, middle) if evidence_within(0, middle, tau) >= needed else (middle, enough)
+    return enough
+
+
+def _limits_set(limits: Limits) -> int:
+    """How many limits share the false alarms: all that are set, guarded or not, so that the share never changes."""
+    rates = (limits.rollback_on_error_rate, limits.rollback_on_success_rate, limits.rollback_on_latency_p99)
+    return sum(limit is not None for limit in rates)
+
+
+def _guarded(tally: Tally, limits: Limits, counted_limit: timedelta | None) -> Iterator[Guarded]:
+    if (limit := limits.rollback_on_error_rate) is not None:
+        yield Guarded("rollbackOnErrorRate", tally.errors, limit, limit)
+    if (limit := limits.rollback_on_latency_p99) is not None and counted_limit == timedelta(milliseconds=limit):
+        slow = min(tally[Count.SLOW], tally.invocations)  # counts are read while they are written
+        yield Guarded("rollbackOnLatencyP99", slow, TAIL, limit)
+    if (limit := limits.rollback_on_success_rate) is not None:
+        yield Guarded("rollbackOnSuccessRate", tally.errors, 1 - limit, limit)
+
+
+def _evidence_over(one: Guarded, invocations: int, *, needed: float) -> float:
+    """-inf where a glance shows that it cannot decide: a mean of likelihood ratios is not over the greatest of them."""
+    if one.bad < LEAST_BAD or one.bad <= one.tau * invocations:
+        return -inf
+    if 0 < one.tau < 1 and _greatest_ratio(one.bad, invocations, one.tau) < needed:
+        return -inf
+    return evidence_over(one.bad, invocations, one.tau)
+
+
+def _greatest_ratio(bad: int, invocations: int, tau: float) -> float:
+    """ln of how much likelier the counts are at the rate that was seen than at `tau`."""
+    rate, good = bad / invocations, invocations - bad
+    return bad * log(rate / tau) + (good * (log1p(-rate) - log1p(-tau)) if good else 0.0)
+
+
+def _posterior(bad: int, invocations: int) -> tuple[float, float]:
+    return bad + PRIOR, invocations - bad + PRIOR
+
+
+def _against(seen: tuple[float, float], tau: float) -> float:
+    """ln B(k+a, n-k+b) / [B(a, b) τ^k (1-τ)^(n-k)], where B(1/2, 1/2) = π."""
+    return PRIOR * (log(tau) + log1p(-tau)) - log(pi) - log_density(*seen, tau)
+
+
+def _likelier(epoch: Epoch, rho: float, ratio: float) -> float:
+    """ln of how much likelier an epoch is at `ratio` times the allowed `rho` than at `rho`."""
+    canary, stable = epoch.weight, 1 - epoch.weight
+    allowed, worse = canary * rho, canary * rho * ratio
+    less = log((allowed + stable) / (worse + stable))
+    return epoch.canary * (log(ratio) + less) + epoch.stable * less
+
+
+def _fail(one: Guarded, found: float, needed: float, tally: Tally, *, step: int, at: datetime) -> Verdict:
+    text, value = _told(one, tally)
+    return Verdict(
+        outcome=Outcome.FAIL,
+        step=step,
+        at=at,
+        rule=f"guard:{one.rule}",
+        text=f"{text}: evidence {_odds(found)}, {_odds(needed)} decides",
+        limit=one.limit,
+        value=value,
+        invocations=tally.invocations,
+        errors=tally.errors,
+    )
+
+
+def _told(one: Guarded, tally: Tally) -> tuple[str, float | None]:
+    """The breach for people, and what was measured, in the unit of the limit."""
+    seen, invocations = share(one.bad, tally), tally.invocations
+    match one.rule:
+        case "rollbackOnErrorRate":
+            return f"error rate {seen} is over the limit of {percent(one.limit)}", one.bad / invocations
+        case "rollbackOnSuccessRate":
+            good = invocations - one.bad
+            return f"success rate {share(good, tally)} is under the limit of {percent(one.limit)}", good / invocations
+        case "rollbackOnLatencyP99":
+            text = f"{seen} took longer than the p99 limit of {one.limit:g} ms, {percent(TAIL)} may"
+            return text, p99(tally)
+
+
+def _odds(evidence: float) -> str:
+    return f"{exp(evidence):.0f} to 1" if evidence <= MOST_SHOWN else "over a million to 1"

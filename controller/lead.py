@@ -1,0 +1,34 @@
+"""What only the leader does, put together: the engine, the janitor, and weights that are set by hand."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from controller.agents import Agents
+from controller.engine import Engine
+from controller.janitor import Janitor
+from controller.placement import Placement
+from controller.service import Service
+from controller.watcher import Clock, Means
+from controller.weights import HandWeights
+from hotswap.mirror import mirrored
+from hotswap.routers import Admin, Routers
+from hotswap.store import Fence, Store
+
+
+@asynccontextmanager
+async def leading(
+    *, store: Store, fence: Fence, agents: Agents, admin: Admin, service: Service, clock: Clock
+) -> AsyncIterator[HandWeights]:
+    """Runs until the context ends, or ends it: with `NotLeader` (in a group) when somebody else leads."""
+    async with (
+        mirrored(store.routers) as known_routers,
+        mirrored(store.nodes) as nodes,
+        asyncio.TaskGroup() as tasks,
+    ):
+        routers = Routers(known_routers, admin)
+        placement = Placement(store=store, fence=fence, agents=agents, nodes=nodes, routers=routers)
+        means = Means(store=store, fence=fence, placement=placement, routers=routers, clock=clock)
+        tasks.create_task(Engine(means).run(), name="engine")
+        tasks.create_task(Janitor(store=store, nodes=nodes, placement=placement).run(), name="janitor")
+        yield HandWeights(store=store, fence=fence, placement=placement, routers=routers, service=service, clock=clock)

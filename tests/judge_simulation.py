@@ -1,0 +1,193 @@
+"""Plays rollouts and A/B tests by the thousand and counts what the judge would have done, beside what it should.
+
+scripts/simulate-judge [--runs N] [--quick] [--seed N]
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import ceil, log
+from random import Random
+
+import click
+
+from controller.judge.compare import LEAST_UNITS
+from controller.judge.guard import FALSE_ALARMS, LEAST_BAD, Epoch, evidence_against_stable, evidence_over
+from controller.judge.sequence import ALPHA, Sample, contrast, p_value
+
+DECIDES = log(1 / FALSE_ALARMS)
+LOOKS = 20_000
+"""Invocations of a healthy version, each of which is followed by a look."""
+NEVER = 1_000_000
+"""Invocations after which a rollback is not waited for any more."""
+CHECK = 50
+"""Units per arm between two looks at an A/B test."""
+ARM = 10_000
+"""Units that each arm of an A/B test gets."""
+NAIVE = 1.96
+"""Deviations at which a test that may be looked at once calls a difference at 5 %."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A canary that fails at `rate` against the limit `tau`."""
+
+    rate: float
+    tau: float
+
+    def rolled_back(self, random: Random, *, floor: int, until: int) -> int | None:
+        """After how many invocations of the canary, if ever."""
+        for bad, at in enumerate(bad_at(random, self.rate, until=until), start=1):
+            if bad >= floor and bad > self.tau * at and evidence_over(bad, at, self.tau) >= DECIDES:
+                return at
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A canary that fails at `rate` beside a stable version, with exactly the share `weight` of the traffic."""
+
+    rate: float
+    stable: float
+    weight: float = 0.1
+
+    def rolled_back(self, random: Random, *, floor: int, until: int) -> int | None:
+        each = (1 - self.weight) / self.weight
+        theirs = bad_at(random, self.stable, until=ceil(until * each))
+        beside, following = 0, next(theirs, None)
+        for bad, at in enumerate(bad_at(random, self.rate, until=until), start=1):
+            while following is not None and following <= at * each:
+                beside, following = beside + 1, next(theirs, None)
+            if bad >= floor and evidence_against_stable([Epoch(self.weight, bad, beside)], 1) >= DECIDES:
+                return at
+        return None
+
+
+Rollout = Limit | Beside
+
+SPEED: list[tuple[str, Rollout, tuple[int, int]]] = [
+    *(
+        (f"G1, limit 1 %, fails {rate:.0%}", Limit(rate, 0.01), told)
+        for rate, told in ((1.0, (2, 2)), (0.5, (3, 9)), (0.2, (13, 32)), (0.1, (42, 98)), (0.05, (152, 340)))
+    ),
+    *(
+        (f"G1, limit 5 %, fails {rate:.0%}", Limit(rate, 0.05), told)
+        for rate, told in ((1.0, (2, 2)), (0.5, (5, 14)), (0.2, (39, 89)), (0.1, (305, 656)))
+    ),
+    *(
+        (f"G2, stable {stable:.1%}, fails {rate:.0%}", Beside(rate, stable), told)
+        for rate, stable, told in (
+            (1.0, 0.001, (3, 3)),
+            (0.5, 0.001, (6, 10)),
+            (0.1, 0.001, (30, 56)),
+            (0.05, 0.005, (99, 225)),
+        )
+    ),
+]
+"""What to expect: the median and the ninetieth percentile of invocations until a rollback."""
+
+FALSE: list[tuple[str, Rollout, tuple[float, float]]] = [
+    ("G1, exactly at the limit of 1 %", Limit(0.01, 0.01), (0.001, 0.001)),
+    ("G1, exactly at the limit of 5 %", Limit(0.05, 0.05), (0.006, 0.006)),
+    ("G2, both fail 1 %, canary has 10 %", Beside(0.01, 0.01), (0.004, 0.008)),
+    ("G2, both fail 5 %, canary has 50 %", Beside(0.05, 0.05, 0.5), (0.004, 0.008)),
+]
+"""What to expect: the share of healthy rollouts that are rolled back within `LOOKS` looks."""
+
+
+def bad_at(random: Random, rate: float, *, until: int) -> Iterator[int]:
+    """Which invocations are bad. Evidence grows at these only, so it is enough to look at them."""
+    at = _gap(random, rate)
+    while at <= until:
+        yield at
+        at += _gap(random, rate)
+
+
+def _gap(random: Random, rate: float) -> int:
+    """Invocations up to and with the next bad one."""
+    return max(1, ceil(log(1 - random.random()) / log(1 - rate))) if rate < 1 else 1
+
+
+def ends(rollout: Rollout, *, runs: int, random: Random, floor: int = LEAST_BAD) -> list[int]:
+    """After how many invocations each of the runs was rolled back, in ascending order."""
+    return sorted(rollout.rolled_back(random, floor=floor, until=NEVER) or NEVER for _ in range(runs))
+
+
+def false_rollbacks(rollout: Rollout, *, runs: int, random: Random, floor: int = LEAST_BAD) -> float:
+    """The share of healthy rollouts that are rolled back."""
+    return sum(rollout.rolled_back(random, floor=floor, until=LOOKS) is not None for _ in range(runs)) / runs
+
+
+class Arm:
+    """One version in an A/B test, by its sums."""
+
+    def __init__(self, draw: Callable[[Random], float]) -> None:
+        self._draw = draw
+        self._units, self._sum, self._squares = 0, 0.0, 0.0
+
+    def grow(self, random: Random, units: int) -> None:
+        drawn = [self._draw(random) for _ in range(units)]
+        self._units += units
+        self._sum += sum(drawn)
+        self._squares += sum(one * one for one in drawn)
+
+    def sample(self) -> Sample:
+        mean = self._sum / self._units
+        return Sample(self._units, mean, max(0.0, self._squares / self._units - mean * mean))
+
+
+METRICS: list[tuple[str, Callable[[Random], float]]] = [
+    ("latency, exponential", lambda random: random.expovariate(1)),
+    ("conversion of 3 %", lambda random: float(random.random() < 0.03)),
+    ("revenue, log-normal", lambda random: random.lognormvariate(0, 1)),
+]
+
+
+def false_winners(draw: Callable[[Random], float], *, runs: int, random: Random) -> tuple[float, float]:
+    """The shares of tests of two equal versions that name a winner at some look: by the sequence, and by a z-test."""
+    tests = [_looked_at(draw, random) for _ in range(runs)]
+    return sum(ours for ours, _ in tests) / runs, sum(naive for _, naive in tests) / runs
+
+
+def _looked_at(draw: Callable[[Random], float], random: Random) -> tuple[bool, bool]:
+    ours = naive = False
+    a, b = Arm(draw), Arm(draw)
+    a.grow(random, LEAST_UNITS)
+    b.grow(random, LEAST_UNITS)
+    for _ in range((ARM - LEAST_UNITS) // CHECK):
+        a.grow(random, CHECK)
+        b.grow(random, CHECK)
+        seen = contrast(a.sample(), b.sample())
+        ours = ours or p_value(seen, planned=2 * ARM) < ALPHA
+        naive = naive or abs(seen.value) > NAIVE * seen.error
+    return ours, naive
+
+
+@click.command()
+@click.option("--runs", default=4000, show_default=True, help="Rollouts of each kind; a tenth as many A/B tests.")
+@click.option("--quick", is_flag=True, help="400 runs.")
+@click.option("--seed", default=1, show_default=True)
+def main(runs: int, quick: bool, seed: int) -> None:  # noqa: FBT001
+    """Play rollouts and A/B tests by the thousand, and print what the judge did beside what it should."""
+    runs, random = 400 if quick else runs, Random(seed)
+    click.echo(f"invocations until a rollback, median / p90 of {runs}: found, with the floor of {LEAST_BAD}, expected")
+    for name, rollout, (median, late) in SPEED:
+        bare, floored = (ends(rollout, runs=runs, random=random, floor=floor) for floor in (1, LEAST_BAD))
+        click.echo(f"  {name:38} {_pair(bare):>13} {_pair(floored):>13} {f'{median} / {late}':>13}")
+    click.echo(f"healthy rollouts of {runs} that are rolled back in {LOOKS} looks: found, expected")
+    for name, rollout, (low, high) in FALSE:
+        found = false_rollbacks(rollout, runs=runs, random=random)
+        click.echo(f"  {name:38} {found:>13.2%} {f'{low:.1%} to {high:.1%}' if low < high else f'{low:.1%}':>20}")
+    tests = max(20, runs // 10)
+    click.echo(f"A/B tests of {tests} in which equals win: by the sequence (1.5 to 4.1 %), by z (37 to 47 %)")
+    for name, draw in METRICS:
+        ours, naive = false_winners(draw, runs=tests, random=random)
+        click.echo(f"  {name:38} {ours:>13.1%} {naive:>13.1%}")
+
+
+def _pair(ended: list[int]) -> str:
+    """The median and the ninetieth percentile."""
+    return f"{ended[len(ended) // 2]} / {ended[len(ended) * 9 // 10]}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,233 @@
+"""A/B tests of known tallies: what each metric says, who wins, and why nobody does."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from math import inf, log, sqrt
+from random import Random
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from scipy import special
+
+from controller.judge.compare import compare
+from controller.judge.measures import MEASURES
+from controller.judge.sample_ratio import ALARM, mismatch
+from controller.judge.sequence import Contrast, half_width, p_value
+from hotswap.comparison import Comparison, Standing, decision, headings, rows
+from hotswap.metrics import FIXED, Count, Tally, bucket
+
+METRICS = ["responseTime", "errorRate"]
+
+
+def tally(invocations: int, *, seconds: float = 0.1, errors: int = 0) -> Tally:
+    """Invocations of about `seconds`, half of them a half longer and half of them a half shorter."""
+    counts = Tally.zero().counts
+    counts[Count.OK], counts[Count.STATUS] = invocations - errors, errors
+    counts[Count.MICROSECONDS] = round(invocations * seconds * 1e6)
+    for each in (seconds * 0.5, seconds * 1.5):
+        counts[FIXED + bucket(each)] += invocations // 2
+    return Tally(counts=counts)
+
+
+def measured(durations: Sequence[float]) -> Tally:
+    counts = Tally.zero().counts
+    counts[Count.OK] = len(durations)
+    counts[Count.MICROSECONDS] = sum(int(each * 1e6) for each in durations)
+    for each in durations:
+        counts[FIXED + bucket(each)] += 1
+    return Tally(counts=counts)
+
+
+def compared(tallies: Mapping[int, Tally], **given: Any) -> Comparison:
+    options: dict[str, Any] = {"metrics": METRICS, "planned": 20_000, "mismatch": 0.0, "complete": True}
+    return compare(tallies, **(options | given))
+
+
+def standings(comparison: Comparison, metric: str) -> dict[int, Standing]:
+    return next(one.standings for one in comparison.metrics if one.metric == metric)
+
+
+FASTER = {1: tally(10_000, seconds=0.145, errors=20), 2: tally(10_000, seconds=0.132, errors=20)}
+
+
+def test_a_version_that_is_faster_and_no_worse_wins() -> None:
+    found = compared(FASTER)
+    assert standings(found, "responseTime") == {1: Standing.LOSE, 2: Standing.WIN}
+    assert standings(found, "errorRate") == {1: Standing.INSUFFICIENT, 2: Standing.INSUFFICIENT}
+    assert (found.winner, found.withheld, found.unit) == (2, [], "invocation")
+    assert decision(found) == "Promote v2 (wins 1/2 metrics, loses none)"
+
+
+def test_the_table_is_the_guides() -> None:
+    found = compared(FASTER, metrics=[*METRICS, "conversionRate"])
+    assert headings(found) == [
+        "Metric", "Version A (v1)", "Version B (v2)", "Winner", "Difference", "95 % interval", "Confidence",
+    ]  # fmt: skip
+    time, errors, conversion = rows(found)
+    assert time[:5] == ["Avg Response Time", "145 ms", "132 ms", "v2 ✓", "-13 ms"]
+    assert time[6] == "over 99.99 %"
+    assert errors[:5] == ["Error Rate", "0.2 %", "0.2 %", "not enough data", "+0 pp"]
+    assert conversion == ["conversionRate", "", "", "not measured", "", "", ""]
+
+
+def test_a_comparison_can_be_stored() -> None:
+    found = compared(FASTER, mismatch=inf)
+    assert msgspec.json.decode(msgspec.json.encode(found), type=Comparison) == found
+
+
+def test_faster_and_more_often_wrong_is_no_winner() -> None:
+    found = compared({1: tally(10_000, seconds=0.145, errors=20), 2: tally(10_000, seconds=0.132, errors=300)})
+    assert found.winner is None
+    assert decision(found) == (
+        "No winner: v1 is better in errorRate and worse in responseTime; "
+        "v2 is better in responseTime and worse in errorRate"
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"complete": False}, "the test has not run its time"),
+        ({"mismatch": ALARM}, "the invocations are not split as the weights say: the versions may have served "
+         "different users"),
+    ],
+)  # fmt: skip
+def test_a_winner_is_withheld_with_the_reason(given: dict[str, Any], reason: str) -> None:
+    found = compared(FASTER, **given)
+    assert (found.winner, found.withheld) == (None, [reason])
+    assert standings(found, "responseTime")[2] is Standing.WIN
+
+
+def test_an_arm_of_fewer_than_a_hundred_wins_and_loses_nothing() -> None:
+    found = compared({1: tally(99, seconds=10), 2: tally(10_000)})
+    assert standings(found, "responseTime") == {1: Standing.INSUFFICIENT, 2: Standing.INSUFFICIENT}
+    assert found.winner is None
+    assert "v1 has 99 invocations, 100 are needed" in found.withheld
+
+
+def test_a_version_without_traffic_has_no_figures() -> None:
+    found = compared({1: tally(0), 2: tally(500)})
+    assert [one.values.keys() for one in found.metrics] == [{2}, {2}]
+    assert [one.differences for one in found.metrics] == [[], []]
+    assert rows(found)[0][1:4] == ["", "100 ms", "not enough data"]
+
+
+def test_one_version_alone_wins_nothing() -> None:
+    assert compared({1: tally(500)}).winner is None
+
+
+def test_nothing_counted_at_all_is_insufficient() -> None:
+    found = compared({1: tally(0), 2: tally(0)})
+    assert found.winner is None
+    assert rows(found)[1][1:4] == ["", "", "not enough data"]
+
+
+def test_versions_that_differ_by_less_than_matters_are_equivalent_however_sure_that_is() -> None:
+    found = compared({1: tally(10_000_000, seconds=0.1), 2: tally(10_000_000, seconds=0.099)}, planned=20_000_000)
+    assert found.metrics[0].differences[0].confidence > 0.99
+    assert standings(found, "responseTime") == {1: Standing.EQUIVALENT, 2: Standing.EQUIVALENT}
+    assert found.winner is None
+
+
+def test_no_errors_yet_is_no_certainty() -> None:
+    found = compared({1: tally(150), 2: tally(150)})
+    assert standings(found, "errorRate") == {1: Standing.INSUFFICIENT, 2: Standing.INSUFFICIENT}
+
+
+def test_only_a_primary_metric_makes_a_winner() -> None:
+    assert compared(FASTER, primary=["responseTime"]).winner == 2
+    assert compared(FASTER, primary=["errorRate"]).winner is None
+
+
+def test_more_primaries_ask_for_more_confidence() -> None:
+    tallies = next(
+        each
+        for errors in range(100, 400)
+        if 0.95 <= compared(each := {1: tally(10_000, errors=errors), 2: tally(10_000, errors=100)})
+        .metrics[1].differences[0].confidence < 0.975
+    )  # fmt: skip
+    assert compared(tallies, primary=["errorRate"]).winner == 2
+    assert compared(tallies).winner is None
+
+
+def test_of_three_versions_the_winner_beats_both_others() -> None:
+    found = compared({1: tally(10_000), 2: tally(10_000, seconds=0.09), 3: tally(10_000, seconds=0.08)})
+    assert standings(found, "responseTime") == {1: Standing.LOSE, 2: Standing.LOSE, 3: Standing.WIN}
+    assert found.winner == 3
+    assert rows(found)[0][5].splitlines() == ["v2 - v1: -10 ms", "v3 - v1: -20 ms", "v3 - v2: -10 ms"]
+
+
+@given(
+    invocations=st.tuples(st.integers(0, 5000), st.integers(0, 5000)),
+    errors=st.tuples(st.integers(0, 5000), st.integers(0, 5000)),
+)
+def test_it_is_the_same_whichever_version_is_called_a(invocations: tuple[int, int], errors: tuple[int, int]) -> None:
+    one, two = (tally(n, errors=min(n, k)) for n, k in zip(invocations, errors, strict=True))
+    there, back = compared({1: one, 2: two}), compared({2: two, 1: one})
+    assert there.winner == back.winner
+    assert standings(there, "errorRate") == standings(back, "errorRate")
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(
+    ("draw", "most"),
+    [
+        (lambda random: random.expovariate(10), 1.08),
+        (lambda random: random.lognormvariate(-2, 0.5), 1.11),
+        (lambda random: random.lognormvariate(-2, 0.2), 1.25),
+    ],
+)
+def test_the_spread_by_buckets_is_never_too_small_and_little_too_large(draw: Any, most: float, seed: int) -> None:
+    random = Random(seed)
+    durations = [draw(random) for _ in range(5000)]
+    mean = sum(durations) / len(durations)
+    exact = sqrt(sum((each - mean) ** 2 for each in durations) / len(durations))
+    figures = MEASURES["responseTime"].figures(measured(durations))
+    assert figures.mean == pytest.approx(mean * 1e3, rel=1e-4)
+    assert exact * 1e3 <= sqrt(figures.variance) <= exact * 1e3 * most
+
+
+def test_an_invocation_past_the_last_bucket_counts_with_what_the_sum_leaves() -> None:
+    figures = MEASURES["responseTime"].figures(measured([0.1] * 999 + [600.0]))
+    assert sqrt(figures.variance) == pytest.approx(600_000 / sqrt(1000), rel=0.05)
+
+
+@given(units=st.integers(1, 10**6), planned=st.integers(1, 10**6), off=st.floats(0.5, 6))
+def test_the_interval_excludes_0_exactly_where_p_is_under_5_percent(units: int, planned: int, off: float) -> None:
+    seen = Contrast(off, 1.0, units)
+    reach, p = half_width(seen, planned=planned), p_value(seen, planned=planned)
+    assume(abs(reach - off) > 1e-9)
+    assert (reach < off) == (p < 0.05)
+
+
+@given(units=st.integers(1, 10**6), planned=st.integers(1, 10**6))
+def test_the_interval_is_the_formula(units: int, planned: int) -> None:
+    rho = sqrt((-2 * log(0.05) + log(-2 * log(0.05) + 1)) / planned)
+    scale = units * rho**2 + 1
+    expected = 0.3 * sqrt(units) * sqrt(2 * scale / (units * rho) ** 2 * log(sqrt(scale) / 0.05))
+    assert half_width(Contrast(1.0, 0.3, units), planned=planned) == pytest.approx(expected)
+
+
+@given(c=st.integers(0, 5000), rest=st.integers(0, 5000), weight=st.integers(1, 99))
+def test_the_evidence_of_a_mismatch_is_the_formula(c: int, rest: int, weight: int) -> None:
+    share = weight / 100
+    prior = special.betaln(100 * share, 100 * (1 - share))
+    expected = special.betaln(100 * share + c, 100 * (1 - share) + rest) - prior
+    expected -= c * log(share) + rest * log(1 - share)
+    assert mismatch({1: c, 2: rest}, {1: weight, 2: 100 - weight}) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_split_as_weighed_is_no_mismatch_and_a_skewed_one_is() -> None:
+    assert mismatch({1: 5000, 2: 5000}, {1: 50, 2: 50}) < 0
+    assert mismatch({1: 3300, 2: 3300, 3: 3400}, {1: 33, 2: 33, 3: 34}) < 0
+    assert mismatch({1: 5000, 2: 4500}, {1: 50, 2: 50}) > ALARM
+    assert mismatch({1: 10, 2: 1}, {1: 100, 2: 0}) == inf
+    assert mismatch({1: 0, 2: 0}, {1: 50, 2: 50}) == 0
+
+
+def test_of_an_even_split_of_any_size_the_evidence_never_grows() -> None:
+    evidence = [mismatch({1: n, 2: n}, {1: 50, 2: 50}) for n in (10, 100, 1000, 10_000, 1_000_000)]
+    assert all(earlier > later for earlier, later in pairwise(evidence))
