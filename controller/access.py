@@ -14,13 +14,16 @@ from datetime import timedelta
 from typing import Protocol
 
 from controller.artifacts import Artifacts
+from controller.hooks import Hooks, Standing
 from controller.publishing import Publication
 from controller.service import Platform, Service, Update
 from controller.tokens import Tokens
+from controller.webhook import Answer
 from hotswap import manifest
 from hotswap.auth import EVERY_FUNCTION, Bearer, Caller, Operation, Role, Token
 from hotswap.deployment import Deployment, Quarantine, Verb
 from hotswap.errors import HotswapError, NotLeader
+from hotswap.hook import Hook, Undelivered
 from hotswap.model import Alias, Function, Version, Weights
 from hotswap.requests import AnyRequest
 from hotswap.store import Stored
@@ -52,6 +55,7 @@ class Parts:
     service: Service
     artifacts: Artifacts
     tokens: Tokens
+    hooks: Hooks
     leading: Leading
 
 
@@ -63,6 +67,7 @@ class Access:
         self._service = parts.service
         self._artifacts = parts.artifacts
         self._tokens = parts.tokens
+        self._hooks = parts.hooks
         self._leading = parts.leading
 
     async def functions(self) -> list[tuple[Function, list[Alias]]]:
@@ -175,6 +180,29 @@ class Access:
         with self._audited(Operation.RELEASE, f"{function} version {version}"):
             self.caller.require(Operation.RELEASE, function)
             return await self._service.release(function, version)
+
+    async def add_hook(self, name: str, url: str, *, functions: list[str], statuses: list[str]) -> Hook:
+        with self._audited(Operation.ADD_HOOK, name):
+            self.caller.require(Operation.ADD_HOOK)
+            return await self._hooks.add(name, url, functions=functions, statuses=statuses, who=self.caller.who)
+
+    async def hooks(self) -> list[Standing]:
+        self.caller.require(Operation.LIST_HOOKS)
+        return await self._hooks.standings()
+
+    async def undelivered(self, name: str) -> list[Undelivered]:
+        self.caller.require(Operation.LIST_UNDELIVERED)
+        return await self._hooks.undelivered(name)
+
+    async def remove_hook(self, name: str) -> None:
+        with self._audited(Operation.REMOVE_HOOK, name):
+            self.caller.require(Operation.REMOVE_HOOK)
+            await self._hooks.remove(name)
+
+    async def test_hook(self, name: str) -> Answer:
+        with self._audited(Operation.TEST_HOOK, name):
+            self.caller.require(Operation.TEST_HOOK)
+            return await self._hooks.test(name)
 
     async def create_token(
         self, *, name: str, role: Role, functions: list[str], lasts: timedelta | None, why: str

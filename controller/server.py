@@ -15,8 +15,10 @@ from controller.access import Parts
 from controller.agents import RemoteAgents
 from controller.api.grpc import SERVICE, ControllerApi
 from controller.artifacts import Artifacts
+from controller.hooks import Hooks
 from controller.lead import leading
 from controller.leader import RETRY_AFTER, Leadership
+from controller.notify import notifying
 from controller.publishing import Publishing
 from controller.service import Service
 from controller.suites import Suites
@@ -56,8 +58,13 @@ class Controller:
         self._leading = Leading()
         publishing = Publishing(store=store, artifacts=self._artifacts, clock=now)
         self._service = Service(store=store, publishing=publishing, clock=now)
-        tokens = Tokens(store=store, clock=now)
-        self._parts = Parts(service=self._service, artifacts=self._artifacts, tokens=tokens, leading=self._leading)
+        self._parts = Parts(
+            service=self._service,
+            artifacts=self._artifacts,
+            tokens=Tokens(store=store, clock=now),
+            hooks=Hooks(store=store, clock=now),
+            leading=self._leading,
+        )
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
@@ -100,6 +107,7 @@ class Controller:
     async def _lead(self, fence: Fence) -> None:
         async with (
             aiohttp.ClientSession() as session,
+            notifying(store=self._store, fence=fence, clock=now),
             leading(
                 store=self._store,
                 fence=fence,

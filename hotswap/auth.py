@@ -74,6 +74,11 @@ class Operation(Enum):
     UNDO = "Undo", Role.DEPLOYER
     LIST_QUARANTINE = "ListQuarantine", Role.VIEWER
     RELEASE = "Release", Role.DEPLOYER
+    ADD_HOOK = "AddHook", Role.ADMIN
+    LIST_HOOKS = "ListHooks", Role.ADMIN
+    LIST_UNDELIVERED = "ListUndelivered", Role.ADMIN
+    REMOVE_HOOK = "RemoveHook", Role.ADMIN
+    TEST_HOOK = "TestHook", Role.ADMIN
     CREATE_TOKEN = "CreateToken", Role.ADMIN
     LIST_TOKENS = "ListTokens", Role.ADMIN
     REVOKE_TOKEN = "RevokeToken", Role.ADMIN

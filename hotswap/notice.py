@@ -19,11 +19,13 @@ class Notice(Record, frozen=True, kw_only=True):
     function: FunctionName
     alias: str
     version: VersionNumber
-    before: Status | None
+    previous_status: Status | None
     """`None` when the deployment begins."""
     status: Status
     reason: str
     at: datetime
+    done: list[str] = []
+    """Hooks that have it, or to which it could not be delivered."""
 
     @property
     def id(self) -> str:
@@ -39,7 +41,7 @@ def of(before: Status | None, after: Deployment, at: datetime) -> Notice:
         function=after.function,
         alias=after.alias,
         version=after.version,
-        before=before,
+        previous_status=before,
         status=after.status,
         reason=after.reason,
         at=at,

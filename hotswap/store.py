@@ -19,6 +19,7 @@ import msgspec
 from hotswap import errors, kv
 from hotswap.auth import Token
 from hotswap.deployment import Active, Deployment, Event, Leader, Quarantine
+from hotswap.hook import Deliveries, Hook, Undelivered
 from hotswap.model import Alias, Assignment, Endpoint, Function, Node, Record, Router, Version, decode
 from hotswap.notice import Notice
 
@@ -80,6 +81,9 @@ class Collection(Generic[R]):
 
     def key_of(self, value: R) -> str:
         return self.key(*self._path(value))
+
+    def path_of(self, value: R) -> Path:
+        return self._path(value)
 
     async def get(self, *parts: str | int) -> Stored[R] | None:
         item = await self._kv.get(self.key(*parts))
@@ -213,6 +217,9 @@ class Store:
         self.outbox = self._add("outbox", Notice, lambda it: (it.deployment, f"{it.number:0{SEQUENCE_DIGITS}}"))
         self.quarantine = self._add("quarantine", Quarantine, lambda it: (it.function, it.version))
         self.tokens = self._add("tokens", Token, lambda it: (it.id,))
+        self.hooks = self._add("hooks", Hook, lambda it: (it.name,))
+        self.deliveries = self._add("deliveries", Deliveries, lambda it: (it.hook,))
+        self.undelivered = self._add("undelivered", Undelivered, lambda it: (it.hook, *self.outbox.path_of(it.notice)))
         self.leader = self._add("leader", Leader, lambda _: ("controller",))
 
     def transaction(self, fence: Fence | None = None) -> Transaction:

@@ -4,9 +4,10 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from controller import service, steps, verbs
+from controller import hooks, service, steps, verbs
 from hotswap.auth import Token
 from hotswap.deployment import Deployment, Event, Quarantine, Status, Verdict
+from hotswap.hook import Undelivered
 from hotswap.model import Alias, Function, Node, Router, Version, encode
 from hotswap.rpc import controller_pb2 as pb
 
@@ -127,4 +128,35 @@ def token(of: Token) -> pb.Token:
         created=moment(of.created),
         who=of.who,
         expires=moment(of.expires),
+    )
+
+
+def hook(of: hooks.Standing) -> pb.Hook:
+    return pb.Hook(
+        name=of.hook.name,
+        url=of.hook.url,
+        functions=of.hook.functions,
+        statuses=[status.value for status in of.hook.statuses],
+        created=moment(of.hook.created),
+        who=of.hook.who,
+        disabled=of.hook.disabled,
+        delivered=of.deliveries.delivered,
+        last_delivery=moment(of.deliveries.last),
+        pending=of.pending,
+        failures=of.deliveries.failures,
+        error=of.deliveries.error,
+        undelivered=of.undelivered,
+    )
+
+
+def undelivered(of: Undelivered) -> pb.UndeliveredNotice:
+    return pb.UndeliveredNotice(
+        id=of.notice.id,
+        function=of.notice.function,
+        alias=of.notice.alias,
+        version=of.notice.version,
+        status=of.notice.status.value,
+        at=moment(of.notice.at),
+        given_up=moment(of.at),
+        error=of.error,
     )

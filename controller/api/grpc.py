@@ -160,6 +160,30 @@ class ControllerApi(controller_pb2_grpc.ControllerServicer):
     async def RevokeToken(self, request: pb.RevokeTokenRequest, context: Context) -> pb.Token:
         return documents.token(await self._access.revoke_token(request.id, why=request.why))
 
+    async def AddHook(self, request: pb.AddHookRequest, context: Context) -> pb.AddedHook:
+        added = await self._access.add_hook(
+            request.name,
+            request.url,
+            functions=list(request.functions),
+            statuses=list(request.statuses),
+        )
+        return pb.AddedHook(name=added.name, secret=added.secret)
+
+    async def ListHooks(self, request: pb.ListHooksRequest, context: Context) -> pb.ListHooksResponse:
+        return pb.ListHooksResponse(hooks=[documents.hook(one) for one in await self._access.hooks()])
+
+    async def ListUndelivered(self, request: pb.ListUndeliveredRequest, context: Context) -> pb.ListUndeliveredResponse:
+        found = await self._access.undelivered(request.hook)
+        return pb.ListUndeliveredResponse(notices=[documents.undelivered(one) for one in found])
+
+    async def RemoveHook(self, request: pb.RemoveHookRequest, context: Context) -> pb.RemoveHookResponse:
+        await self._access.remove_hook(request.name)
+        return pb.RemoveHookResponse()
+
+    async def TestHook(self, request: pb.TestHookRequest, context: Context) -> pb.TestHookResponse:
+        answer = await self._access.test_hook(request.name)
+        return pb.TestHookResponse(delivered=answer.delivered, answer=answer.text)
+
     async def _ask(self, verb: Verb, request: pb.VerbRequest) -> pb.Deployment:
         asked = await self._access.ask(
             request.id,

@@ -10,7 +10,18 @@ from typing import Any
 
 import click
 
-from hotswap.cli import aliases, completion, deployments, functions, invocation, services, tokens, up, verbs
+from hotswap.cli import (
+    aliases,
+    completion,
+    deployments,
+    functions,
+    hooks,
+    invocation,
+    services,
+    tokens,
+    up,
+    verbs,
+)
 from hotswap.errors import HotswapError, Invalid
 
 
@@ -90,7 +101,8 @@ def cli() -> None:
     """
 
 
-for family in (up, functions, invocation, deployments, verbs, aliases, tokens, services, completion):
+FAMILIES = (up, functions, invocation, deployments, verbs, aliases, hooks, tokens, services, completion)
+for family in FAMILIES:
     for command in family.COMMANDS:
         cli.add_command(command)
 main = cli

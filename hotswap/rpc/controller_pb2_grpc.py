@@ -139,6 +139,31 @@ class ControllerStub:
                 request_serializer=hotswap_dot_rpc_dot_controller__pb2.ReleaseRequest.SerializeToString,
                 response_deserializer=hotswap_dot_rpc_dot_controller__pb2.QuarantinedVersion.FromString,
                 _registered_method=True)
+        self.AddHook = channel.unary_unary(
+                '/hotswap.v1.Controller/AddHook',
+                request_serializer=hotswap_dot_rpc_dot_controller__pb2.AddHookRequest.SerializeToString,
+                response_deserializer=hotswap_dot_rpc_dot_controller__pb2.AddedHook.FromString,
+                _registered_method=True)
+        self.ListHooks = channel.unary_unary(
+                '/hotswap.v1.Controller/ListHooks',
+                request_serializer=hotswap_dot_rpc_dot_controller__pb2.ListHooksRequest.SerializeToString,
+                response_deserializer=hotswap_dot_rpc_dot_controller__pb2.ListHooksResponse.FromString,
+                _registered_method=True)
+        self.ListUndelivered = channel.unary_unary(
+                '/hotswap.v1.Controller/ListUndelivered',
+                request_serializer=hotswap_dot_rpc_dot_controller__pb2.ListUndeliveredRequest.SerializeToString,
+                response_deserializer=hotswap_dot_rpc_dot_controller__pb2.ListUndeliveredResponse.FromString,
+                _registered_method=True)
+        self.RemoveHook = channel.unary_unary(
+                '/hotswap.v1.Controller/RemoveHook',
+                request_serializer=hotswap_dot_rpc_dot_controller__pb2.RemoveHookRequest.SerializeToString,
+                response_deserializer=hotswap_dot_rpc_dot_controller__pb2.RemoveHookResponse.FromString,
+                _registered_method=True)
+        self.TestHook = channel.unary_unary(
+                '/hotswap.v1.Controller/TestHook',
+                request_serializer=hotswap_dot_rpc_dot_controller__pb2.TestHookRequest.SerializeToString,
+                response_deserializer=hotswap_dot_rpc_dot_controller__pb2.TestHookResponse.FromString,
+                _registered_method=True)
         self.GetPlatform = channel.unary_unary(
                 '/hotswap.v1.Controller/GetPlatform',
                 request_serializer=hotswap_dot_rpc_dot_controller__pb2.GetPlatformRequest.SerializeToString,
@@ -294,6 +319,38 @@ class ControllerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AddHook(self, request, context):
+        """The secret is told here and never again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListHooks(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListUndelivered(self, request, context):
+        """What was given up for a hook, the newest last.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveHook(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TestHook(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetPlatform(self, request, context):
         """Nodes, routers, leader.
         """
@@ -427,6 +484,31 @@ def add_ControllerServicer_to_server(servicer, server):
                     servicer.Release,
                     request_deserializer=hotswap_dot_rpc_dot_controller__pb2.ReleaseRequest.FromString,
                     response_serializer=hotswap_dot_rpc_dot_controller__pb2.QuarantinedVersion.SerializeToString,
+            ),
+            'AddHook': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddHook,
+                    request_deserializer=hotswap_dot_rpc_dot_controller__pb2.AddHookRequest.FromString,
+                    response_serializer=hotswap_dot_rpc_dot_controller__pb2.AddedHook.SerializeToString,
+            ),
+            'ListHooks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListHooks,
+                    request_deserializer=hotswap_dot_rpc_dot_controller__pb2.ListHooksRequest.FromString,
+                    response_serializer=hotswap_dot_rpc_dot_controller__pb2.ListHooksResponse.SerializeToString,
+            ),
+            'ListUndelivered': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUndelivered,
+                    request_deserializer=hotswap_dot_rpc_dot_controller__pb2.ListUndeliveredRequest.FromString,
+                    response_serializer=hotswap_dot_rpc_dot_controller__pb2.ListUndeliveredResponse.SerializeToString,
+            ),
+            'RemoveHook': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveHook,
+                    request_deserializer=hotswap_dot_rpc_dot_controller__pb2.RemoveHookRequest.FromString,
+                    response_serializer=hotswap_dot_rpc_dot_controller__pb2.RemoveHookResponse.SerializeToString,
+            ),
+            'TestHook': grpc.unary_unary_rpc_method_handler(
+                    servicer.TestHook,
+                    request_deserializer=hotswap_dot_rpc_dot_controller__pb2.TestHookRequest.FromString,
+                    response_serializer=hotswap_dot_rpc_dot_controller__pb2.TestHookResponse.SerializeToString,
             ),
             'GetPlatform': grpc.unary_unary_rpc_method_handler(
                     servicer.GetPlatform,
@@ -1016,6 +1098,141 @@ class Controller:
             '/hotswap.v1.Controller/Release',
             hotswap_dot_rpc_dot_controller__pb2.ReleaseRequest.SerializeToString,
             hotswap_dot_rpc_dot_controller__pb2.QuarantinedVersion.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddHook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hotswap.v1.Controller/AddHook',
+            hotswap_dot_rpc_dot_controller__pb2.AddHookRequest.SerializeToString,
+            hotswap_dot_rpc_dot_controller__pb2.AddedHook.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListHooks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hotswap.v1.Controller/ListHooks',
+            hotswap_dot_rpc_dot_controller__pb2.ListHooksRequest.SerializeToString,
+            hotswap_dot_rpc_dot_controller__pb2.ListHooksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListUndelivered(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hotswap.v1.Controller/ListUndelivered',
+            hotswap_dot_rpc_dot_controller__pb2.ListUndeliveredRequest.SerializeToString,
+            hotswap_dot_rpc_dot_controller__pb2.ListUndeliveredResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveHook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hotswap.v1.Controller/RemoveHook',
+            hotswap_dot_rpc_dot_controller__pb2.RemoveHookRequest.SerializeToString,
+            hotswap_dot_rpc_dot_controller__pb2.RemoveHookResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TestHook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hotswap.v1.Controller/TestHook',
+            hotswap_dot_rpc_dot_controller__pb2.TestHookRequest.SerializeToString,
+            hotswap_dot_rpc_dot_controller__pb2.TestHookResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -58,6 +58,13 @@ class ControllerStub:
     """A deployment of an earlier version, all at once."""
     ListQuarantine: _grpc.UnaryUnaryMultiCallable[_controller_pb2.ListQuarantineRequest, _controller_pb2.ListQuarantineResponse]
     Release: _grpc.UnaryUnaryMultiCallable[_controller_pb2.ReleaseRequest, _controller_pb2.QuarantinedVersion]
+    AddHook: _grpc.UnaryUnaryMultiCallable[_controller_pb2.AddHookRequest, _controller_pb2.AddedHook]
+    """The secret is told here and never again."""
+    ListHooks: _grpc.UnaryUnaryMultiCallable[_controller_pb2.ListHooksRequest, _controller_pb2.ListHooksResponse]
+    ListUndelivered: _grpc.UnaryUnaryMultiCallable[_controller_pb2.ListUndeliveredRequest, _controller_pb2.ListUndeliveredResponse]
+    """What was given up for a hook, the newest last."""
+    RemoveHook: _grpc.UnaryUnaryMultiCallable[_controller_pb2.RemoveHookRequest, _controller_pb2.RemoveHookResponse]
+    TestHook: _grpc.UnaryUnaryMultiCallable[_controller_pb2.TestHookRequest, _controller_pb2.TestHookResponse]
     GetPlatform: _grpc.UnaryUnaryMultiCallable[_controller_pb2.GetPlatformRequest, _controller_pb2.Platform]
     """Nodes, routers, leader."""
     CreateToken: _grpc.UnaryUnaryMultiCallable[_controller_pb2.CreateTokenRequest, _controller_pb2.CreatedToken]
@@ -93,6 +100,13 @@ class ControllerAsyncStub(ControllerStub):
     """A deployment of an earlier version, all at once."""
     ListQuarantine: _aio.UnaryUnaryMultiCallable[_controller_pb2.ListQuarantineRequest, _controller_pb2.ListQuarantineResponse]  # type: ignore[assignment]
     Release: _aio.UnaryUnaryMultiCallable[_controller_pb2.ReleaseRequest, _controller_pb2.QuarantinedVersion]  # type: ignore[assignment]
+    AddHook: _aio.UnaryUnaryMultiCallable[_controller_pb2.AddHookRequest, _controller_pb2.AddedHook]  # type: ignore[assignment]
+    """The secret is told here and never again."""
+    ListHooks: _aio.UnaryUnaryMultiCallable[_controller_pb2.ListHooksRequest, _controller_pb2.ListHooksResponse]  # type: ignore[assignment]
+    ListUndelivered: _aio.UnaryUnaryMultiCallable[_controller_pb2.ListUndeliveredRequest, _controller_pb2.ListUndeliveredResponse]  # type: ignore[assignment]
+    """What was given up for a hook, the newest last."""
+    RemoveHook: _aio.UnaryUnaryMultiCallable[_controller_pb2.RemoveHookRequest, _controller_pb2.RemoveHookResponse]  # type: ignore[assignment]
+    TestHook: _aio.UnaryUnaryMultiCallable[_controller_pb2.TestHookRequest, _controller_pb2.TestHookResponse]  # type: ignore[assignment]
     GetPlatform: _aio.UnaryUnaryMultiCallable[_controller_pb2.GetPlatformRequest, _controller_pb2.Platform]  # type: ignore[assignment]
     """Nodes, routers, leader."""
     CreateToken: _aio.UnaryUnaryMultiCallable[_controller_pb2.CreateTokenRequest, _controller_pb2.CreatedToken]  # type: ignore[assignment]
@@ -251,6 +265,43 @@ class ControllerServicer(metaclass=_abc_1.ABCMeta):
         request: _controller_pb2.ReleaseRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_controller_pb2.QuarantinedVersion, _abc.Awaitable[_controller_pb2.QuarantinedVersion]]: ...
+
+    @_abc_1.abstractmethod
+    def AddHook(
+        self,
+        request: _controller_pb2.AddHookRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_controller_pb2.AddedHook, _abc.Awaitable[_controller_pb2.AddedHook]]:
+        """The secret is told here and never again."""
+
+    @_abc_1.abstractmethod
+    def ListHooks(
+        self,
+        request: _controller_pb2.ListHooksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_controller_pb2.ListHooksResponse, _abc.Awaitable[_controller_pb2.ListHooksResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ListUndelivered(
+        self,
+        request: _controller_pb2.ListUndeliveredRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_controller_pb2.ListUndeliveredResponse, _abc.Awaitable[_controller_pb2.ListUndeliveredResponse]]:
+        """What was given up for a hook, the newest last."""
+
+    @_abc_1.abstractmethod
+    def RemoveHook(
+        self,
+        request: _controller_pb2.RemoveHookRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_controller_pb2.RemoveHookResponse, _abc.Awaitable[_controller_pb2.RemoveHookResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def TestHook(
+        self,
+        request: _controller_pb2.TestHookRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_controller_pb2.TestHookResponse, _abc.Awaitable[_controller_pb2.TestHookResponse]]: ...
 
     @_abc_1.abstractmethod
     def GetPlatform(
