@@ -15,7 +15,7 @@ from controller.service import Service
 from controller.steps import shares
 from controller.watcher import Clock, Routing
 from hotswap.deployment import Active
-from hotswap.errors import Conflict, Refused
+from hotswap.errors import Conflict, Outdated, Refused
 from hotswap.model import WEIGHT_HISTORY, Alias, WeightChange, Weights, check_alias_name, check_weights
 from hotswap.store import Fence, Store, Stored
 
@@ -36,15 +36,19 @@ class HandWeights:
         self._service = service
         self._clock = clock
 
-    async def set(self, function: str, name: str, weights: Weights, *, who: str, why: str) -> Stored[Alias]:
+    async def set(
+        self, function: str, name: str, weights: Weights, *, who: str, why: str, expected: int | None = None
+    ) -> Stored[Alias]:
+        """`expected` is the revision at which the alias must stand; raises `Outdated` where it does not."""
         check_weights(weights, where=f'alias "{check_alias_name(name)}" of "{function}"')
         for version in weights:
             await self._service.version(function, version)
         await self._service.refuse_while_running(function, name)
+        _check_revision(await self._store.aliases.get(function, name), expected)
         named = {version: weight for version, weight in weights.items() if weight}
         async with self._placement.pinned(function, named):
             await self._start(function, named)
-            stored = await self._write(function, name, named, who=who, why=why)
+            stored = await self._write(function, name, named, who=who, why=why, expected=expected)
         await self._tell_routers(stored.mod_revision)
         return stored
 
@@ -62,8 +66,11 @@ class HandWeights:
                 hint=f"see `hotswap versions {function}`, or set weights among versions that run",
             ) from None
 
-    async def _write(self, function: str, name: str, weights: Weights, *, who: str, why: str) -> Stored[Alias]:
+    async def _write(
+        self, function: str, name: str, weights: Weights, *, who: str, why: str, expected: int | None
+    ) -> Stored[Alias]:
         before = await self._store.aliases.get(function, name)
+        _check_revision(before, expected)
         change = WeightChange(weights=weights, at=self._clock(), who=who, why=why)
         alias = before.value if before else Alias(function=function, name=name, weights=weights)
         after = replace(
@@ -79,6 +86,7 @@ class HandWeights:
             revision = await transaction.require_absent(Active, function, name).commit()
         except Conflict:
             await self._service.refuse_while_running(function, name)
+            _check_revision(await self._store.aliases.get(function, name), expected)
             raise
         return Stored(after, self._store.key_of(after), before.create_revision if before else revision, revision)
 
@@ -89,3 +97,11 @@ class HandWeights:
                 await self._routers.applied("aliases", revision)
         except TimeoutError:
             pass
+
+
+def _check_revision(alias: Stored[Alias] | None, expected: int | None) -> None:
+    revision = alias.mod_revision if alias else 0
+    if expected is None or revision == expected:
+        return
+    stands = f"stands at revision {revision} now" if alias else "is not there"
+    raise Outdated(f"the alias {stands}", hint="read it again, then decide again")

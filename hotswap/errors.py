@@ -34,6 +34,10 @@ class Conflict(HotswapError):
     """Somebody else changed it in the meantime; read again, then try again."""
 
 
+class Outdated(HotswapError):
+    """The caller named the revision that it had read, and that one stands no more; nothing was written."""
+
+
 class Unavailable(HotswapError):
     """A part that is needed does not answer; try again later."""
 
