@@ -17,6 +17,7 @@ from typing import Any, Generic, Self, TypeVar
 import msgspec
 
 from hotswap import errors, kv
+from hotswap.answer import KeptAnswer
 from hotswap.deployment import Active, Deployment, Event, Leader
 from hotswap.model import Alias, Assignment, Endpoint, Function, Node, Record, Router, Version, decode
 from hotswap.notice import Notice
@@ -210,6 +211,7 @@ class Store:
         self.active = self._add("active", Active, lambda it: (it.function, it.alias))
         self.events = self._add("events", Event, lambda it: (it.deployment, f"{it.number:0{SEQUENCE_DIGITS}}"))
         self.outbox = self._add("outbox", Notice, lambda it: (it.deployment, f"{it.number:0{SEQUENCE_DIGITS}}"))
+        self.answers = self._add("answers", KeptAnswer, lambda it: (it.id,))
         self.leader = self._add("leader", Leader, lambda _: ("controller",))
 
     def transaction(self, fence: Fence | None = None) -> Transaction:
