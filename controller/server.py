@@ -12,6 +12,7 @@ import aiohttp
 
 from controller.agents import RemoteAgents
 from controller.api.grpc import SERVICE, ControllerApi
+from controller.api.leader import LeaderWeights
 from controller.artifacts import Artifacts
 from controller.lead import leading
 from controller.leader import Leadership
@@ -51,11 +52,12 @@ class Controller:
         self._leading = Leading()
         publishing = Publishing(store=store, artifacts=self._artifacts, clock=now)
         self._service = Service(store=store, publishing=publishing, clock=now)
+        self._weights = LeaderWeights(service=self._service, leading=self._leading)
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
         """Answers calls until the context ends; gives the address."""
-        api = ControllerApi(service=self._service, artifacts=self._artifacts, leading=self._leading)
+        api = ControllerApi(service=self._service, artifacts=self._artifacts, weights=self._weights)
         register = {SERVICE: lambda server: controller_pb2_grpc.add_ControllerServicer_to_server(api, server)}
         server, port = await wire.start(self._settings.bind, register)
         host, _ = host_and_port(self._settings.bind, option="bind")

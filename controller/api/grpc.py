@@ -1,28 +1,22 @@
-"""`hotswap.v1.Controller` over `controller.service`: translation only.
-
-Weights set by hand need the leader: a controller that does not lead passes that one call on to it.
-"""
+"""`hotswap.v1.Controller` over `controller.service`: translation only."""
 
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
 from controller.api import documents
+from controller.api.leader import PASSED_ON, LeaderWeights
 from controller.artifacts import Artifacts
 from controller.publishing import Publication
 from controller.service import Service
 from hotswap import requests
 from hotswap.deployment import Verb
-from hotswap.errors import Invalid, Unavailable
-from hotswap.model import Alias, Weights
+from hotswap.errors import Invalid
 from hotswap.rpc import controller_pb2 as pb
 from hotswap.rpc import controller_pb2_grpc, wire
-from hotswap.store import Stored
 
 SERVICE = "hotswap.v1.Controller"
-PASSED_ON = "hotswap-passed-on"
-"""Metadata of a call that another controller passes on; it is not passed on again."""
 
 if TYPE_CHECKING:
     Context = grpc.aio.ServicerContext[Any, Any]
@@ -30,24 +24,11 @@ else:
     Context = grpc.aio.ServicerContext
 
 
-class SettingWeights(Protocol):
-    """See `controller.weights.HandWeights`."""
-
-    async def set(self, function: str, name: str, weights: Weights, *, who: str, why: str) -> Stored[Alias]: ...
-
-
-class Leading(Protocol):
-    """What this controller has while it leads."""
-
-    @property
-    def weights(self) -> SettingWeights | None: ...
-
-
 class ControllerApi(controller_pb2_grpc.ControllerServicer):
-    def __init__(self, *, service: Service, artifacts: Artifacts, leading: Leading) -> None:
+    def __init__(self, *, service: Service, artifacts: Artifacts, weights: LeaderWeights) -> None:
         self._service = service
         self._artifacts = artifacts
-        self._leading = leading
+        self._weights = weights
 
     async def Publish(self, request_iterator: AsyncIterator[pb.PublishRequest], context: Context) -> pb.Version:
         first = await anext(aiter(request_iterator), None)
@@ -83,11 +64,14 @@ class ControllerApi(controller_pb2_grpc.ControllerServicer):
         return pb.ListAliasesResponse(aliases=[documents.alias(it) for it in aliases])
 
     async def SetAlias(self, request: pb.SetAliasRequest, context: Context) -> pb.Alias:
-        weights = self._leading.weights
-        if weights is None:
-            return await self._pass_on(request, context)
-        stored = await weights.set(
-            request.function, request.name, dict(request.weights), who=_who(context), why=request.why
+        stored = await self._weights.set(
+            request.function,
+            request.name,
+            dict(request.weights),
+            who=_who(context),
+            why=request.why,
+            expected=request.expected if request.HasField("expected") else None,
+            passed_on=PASSED_ON in _metadata(context),
         )
         return documents.alias(stored.value, revision=stored.mod_revision)
 
@@ -125,15 +109,6 @@ class ControllerApi(controller_pb2_grpc.ControllerServicer):
 
     async def _ask(self, verb: Verb, request: pb.VerbRequest, context: Context) -> pb.Deployment:
         return documents.deployment(await self._service.ask(request.id, verb, who=_who(context), why=request.why))
-
-    async def _pass_on(self, request: pb.SetAliasRequest, context: Context) -> pb.Alias:
-        leader = (await self._service.platform()).leader
-        if leader is None or PASSED_ON in _metadata(context):
-            raise Unavailable("no controller leads at the moment", hint="try again in some seconds")
-        async with wire.channel(leader.address) as channel:
-            with wire.calling(f'the leading controller "{leader.controller}" at {leader.address}'):
-                metadata = ((PASSED_ON, "1"), (wire.WHO, _who(context)))
-                return await controller_pb2_grpc.ControllerStub(channel).SetAlias(request, metadata=metadata)
 
 
 async def _chunks(messages: AsyncIterator[pb.PublishRequest]) -> AsyncIterator[bytes]:
