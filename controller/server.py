@@ -4,7 +4,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -13,6 +13,7 @@ import aiohttp
 from controller.agents import RemoteAgents
 from controller.api.grpc import SERVICE, ControllerApi
 from controller.api.leader import LeaderWeights
+from controller.api.rest.listener import listening
 from controller.artifacts import Artifacts
 from controller.lead import leading
 from controller.leader import Leadership
@@ -56,7 +57,7 @@ class Controller:
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
-        """Answers calls until the context ends; gives the address."""
+        """Answers calls of gRPC until the context ends; gives the address."""
         api = ControllerApi(service=self._service, artifacts=self._artifacts, weights=self._weights)
         register = {SERVICE: lambda server: controller_pb2_grpc.add_ControllerServicer_to_server(api, server)}
         server, port = await wire.start(self._settings.bind, register)
@@ -66,11 +67,15 @@ class Controller:
         finally:
             await server.stop(CLOSING)
 
+    def serving_rest(self) -> AbstractAsyncContextManager[str]:
+        """Answers REST until the context ends; gives the address."""
+        return listening(self._settings.rest, service=self._service, weights=self._weights, store=self._store)
+
     async def run(self) -> None:
         """Serves, and leads whenever it can; never returns."""
-        async with self.serving() as address:
-            log.info("%s answers at %s", self._settings.name, address)
-            leadership = Leadership(store=self._store, name=self._settings.name, address=address, clock=now)
+        async with self.serving() as address, self.serving_rest() as rest:
+            log.info("%s answers at %s, and REST at %s", self._settings.name, address, rest)
+            leadership = Leadership(store=self._store, name=self._settings.name, address=address, rest=rest, clock=now)
             await leadership.run(self._lead)
 
     async def _lead(self, fence: Fence) -> None:

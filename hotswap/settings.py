@@ -59,6 +59,7 @@ class ControllerSettings:
     etcd: EtcdSettings = EtcdSettings()
     bind: str = "127.0.0.1:0"
     """gRPC."""
+    rest: str = "127.0.0.1:0"
 
 
 def host_and_port(text: str, *, option: str) -> tuple[str, int]:
