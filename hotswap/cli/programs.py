@@ -19,8 +19,9 @@ class Programs:
     state_dir: Path
     etcd: EtcdSettings
 
-    def controller(self, name: str, *, bind: str) -> list[str]:
-        return self._service("controller", name, "--bind", bind, "--artifacts", self.state_dir / "artifacts")
+    def controller(self, name: str, *, bind: str, rest: str) -> list[str]:
+        where = ("--bind", bind, "--rest", rest, "--artifacts", self.state_dir / "artifacts")
+        return self._service("controller", name, *where)
 
     def router(self, name: str, *, bind: str, admin: str, workers: int) -> list[str]:
         where = ("--bind", bind, "--admin", admin, "--state-dir", self.state_dir / "router")

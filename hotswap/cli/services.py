@@ -66,17 +66,19 @@ insecure_option = click.option(
 @click.command(context_settings={"show_default": True})
 @name_option
 @click.option("--bind", default="127.0.0.1:7070", help="host:port of its gRPC.")
+@click.option("--rest", default="127.0.0.1:7071", help="host:port of its REST; port 0 takes a free one.")
 @click.option("--artifacts", type=FOLDER, help="Folder of published archives, shared by all controllers.")
 @insecure_option
 @etcd_options
-def controller(*, name: str, bind: str, artifacts: Path | None, insecure: bool, etcd: EtcdSettings) -> None:
+def controller(*, name: str, bind: str, rest: str, artifacts: Path | None, insecure: bool, etcd: EtcdSettings) -> None:
     """Run a controller: it publishes, deploys and rolls back."""
     check_listener(bind, option="--bind", insecure=insecure)
+    check_listener(rest, option="--rest", insecure=insecure)
     from controller.server import run
 
     logs.configure("controller")
     folder = artifacts or default_state_dir() / "artifacts"
-    asyncio.run(run(ControllerSettings(name=name, artifacts=folder, etcd=etcd, bind=bind)))
+    asyncio.run(run(ControllerSettings(name=name, artifacts=folder, etcd=etcd, bind=bind, rest=rest)))
 
 
 @click.command(context_settings={"show_default": True})
