@@ -7,12 +7,12 @@ An interface finds out who calls, makes an `Access` for them, and translates. Wh
 
 import json
 import logging
-from collections.abc import AsyncIterable, AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Protocol
 
+from controller.api.leader import LeaderWeights
 from controller.artifacts import Artifacts
 from controller.hooks import Hooks, Standing
 from controller.publishing import Publication
@@ -21,8 +21,8 @@ from controller.tokens import Tokens
 from controller.webhook import Answer
 from hotswap import manifest
 from hotswap.auth import EVERY_FUNCTION, Bearer, Caller, Operation, Role, Token
-from hotswap.deployment import Deployment, Quarantine, Verb
-from hotswap.errors import HotswapError, NotLeader
+from hotswap.deployment import Deployment, Event, Quarantine, Verb
+from hotswap.errors import HotswapError
 from hotswap.hook import Hook, Undelivered
 from hotswap.model import Alias, Function, Version, Weights
 from hotswap.requests import AnyRequest
@@ -33,21 +33,6 @@ audit = logging.getLogger("audit")
 VERBS = {verb: Operation[verb.name] for verb in Verb}
 
 
-class SettingWeights(Protocol):
-    """See `controller.weights.HandWeights`."""
-
-    async def set(
-        self, function: str, name: str, weights: Weights, *, who: str, why: str, override: bool = False
-    ) -> Stored[Alias]: ...
-
-
-class Leading(Protocol):
-    """What this controller has while it leads."""
-
-    @property
-    def weights(self) -> SettingWeights | None: ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """Where the operations are."""
@@ -56,7 +41,7 @@ class Parts:
     artifacts: Artifacts
     tokens: Tokens
     hooks: Hooks
-    leading: Leading
+    weights: LeaderWeights
 
 
 class Access:
@@ -68,12 +53,16 @@ class Access:
         self._artifacts = parts.artifacts
         self._tokens = parts.tokens
         self._hooks = parts.hooks
-        self._leading = parts.leading
+        self._weights = parts.weights
 
     async def functions(self) -> list[tuple[Function, list[Alias]]]:
         """Those that the caller may touch."""
         self.caller.require(Operation.LIST_FUNCTIONS)
         return [found for found in await self._service.functions() if self.caller.touches(found[0].name)]
+
+    async def function(self, name: str) -> tuple[Function, list[Alias]]:
+        self.caller.require(Operation.LIST_FUNCTIONS, name)
+        return await self._service.function(name)
 
     async def versions(self, function: str) -> list[Version]:
         self.caller.require(Operation.LIST_VERSIONS, function)
@@ -101,8 +90,12 @@ class Access:
         self.caller.require(Operation.GET_PLATFORM)
         return await self._service.platform()
 
-    async def deployment(self, name: str) -> Deployment:
+    async def deployment(self, name: str) -> Stored[Deployment]:
         return await self._deployment(name, Operation.GET_DEPLOYMENT)
+
+    async def events(self, name: str) -> list[Stored[Event]]:
+        await self._deployment(name, Operation.WATCH_DEPLOYMENT)
+        return await self._service.events(name)
 
     async def deployments(self, *, function: str = "", running: bool = False, limit: int = 0) -> list[Deployment]:
         """The newest first, of the functions that the caller may touch; `limit` 0 for all."""
@@ -111,10 +104,11 @@ class Access:
         chosen = [deployment for deployment in found if self.caller.touches(deployment.function)]
         return chosen[:limit] if limit else chosen
 
-    async def watch(self, name: str, *, after: int = 0) -> AsyncIterator[Update]:
+    async def watch(self, name: str, *, after: int = 0, since: int = 0) -> AsyncGenerator[Update, None]:
         await self._deployment(name, Operation.WATCH_DEPLOYMENT)
-        async for update in self._service.watch(name, after=after):
-            yield update
+        async with aclosing(self._service.watch(name, after=after, since=since)) as updates:
+            async for update in updates:
+                yield update
 
     async def publish(self, publication: Publication, chunks: AsyncIterable[bytes]) -> Version:
         function = manifest.parse(publication.manifest_toml).function
@@ -122,21 +116,29 @@ class Access:
             self.caller.require(Operation.PUBLISH, function)
             return await self._service.publish(replace(publication, who=self.caller.who), chunks)
 
-    @property
-    def leads(self) -> bool:
-        """Whether this controller can set weights; if not, the call is for the leader, in the caller's own name."""
-        return self._leading.weights is not None
-
     async def set_weights(
-        self, function: str, name: str, weights: Weights, *, why: str, override: bool = False
+        self,
+        function: str,
+        name: str,
+        weights: Weights,
+        *,
+        why: str,
+        override: bool = False,
+        expected: int | None = None,
+        passed_on: bool = False,
     ) -> Stored[Alias]:
-        """Raises `NotLeader` where `leads` is false."""
+        """Here or at the leader, in the caller's own name."""
         with self._audited(Operation.SET_ALIAS, f"{function}:{name}", why=why):
             self.caller.require(Operation.SET_ALIAS, function)
-            if self._leading.weights is None:
-                raise NotLeader("this controller does not lead", hint="ask the one that does")
-            return await self._leading.weights.set(
-                function, name, weights, who=self.caller.who, why=why, override=override
+            return await self._weights.set(
+                function,
+                name,
+                weights,
+                caller=self.caller,
+                why=why,
+                override=override,
+                expected=expected,
+                passed_on=passed_on,
             )
 
     async def deploy(self, request: AnyRequest) -> Deployment:
@@ -154,11 +156,12 @@ class Access:
         full: bool = False,
         winner: int | None = None,
         adopt: bool = False,
+        expected: int | None = None,
     ) -> Deployment:
         with self._audited(VERBS[verb], name, why=why):
             await self._deployment(name, VERBS[verb])
             return await self._service.ask(
-                name, verb, who=self.caller.who, why=why, full=full, winner=winner, adopt=adopt
+                name, verb, who=self.caller.who, why=why, full=full, winner=winner, adopt=adopt, expected=expected
             )
 
     async def retry(self, name: str, *, from_step: int | None, force: bool, why: str) -> Deployment:
@@ -225,11 +228,11 @@ class Access:
             self.caller.require(Operation.REVOKE_TOKEN)
             return await self._tokens.revoke(token_id)
 
-    async def _deployment(self, name: str, operation: Operation) -> Deployment:
+    async def _deployment(self, name: str, operation: Operation) -> Stored[Deployment]:
         self.caller.require(operation)
-        deployment = await self._service.deployment(name)
-        self.caller.require(operation, deployment.function)
-        return deployment
+        stored = await self._service.stored_deployment(name)
+        self.caller.require(operation, stored.value.function)
+        return stored
 
     @contextmanager
     def _audited(self, operation: Operation, subject: str, *, why: str = "") -> Iterator[list[str]]:

@@ -27,10 +27,11 @@ OUTSIDE = (errors.NotLeader, errors.Unavailable, errors.Conflict, kv.KVError)
 
 
 class Leadership:
-    def __init__(self, *, store: Store, name: str, address: str, clock: Clock) -> None:
+    def __init__(self, *, store: Store, name: str, address: str, rest: str, clock: Clock) -> None:
         self._store = store
         self._name = name
         self._address = address
+        self._rest = rest
         self._clock = clock
 
     async def run(self, lead: Callable[[Fence], Awaitable[None]]) -> None:
@@ -52,7 +53,7 @@ class Leadership:
     async def _stand(self, lead: Callable[[Fence], Awaitable[None]]) -> None:
         lease = await self._store.kv.grant(LEASE)
         try:
-            me = Leader(controller=self._name, address=self._address, since=self._clock())
+            me = Leader(controller=self._name, address=self._address, rest=self._rest, since=self._clock())
             revision = await self._store.transaction().create(me, lease=lease.id).commit()
             log.info("leads since revision %d", revision)
             await self._lead(lease, lead(Fence(self._store.key_of(me), revision)))

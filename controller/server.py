@@ -14,6 +14,8 @@ from controller import bearers
 from controller.access import Parts
 from controller.agents import RemoteAgents
 from controller.api.grpc import SERVICE, ControllerApi
+from controller.api.leader import LeaderWeights
+from controller.api.rest.listener import listening
 from controller.artifacts import Artifacts
 from controller.hooks import Hooks
 from controller.lead import leading
@@ -63,12 +65,12 @@ class Controller:
             artifacts=self._artifacts,
             tokens=Tokens(store=store, clock=now),
             hooks=Hooks(store=store, clock=now),
-            leading=self._leading,
+            weights=LeaderWeights(service=self._service, leading=self._leading),
         )
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
-        """Answers calls until the context ends; gives the address."""
+        """Answers calls of gRPC until the context ends; gives the address."""
         api = ControllerApi(self._parts)
         register = {SERVICE: lambda server: controller_pb2_grpc.add_ControllerServicer_to_server(api, server)}
         async with self._authenticating() as authenticator:
@@ -97,11 +99,22 @@ class Controller:
                 log.warning("admin token %s is not known yet: %s", admin.id, error)
             await asyncio.sleep(RETRY_AFTER)
 
+    @asynccontextmanager
+    async def serving_rest(self) -> AsyncIterator[str]:
+        """Answers REST until the context ends; gives the address."""
+        async with (
+            self._authenticating() as authenticator,
+            listening(
+                self._settings.rest, parts=self._parts, authenticator=authenticator, store=self._store
+            ) as address,
+        ):
+            yield address
+
     async def run(self) -> None:
         """Serves, and leads whenever it can; never returns."""
-        async with self.serving() as address:
-            log.info("%s answers at %s", self._settings.name, address)
-            leadership = Leadership(store=self._store, name=self._settings.name, address=address, clock=now)
+        async with self.serving() as address, self.serving_rest() as rest:
+            log.info("%s answers at %s, and REST at %s", self._settings.name, address, rest)
+            leadership = Leadership(store=self._store, name=self._settings.name, address=address, rest=rest, clock=now)
             await leadership.run(self._lead)
 
     async def _lead(self, fence: Fence) -> None:

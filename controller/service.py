@@ -6,7 +6,7 @@ A refusal says why, and gives the command that would work.
 """
 
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -17,7 +17,7 @@ from controller.alias import with_all
 from controller.means import Clock
 from controller.publishing import Publishing
 from hotswap.deployment import Active, Ask, Deployment, Event, Keep, Leader, Progress, Quarantine, Status, Verb
-from hotswap.errors import Conflict, NotFound, Refused
+from hotswap.errors import Conflict, NotFound, Outdated, Refused
 from hotswap.model import FULL_WEIGHT, Alias, Function, Node, Router, Version, check_alias_name, check_function_name
 from hotswap.requests import AllAtOnce, AnyRequest, OnConflict
 from hotswap.store import Store, Stored, Transaction
@@ -31,7 +31,11 @@ QUEUE_LIMIT = timedelta(hours=24)
 @dataclass(frozen=True, slots=True)
 class Update:
     deployment: Deployment
-    events: list[Event]
+    told: list[Stored[Event]]
+
+    @property
+    def events(self) -> list[Event]:
+        return [stored.value for stored in self.told]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,9 @@ class Service:
         aliases = [stored.value for stored in await self._store.aliases.list()]
         functions = [stored.value for stored in await self._store.functions.list()]
         return [(it, [alias for alias in aliases if alias.function == it.name]) for it in functions]
+
+    async def function(self, name: str) -> tuple[Function, list[Alias]]:
+        return await self._function(name), await self.aliases(name)
 
     async def versions(self, function: str) -> list[Version]:
         await self._function(function)
@@ -95,7 +102,17 @@ class Service:
         )
 
     async def deployment(self, name: str) -> Deployment:
-        return (await self._deployment(name)).value
+        return (await self.stored_deployment(name)).value
+
+    async def stored_deployment(self, name: str) -> Stored[Deployment]:
+        stored = await self._store.deployments.get(name)
+        if stored is None:
+            raise NotFound(f"there is no deployment {name}", hint="see `hotswap list deployments`")
+        return stored
+
+    async def events(self, name: str) -> list[Stored[Event]]:
+        await self.stored_deployment(name)
+        return await self._store.events.list(name)
 
     async def deployments(self, *, function: str = "", running: bool = False, limit: int = 0) -> list[Deployment]:
         """The newest first; `limit` 0 for all."""
@@ -107,18 +124,18 @@ class Service:
         ]
         return chosen[:limit] if limit else chosen
 
-    async def watch(self, name: str, *, after: int = 0) -> AsyncIterator[Update]:
-        """The deployment with the events after that number, then at each change, until it has ended.
+    async def watch(self, name: str, *, after: int = 0, since: int = 0) -> AsyncGenerator[Update, None]:
+        """The deployment with the events after that number and that revision, then at each change, until it has ended.
 
         Every change of a deployment comes with an event, so that its events tell when to look.
         """
-        await self._deployment(name)
+        await self.stored_deployment(name)
         async with self._store.events.watch(name) as batches:
             async for batch in batches:
-                told = [it.value for it in batch.changes if isinstance(it, Stored) and it.value.number > after]
+                new = [it for it in batch.changes if isinstance(it, Stored) and it.value.number > after]
                 deployment = await self.deployment(name)
-                after = max((event.number for event in told), default=after)
-                yield Update(deployment, told)
+                after = max((it.value.number for it in new), default=after)
+                yield Update(deployment, [it for it in new if it.mod_revision > since])
                 if deployment.status.terminal and after >= deployment.events:
                     return
 
@@ -143,7 +160,7 @@ class Service:
 
     async def retry(self, name: str, *, from_step: int | None, force: bool, who: str, why: str) -> Deployment:
         """Deploys again what a deployment that came to nothing was to deploy; one that is held goes on from a step."""
-        deployment = (await self._deployment(name)).value
+        deployment = (await self.stored_deployment(name)).value
         if not deployment.status.terminal:
             return await self.ask(name, Verb.RETRY, step=from_step, who=who, why=why)
         verbs.refuse(deployment, Verb.RETRY)
@@ -168,12 +185,21 @@ class Service:
         winner: int | None = None,
         adopt: bool = False,
         step: int | None = None,
+        expected: int | None = None,
     ) -> Deployment:
-        """Has the engine do it; asking again for the same changes nothing. What each says more: see `Ask`."""
+        """Has the engine do it; asking again for the same changes nothing. What each says more: see `Ask`.
+
+        `expected` is the revision at which the record must stand; raises `Outdated` where it does not.
+        """
         ask = Ask(verb=verb, who=who, why=why, at=self._clock(), full=full, winner=winner, adopt=adopt, step=step)
         for _ in range(TRIES):
-            stored = await self._deployment(name)
+            stored = await self.stored_deployment(name)
             deployment = stored.value
+            if expected is not None and stored.mod_revision != expected:
+                raise Outdated(
+                    f"deployment {name} stands at revision {stored.mod_revision} now",
+                    hint=f"read it again: `hotswap status {name}`",
+                )
             if verbs.is_so_already(deployment, ask):
                 return deployment
             try:
@@ -228,7 +254,7 @@ class Service:
         """Has it wait for the one that runs: that one is let run, aborted, or kept from keeping its old version."""
         request = asked.request
         strategies.plan(request, strategies.State(on.alias.value if on.alias else None, on.version, on.nodes))
-        stored = await self._deployment(running)
+        stored = await self.stored_deployment(running)
         ask = _makes_room(stored.value, asked)
         if ask is None and request.on_conflict is not OnConflict.QUEUE:
             raise _taken(running, request.function_name, request.alias)
@@ -278,12 +304,6 @@ class Service:
     async def _write(self, stored: Stored[Deployment], after: Deployment, events: list[Event]) -> Deployment:
         await record.put(self._store.transaction(), stored, after, events).commit()
         return after
-
-    async def _deployment(self, name: str) -> Stored[Deployment]:
-        stored = await self._store.deployments.get(name)
-        if stored is None:
-            raise NotFound(f"there is no deployment {name}", hint="see `hotswap list deployments`")
-        return stored
 
     async def _function(self, name: str) -> Function:
         stored = await self._store.functions.get(check_function_name(name))

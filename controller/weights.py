@@ -6,6 +6,7 @@ withdrawn by the next leader, and the alias has not changed.
 """
 
 import asyncio
+from dataclasses import dataclass
 
 from controller import record, transition
 from controller.alias import set_by_hand
@@ -15,7 +16,7 @@ from controller.placement import Placement
 from controller.service import Service
 from controller.steps import shares
 from hotswap.deployment import Active, Deployment, Start
-from hotswap.errors import Conflict, Refused
+from hotswap.errors import Conflict, Outdated, Refused
 from hotswap.model import Alias, Weights, check_alias_name, check_weights
 from hotswap.store import Fence, Store, Stored
 
@@ -23,6 +24,16 @@ START_LIMIT = 300.0
 """Seconds that versions get to become ready."""
 APPLY_LIMIT = 10.0
 """Seconds that the answer waits for the routers to have the weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class By:
+    """Who sets weights, and what they say of it; see `HandWeights.set`."""
+
+    who: str
+    why: str
+    override: bool
+    expected: int | None
 
 
 class HandWeights:
@@ -37,18 +48,31 @@ class HandWeights:
         self._clock = clock
 
     async def set(
-        self, function: str, name: str, weights: Weights, *, who: str, why: str, override: bool = False
+        self,
+        function: str,
+        name: str,
+        weights: Weights,
+        *,
+        who: str,
+        why: str,
+        override: bool = False,
+        expected: int | None = None,
     ) -> Stored[Alias]:
-        """Raises `Refused` while a deployment runs on the alias, unless `override` has that one stand still."""
+        """Raises `Refused` while a deployment runs on the alias, unless `override` has that one stand still.
+
+        `expected` is the revision at which the alias must stand; raises `Outdated` where it does not.
+        """
         check_weights(weights, where=f'alias "{check_alias_name(name)}" of "{function}"')
         for version in weights:
             await self._service.version(function, version)
         if not override:
             await self._service.refuse_while_running(function, name)
+        _check_revision(await self._store.aliases.get(function, name), expected)
         named = {version: weight for version, weight in weights.items() if weight}
+        by = By(who, why, override=override, expected=expected)
         async with self._placement.pinned(function, named):
             await self._start(function, named)
-            stored = await self._write(function, name, named, who=who, why=why, override=override)
+            stored = await self._write(function, name, named, by)
         await self._tell_routers(stored.mod_revision)
         return stored
 
@@ -66,21 +90,21 @@ class HandWeights:
                 hint=f"see `hotswap versions {function}`, or set weights among versions that run",
             ) from None
 
-    async def _write(
-        self, function: str, name: str, weights: Weights, *, who: str, why: str, override: bool
-    ) -> Stored[Alias]:
+    async def _write(self, function: str, name: str, weights: Weights, by: By) -> Stored[Alias]:
         before, now = await self._store.aliases.get(function, name), self._clock()
+        _check_revision(before, by.expected)
         alias = before.value if before else Alias(function=function, name=name, weights=weights)
-        after = set_by_hand(alias, weights, who=who, why=why, now=now)
+        after = set_by_hand(alias, weights, who=by.who, why=by.why, now=now)
         transaction = self._store.transaction(self._fence).put(after, over=before)
-        if running := await self._running(function, name) if override else None:
-            record.put(transaction, running, *transition.overridden(running.value, who=who, why=why, now=now))
+        if running := await self._running(function, name) if by.override else None:
+            record.put(transaction, running, *transition.overridden(running.value, who=by.who, why=by.why, now=now))
         else:
             transaction.require_absent(Active, function, name)
         try:
             revision = await transaction.commit()
         except Conflict:
             await self._service.refuse_while_running(function, name)
+            _check_revision(await self._store.aliases.get(function, name), by.expected)
             raise
         return Stored(after, self._store.key_of(after), before.create_revision if before else revision, revision)
 
@@ -95,3 +119,11 @@ class HandWeights:
                 await self._routers.applied("aliases", revision)
         except TimeoutError:
             pass
+
+
+def _check_revision(alias: Stored[Alias] | None, expected: int | None) -> None:
+    revision = alias.mod_revision if alias else 0
+    if expected is None or revision == expected:
+        return
+    stands = f"stands at revision {revision} now" if alias else "is not there"
+    raise Outdated(f"the alias {stands}", hint="read it again, then decide again")

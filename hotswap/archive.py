@@ -109,6 +109,17 @@ def inspect(archive: Path, *, limits: Limits = LIMITS) -> Contents:
     return Contents(tuple(names), size)
 
 
+def read_file(archive: Path, wanted: str, *, most: int, limits: Limits = LIMITS) -> bytes | None:
+    """One file of an archive, `None` where it has none of that name; raises `Invalid` when it is larger than `most`."""
+    with _opened(archive, limits) as members:
+        for name, member, content in members:
+            if name == wanted:
+                if member.size > most:
+                    raise Invalid(f"the archive's member {_quoted(name)} has {member.size} bytes; it may have {most}")
+                return content.read()
+    return None
+
+
 def unpack(archive: Path, target: Path, *, limits: Limits = LIMITS) -> Contents:
     """Unpacks into a fresh folder that appears under its name only when it is whole.
 

@@ -300,4 +300,6 @@ class Leader(Record, frozen=True, kw_only=True):
     controller: str
     address: str
     """gRPC address of the controller that leads."""
+    rest: str = ""
+    """Its REST address."""
     since: datetime

@@ -42,6 +42,10 @@ class Forbidden(HotswapError):
     """It is known who asks, and they may not (HTTP 403)."""
 
 
+class Outdated(HotswapError):
+    """The caller named the revision that it had read, and that one stands no more; nothing was written."""
+
+
 class Unavailable(HotswapError):
     """A part that is needed does not answer; try again later."""
 

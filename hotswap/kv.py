@@ -136,6 +136,9 @@ class Lease(Protocol):
     async def lost(self) -> None:
         """Returns when the lease is gone or its deadline has passed, whichever is first."""
 
+    async def abandon(self) -> None:
+        """Keeps it alive no more: it runs out, and its keys go with it."""
+
     async def revoke(self) -> None:
         """Ends the lease; its keys go with it. Never raises: a lease that cannot be revoked runs out."""
 

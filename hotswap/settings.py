@@ -61,6 +61,7 @@ class ControllerSettings:
     etcd: EtcdSettings = EtcdSettings()
     bind: str = "127.0.0.1:0"
     """gRPC."""
+    rest: str = "127.0.0.1:0"
     auth: bool = False
     """Callers need a token."""
     admin_tokens: tuple[str, ...] = field(default=(), repr=False)

@@ -17,6 +17,7 @@ from typing import Any, Generic, Self, TypeVar
 import msgspec
 
 from hotswap import errors, kv
+from hotswap.answer import KeptAnswer
 from hotswap.auth import Token
 from hotswap.deployment import Active, Deployment, Event, Leader, Quarantine
 from hotswap.hook import Deliveries, Hook, Undelivered
@@ -220,6 +221,7 @@ class Store:
         self.hooks = self._add("hooks", Hook, lambda it: (it.name,))
         self.deliveries = self._add("deliveries", Deliveries, lambda it: (it.hook,))
         self.undelivered = self._add("undelivered", Undelivered, lambda it: (it.hook, *self.outbox.path_of(it.notice)))
+        self.answers = self._add("answers", KeptAnswer, lambda it: (it.id,))
         self.leader = self._add("leader", Leader, lambda _: ("controller",))
 
     def transaction(self, fence: Fence | None = None) -> Transaction:

@@ -265,6 +265,12 @@ class Platform:
         async with self._controller(name, self.kv).serving() as address, wire.channel(address) as channel:
             yield controller_pb2_grpc.ControllerStub(channel)
 
+    @asynccontextmanager
+    async def resting(self, name: str = "c1", *, kv: KV | None = None) -> AsyncIterator[str]:
+        """The REST address of a controller that only answers."""
+        async with self._controller(name, kv or self.kv).serving_rest() as address:
+            yield address
+
     def _controller(self, name: str, kv: KV) -> Controller:
         settings = ControllerSettings(
             name=name,

@@ -1,8 +1,4 @@
-"""`hotswap.v1.Controller` over `controller.access`: translation only.
-
-Weights set by hand need the leader: a controller that does not lead passes that one call on to it, with the caller's
-own token, which the leader checks again.
-"""
+"""`hotswap.v1.Controller` over `controller.access`: translation only."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -12,18 +8,17 @@ import grpc
 
 from controller.access import Access, Parts
 from controller.api import documents
+from controller.api.leader import PASSED_ON
 from controller.publishing import Publication
 from hotswap import auth, durations, requests
 from hotswap.deployment import Verb
-from hotswap.errors import Invalid, Unavailable
+from hotswap.errors import Invalid
 from hotswap.model import DEFAULT_ALIAS
 from hotswap.rpc import controller_pb2 as pb
-from hotswap.rpc import controller_pb2_grpc, wire
-from hotswap.rpc.callers import as_caller, caller, told
+from hotswap.rpc import controller_pb2_grpc
+from hotswap.rpc.callers import caller, told
 
 SERVICE = "hotswap.v1.Controller"
-PASSED_ON = "hotswap-passed-on"
-"""Metadata of a call that another controller passes on; it is not passed on again."""
 
 if TYPE_CHECKING:
     Context = grpc.aio.ServicerContext[Any, Any]
@@ -72,15 +67,14 @@ class ControllerApi(controller_pb2_grpc.ControllerServicer):
         return pb.ListAliasesResponse(aliases=[documents.alias(it) for it in aliases])
 
     async def SetAlias(self, request: pb.SetAliasRequest, context: Context) -> pb.Alias:
-        access = self._access
-        if not access.leads:
-            return await self._pass_on(request, context)
-        stored = await access.set_weights(
+        stored = await self._access.set_weights(
             request.function,
             request.name,
             dict(request.weights),
             why=request.why,
             override=request.override,
+            expected=request.expected if request.HasField("expected") else None,
+            passed_on=PASSED_ON in told(context),
         )
         return documents.alias(stored.value, revision=stored.mod_revision)
 
@@ -89,7 +83,7 @@ class ControllerApi(controller_pb2_grpc.ControllerServicer):
         return documents.deployment(await self._access.deploy(parsed))
 
     async def GetDeployment(self, request: pb.GetDeploymentRequest, context: Context) -> pb.Deployment:
-        return documents.deployment(await self._access.deployment(request.id))
+        return documents.deployment((await self._access.deployment(request.id)).value)
 
     async def ListDeployments(self, request: pb.ListDeploymentsRequest, context: Context) -> pb.ListDeploymentsResponse:
         found = await self._access.deployments(function=request.function, running=request.running, limit=request.limit)
@@ -194,15 +188,6 @@ class ControllerApi(controller_pb2_grpc.ControllerServicer):
             adopt=request.adopt,
         )
         return documents.deployment(asked)
-
-    async def _pass_on(self, request: pb.SetAliasRequest, context: Context) -> pb.Alias:
-        leader = (await self._access.platform()).leader
-        if leader is None or PASSED_ON in told(context):
-            raise Unavailable("no controller leads at the moment", hint="try again in some seconds")
-        async with wire.channel(leader.address) as channel:
-            with wire.calling(f'the leading controller "{leader.controller}" at {leader.address}'):
-                metadata = ((PASSED_ON, "1"), *as_caller(caller()))
-                return await controller_pb2_grpc.ControllerStub(channel).SetAlias(request, metadata=metadata)
 
 
 async def _chunks(messages: AsyncIterator[pb.PublishRequest]) -> AsyncIterator[bytes]:

@@ -36,6 +36,7 @@ def _tell(platform: Platform) -> None:
     click.echo(f"router       http://{platform.router}/fn/FUNCTION")
     click.echo(f"metrics      http://{platform.admin}/metrics")
     click.echo(f"controller   {platform.controller}")
+    click.echo(f"rest         http://{platform.rest}/api/v1")
     click.echo(f"etcd         {platform.etcd.endpoints[0]}")
     click.echo(f"nodes        {', '.join(node.name for node in platform.nodes)}")
     click.echo(f"state        {platform.state_dir}")

@@ -40,13 +40,14 @@ class Platform:
         workers: int = 2,
         external_etcd: EtcdSettings | None = None,
         controller: str = "127.0.0.1:0",
+        rest: str = "127.0.0.1:0",
         router: str = "127.0.0.1:0",
         admin: str = "127.0.0.1:0",
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         """The addresses are those to bind; for port 0 one is found, and kept when the service is started again."""
         self.state_dir = state_dir.absolute()
-        self.controller, self.router, self.admin = controller, router, admin
+        self.controller, self.rest, self.router, self.admin = controller, rest, router, admin
         self.token = ""
         """The admin's, from the start on; the next platform in this directory has the same."""
         self.etcd = external_etcd or EtcdSettings()
@@ -167,7 +168,7 @@ class Platform:
 
     def _commands(self, programs: Programs) -> dict[str, Callable[[], list[str]]]:
         return {
-            "controller": lambda: programs.controller("controller", bind=self.controller),
+            "controller": lambda: programs.controller("controller", bind=self.controller, rest=self.rest),
             "router": lambda: programs.router("router", bind=self.router, admin=self.admin, workers=self._workers),
             **{name: partial(programs.agent, name) for name in self._agents},
         }
@@ -214,8 +215,8 @@ class Platform:
             return stored.value if stored and stored.mod_revision > since else None
 
         match await mirror.until(newer):
-            case Leader(address=address):
-                self.controller = address
+            case Leader(address=address, rest=rest):
+                self.controller, self.rest = address, rest
             case Router(address=address, admin=admin):
                 self.router, self.admin = address, admin
         self._services[name].ready = True
@@ -223,7 +224,7 @@ class Platform:
     def _write_down(self) -> None:
         """What runs, for the other commands, and for the next platform in case that this one is killed."""
         processes = {name: found for name, pid in self.pids.items() if (found := running.Process.of(pid))}
-        addresses = {"controller": self.controller, "router": self.router, "admin": self.admin}
+        addresses = {"controller": self.controller, "rest": self.rest, "router": self.router, "admin": self.admin}
         ready = len(self._services) > 1 and all(service.ready for service in self._services.values())
         told = running.Running(etcd=self.etcd.endpoints[0], processes=processes, **(addresses if ready else {}))
         running.write(self.state_dir, told)

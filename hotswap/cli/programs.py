@@ -21,8 +21,8 @@ class Programs:
     admin_token_file: Path
     agent_token: str = field(repr=False)
 
-    def controller(self, name: str, *, bind: str) -> list[str]:
-        where = ("--bind", bind, "--artifacts", self.state_dir / "artifacts")
+    def controller(self, name: str, *, bind: str, rest: str) -> list[str]:
+        where = ("--bind", bind, "--rest", rest, "--artifacts", self.state_dir / "artifacts")
         return self._service("controller", name, *where, "--auth", "--admin-token-file", self.admin_token_file)
 
     def router(self, name: str, *, bind: str, admin: str, workers: int) -> list[str]:

@@ -61,6 +61,7 @@ class Running(Model, frozen=True, kw_only=True):
 
     etcd: str = ""
     controller: str = ""
+    rest: str = ""
     router: str = ""
     admin: str = ""
     processes: dict[str, Process] = {}

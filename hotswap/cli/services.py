@@ -68,6 +68,7 @@ insecure_option = click.option(
 @click.command(context_settings={"show_default": True})
 @name_option
 @click.option("--bind", default="127.0.0.1:7070", help="host:port of its gRPC.")
+@click.option("--rest", default="127.0.0.1:7071", help="host:port of its REST; port 0 takes a free one.")
 @click.option("--artifacts", type=FOLDER, help="Folder of published archives, shared by all controllers.")
 @click.option("--auth", is_flag=True, help="Callers need a token; see `hotswap token`.")
 @click.option(
@@ -81,6 +82,7 @@ def controller(
     *,
     name: str,
     bind: str,
+    rest: str,
     artifacts: Path | None,
     auth: bool,
     admin_token_file: Path | None,
@@ -89,12 +91,15 @@ def controller(
 ) -> None:
     """Run a controller: it publishes, deploys and rolls back."""
     check_listener(bind, option="--bind", insecure=insecure, auth=auth)
+    check_listener(rest, option="--rest", insecure=insecure, auth=auth)
     admins = admin_tokens(admin_token_file, os.environ.get("HOTSWAP_ADMIN_TOKEN", ""), auth=auth)
     from controller.server import run
 
     logs.configure("controller")
     folder = artifacts or default_state_dir() / "artifacts"
-    settings = ControllerSettings(name=name, artifacts=folder, etcd=etcd, bind=bind, auth=auth, admin_tokens=admins)
+    settings = ControllerSettings(
+        name=name, artifacts=folder, etcd=etcd, bind=bind, rest=rest, auth=auth, admin_tokens=admins
+    )
     asyncio.run(run(settings))
 
 

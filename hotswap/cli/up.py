@@ -17,6 +17,7 @@ from hotswap.settings import EtcdSettings, check_listener
 @click.option("--workers", type=click.IntRange(min=1, max=64), default=2, help="Processes of the router.")
 @click.option("--router", default="127.0.0.1:8080", help="host:port where invocations are taken; port 0: a free one.")
 @click.option("--controller", default="127.0.0.1:7070", help="host:port of the controller's gRPC; port 0: a free one.")
+@click.option("--rest", default="127.0.0.1:7071", help="host:port of the controller's REST; port 0: a free one.")
 @click.option("--admin", default="127.0.0.1:0", help="host:port of the router's metrics; port 0: a free one.")
 @click.option("--etcd", metavar="URL[,…]", help="An etcd that runs already, instead of one of our own.")
 @insecure_option
@@ -27,6 +28,7 @@ def up(
     workers: int,
     router: str,
     controller: str,
+    rest: str,
     admin: str,
     etcd: str | None,
     insecure: bool,
@@ -41,7 +43,8 @@ def up(
     hotswap up --agents 4 --state-dir ./state --router 127.0.0.1:0
     """
     logs.configure("up", level="WARNING")
-    check_listener(controller, option="--controller", insecure=insecure, auth=True)
+    for option, address in (("--controller", controller), ("--rest", rest)):
+        check_listener(address, option=option, insecure=insecure, auth=True)
     for option, address in (("--router", router), ("--admin", admin)):
         check_listener(address, option=option, insecure=insecure)
     from hotswap.cli.foreground import run  # what only this command needs is imported by it alone
@@ -53,6 +56,7 @@ def up(
         workers=workers,
         external_etcd=EtcdSettings(endpoints=parse_etcd(etcd)) if etcd else None,
         controller=controller,
+        rest=rest,
         router=router,
         admin=admin,
         tell=click.echo,

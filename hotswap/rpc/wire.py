@@ -32,6 +32,7 @@ CODES: tuple[tuple[type[errors.HotswapError], grpc.StatusCode], ...] = (
     (errors.NotFound, grpc.StatusCode.NOT_FOUND),
     (errors.Refused, grpc.StatusCode.FAILED_PRECONDITION),
     (errors.Conflict, grpc.StatusCode.ABORTED),
+    (errors.Outdated, grpc.StatusCode.ALREADY_EXISTS),  # a newer revision does
     (errors.NotLeader, grpc.StatusCode.OUT_OF_RANGE),
     (errors.Unavailable, grpc.StatusCode.UNAVAILABLE),
 )

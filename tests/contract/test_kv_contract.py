@@ -140,6 +140,17 @@ async def test_a_key_lives_with_the_lease_of_its_last_write(kv: KV) -> None:
     assert [one.key for one in (await kv.range("/t/")).items] == ["/t/freed"]
 
 
+async def test_a_lease_that_is_abandoned_still_has_its_keys(kv: KV) -> None:
+    first, second = await kv.grant(timedelta(seconds=60)), await kv.grant(timedelta(seconds=60))
+    await put(kv, ("/t/a", b"1"), lease=first.id)
+    await put(kv, ("/t/a", b"2"), lease=second.id)
+    await second.abandon()
+    await first.revoke()
+    found = await kv.get("/t/a")
+    assert found
+    assert found.value == b"2"
+
+
 async def test_every_lease_has_an_id_of_its_own(kv: KV) -> None:
     first = await kv.grant(timedelta(seconds=60))
     await first.revoke()

@@ -60,6 +60,7 @@ class Session:
             env={
                 **os.environ,
                 "HOTSWAP_STATE_DIR": str(self.platform.state_dir),
+                "HOTSWAP_REST": f"http://{self.platform.rest}/api/v1",
                 "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             },
         )

@@ -177,6 +177,15 @@ async def test_closing_the_client_leaves_the_lease_to_run_out(kv: EtcdKV, privat
         await _gone(kv, "/t/a")
 
 
+async def test_a_lease_that_is_abandoned_runs_out(kv: EtcdKV) -> None:
+    async with asyncio.timeout(LIMIT):
+        lease = await kv.grant(SHORT)
+        await kv.commit(require=[], write=[Put("/t/a", b"1", lease.id)])
+        await lease.abandon()
+        assert await kv.get("/t/a")
+        await _gone(kv, "/t/a")
+
+
 async def test_revoking_where_etcd_is_gone_never_raises(kv: EtcdKV, private_etcd: LocalEtcd) -> None:
     async with asyncio.timeout(LIMIT):
         lease = await kv.grant(SHORT)

@@ -23,10 +23,11 @@ from hotswap.errors import Refused, Unavailable
 from hotswap.settings import EtcdSettings
 from tests.conditions import eventually
 from tests.functions import ECHO, write_function
+from tests.rest import rest_at
 
 LIMIT = 60.0
 """Seconds for anything here."""
-FREE = ("--router", "127.0.0.1:0", "--controller", "127.0.0.1:0")
+FREE = ("--router", "127.0.0.1:0", "--controller", "127.0.0.1:0", "--rest", "127.0.0.1:0")
 
 
 @dataclass
@@ -276,3 +277,12 @@ async def test_two_platforms_in_one_process_are_kept_apart_by_the_lock(tmp_path:
         with pytest.raises(Refused, match="already"):
             async with Platform(state_dir=tmp_path / "state", agents=1):
                 pass
+
+
+async def test_the_rest_interface_is_told_and_answers(tmp_path: Path) -> None:
+    async with up(tmp_path / "state") as started:
+        await started.until("ready")
+        address = started.running.rest
+        assert any(line.startswith("rest ") and address in line for line in started.told)
+        async with rest_at(address) as rest:
+            assert (await rest.get("/leader")).made()["rest"] == address

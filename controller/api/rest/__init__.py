@@ -1,0 +1,1 @@
+"""`/api/v1`, REST over `controller.service`: one table of routes, their handlers, and what these share."""

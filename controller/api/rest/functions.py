@@ -1,0 +1,61 @@
+"""Functions and their versions: listed, read, published."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from controller.api.rest import archives, documents
+from controller.api.rest.route import Answer, Api, Archive, Call, Nothing
+from hotswap import manifest
+from hotswap.errors import Invalid
+from hotswap.model import FUNCTION_NAME, Model, VersionNumber
+
+
+class OfFunction(Model, frozen=True, kw_only=True):
+    function: Annotated[str, Meta(extra_json_schema={"pattern": f"^{FUNCTION_NAME.pattern}$"})]
+
+
+class OfVersion(OfFunction, frozen=True, kw_only=True):
+    version: VersionNumber
+
+
+async def find(api: Api, call: Call[Nothing, Nothing]) -> Answer:
+    found = await call.access.functions()
+    return Answer(documents.FunctionList(functions=[documents.function(one, aliases) for one, aliases in found]))
+
+
+async def get(api: Api, call: Call[OfFunction, Nothing]) -> Answer:
+    return Answer(documents.function(*await call.access.function(call.parameters.function)))
+
+
+async def find_versions(api: Api, call: Call[OfFunction, Nothing]) -> Answer:
+    found = await call.access.versions(call.parameters.function)
+    return Answer(documents.VersionList(versions=[documents.version(one) for one in found]))
+
+
+async def get_version(api: Api, call: Call[OfVersion, Nothing]) -> Answer:
+    wanted = call.parameters
+    return Answer(documents.version(await call.access.version(wanted.function, wanted.version)))
+
+
+async def publish(api: Api, call: Call[OfFunction, Archive]) -> Answer:
+    """The same archive again gives the version that it has already."""
+    publication = await archives.publication(call.body, who=call.access.caller.who)
+    told, named = manifest.parse(publication.manifest_toml).function, call.parameters.function
+    if told != named:
+        raise Invalid(
+            f'the archive is of the function "{told}", as its {manifest.FILE} says, and not of "{named}"',
+            hint=f"post it to /api/v1/functions/{told}/versions",
+        )
+    version = await call.access.publish(publication, archives.chunks(call.body))
+    return Answer(documents.version(version), location=f"/functions/{version.function}/versions/{version.number}")
+
+
+async def quarantined(api: Api, call: Call[Nothing, Nothing]) -> Answer:
+    found = await call.access.quarantined()
+    return Answer(documents.Quarantines(versions=[documents.quarantined(one) for one in found]))
+
+
+async def release(api: Api, call: Call[OfVersion, Nothing]) -> Answer:
+    wanted = call.parameters
+    return Answer(documents.quarantined(await call.access.release(wanted.function, wanted.version)))
