@@ -17,9 +17,12 @@ SECRET = "s" * 32
 GOOD = f"hs_0123abcd_{SECRET}"
 READS = {
     *("ListFunctions", "ListVersions", "GetVersion", "FetchArtifact", "GetAlias", "ListAliases"),
-    *("GetDeployment", "ListDeployments", "WatchDeployment", "GetPlatform"),
+    *("GetDeployment", "ListDeployments", "WatchDeployment", "GetPlatform", "ListQuarantine"),
 }
-ADMINS_ONLY = {"CreateToken", "ListTokens", "RevokeToken"}
+ADMINS_ONLY = {
+    *("CreateToken", "ListTokens", "RevokeToken"),
+    *("AddHook", "ListHooks", "ListUndelivered", "RemoveHook", "TestHook"),
+}
 METHODS = {method.name for method in controller_pb2.DESCRIPTOR.services_by_name["Controller"].methods}
 
 
