@@ -1,10 +1,11 @@
 """Notices on a real etcd, to a real receiver: every change of status arrives, whatever fails on the way."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -21,6 +22,7 @@ from hotswap import etcd as etcd_client
 from hotswap.deployment import Deployment, Leader, Progress, Retire, Status
 from hotswap.errors import Invalid, NotFound, NotLeader, Refused
 from hotswap.kv import KV
+from hotswap.memory import MemoryKV
 from hotswap.mirror import Mirror, mirrored
 from hotswap.notice import Notice
 from hotswap.rpc import callers, wire
@@ -28,6 +30,7 @@ from hotswap.rpc import controller_pb2 as pb
 from hotswap.settings import EtcdSettings
 from hotswap.store import Fence, Store
 from tests.controller_platform import FUNCTION, LIMIT, all_at_once, canary, platform
+from tests.integration.test_controller_crashes import MOST_WRITES, DyingKV
 from tests.receiver import Receiver, receiving
 from tests.unit.test_webhook import verify
 
@@ -79,14 +82,15 @@ class World:
         return [f"{name}/{stored.value.number}" for stored in await self.store.events.list(name)]
 
     @asynccontextmanager
-    async def notifying(self) -> AsyncIterator[asyncio.Task[None]]:
-        """The notifier of a leader, which hardly pauses between two attempts."""
+    async def notifying(self, through: Store | None = None) -> AsyncIterator[asyncio.Task[None]]:
+        """The notifier of a leader, which hardly pauses between two attempts; `through`: its own way to the store."""
+        store = through or self.store
         leader = Leader(controller=ME, address="127.0.0.1:9", since=now())
         fence = Fence(self.store.key_of(leader), await self.store.transaction().create(leader).commit())
         async with webhooks(clock=now) as sender:
-            outbox = Outbox(store=self.store, fence=fence, clock=self._clock)
+            outbox = Outbox(store=store, fence=fence, clock=self._clock)
             means = Means(outbox=outbox, webhooks=sender, clock=self._clock, pause=lambda _: self.pause)
-            work = asyncio.create_task(Notifier(self.store, means).run(), name="notifier")
+            work = asyncio.create_task(Notifier(store, means).run(), name="notifier")
             try:
                 yield work
             finally:
@@ -246,6 +250,42 @@ async def test_a_new_leader_delivers_what_is_left_and_nothing_that_was_delivered
     first, second = await world.ids("d-1")
     assert world.receiver.ids("quick") == [first, second]
     assert world.receiver.ids("hanging") == [first, first, second]
+
+
+@pytest.mark.parametrize("made", [False, True], ids=["before", "after"])
+async def test_a_leader_that_dies_around_any_of_its_writes_is_followed_by_one_that_goes_on(
+    receiver: Receiver, *, made: bool
+) -> None:
+    changes = Status.RUNNING, Status.ROLLING_BACK, Status.ROLLED_BACK
+    for write in range(1, MOST_WRITES):
+        inner, hooks = MemoryKV(), (f"a{write}", f"b{write}")
+        world, dying = World(Store(inner), receiver), DyingKV(inner, write=write, made=made)
+        for hook in hooks:
+            await world.hook(hook)
+        receiver.answers[hooks[0]] = [500]
+        async with world.notifying(Store(dying)):
+            await world.change("d-1", *changes)
+            died = await _first(dying.died.wait(), world.outbox_empty()) == 0
+        async with world.notifying():
+            await world.outbox_empty()
+        for hook in hooks:
+            assert list(dict.fromkeys(receiver.ids(hook))) == await world.ids("d-1")
+        if not died:
+            return
+    raise AssertionError(f"the notifier makes more than {MOST_WRITES} writes for three notices")
+
+
+async def _first(*waits: Coroutine[Any, Any, object]) -> int:
+    """Which of them ends first."""
+    tasks = [asyncio.create_task(wait) for wait in waits]
+    try:
+        async with asyncio.timeout(LIMIT):
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return next(index for index, task in enumerate(tasks) if task.done())
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def test_a_hook_that_hangs_does_not_delay_another(world: World) -> None:
