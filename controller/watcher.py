@@ -111,7 +111,10 @@ class Watcher:
             await self._reload()
         if self._deleted or self.deployment.status.terminal:
             return
+        known = self._stored, self._alias
         decision = await self._decide()
+        if known != (self._stored, self._alias):
+            return  # somebody wrote meanwhile: what was decided about the old is not to be written over the new
         match decision:
             case Wait(until=until):
                 await self._wait(until)
@@ -218,36 +221,36 @@ class Watcher:
 
     async def _begin(self) -> None:
         """The plan is made of what is there now. What makes no sense any more ends it."""
-        store, now = self._means.store, self._means.clock()
+        store, now, stored = self._means.store, self._means.clock(), self._stored  # as it was when this was decided
         try:
-            on = await beginning.ground(store, self.deployment.request)
-            after, events = beginning.planned(self.deployment, on, now)
+            on = await beginning.ground(store, stored.value.request)
+            after, events = beginning.planned(stored.value, on, now)
         except (errors.Refused, errors.Invalid, errors.NotFound) as error:
             await self._commit(Finish(Status.FAILED, str(error)))
             return
         transaction = store.transaction(self._means.fence)
-        await self._committed(beginning.take(transaction, self._stored, after, events, on), after)
+        await self._committed(beginning.take(transaction, stored, after, events, on), after)
         self._stale = True  # the alias may be a newer one than is known here
 
     async def _commit(self, decision: Change) -> None:
-        before, now = self.deployment, self._means.clock()
+        before, alias, now = self.deployment, self._alias, self._means.clock()
         after, events = transition.change(before, decision, now)
         transaction = self._write(after, events)
         if after.faulty and not before.faulty:
             await isolated(self._means.store, transaction, after, now)
         if after.status.terminal:
-            await self._let_go(transaction, after)
+            await self._let_go(transaction, after, alias)
         await self._committed(transaction, after)
         self._observer.moved_on()
         log.info("%s: %s", after.id, "; ".join(event.text for event in events))
 
-    async def _let_go(self, transaction: Transaction, after: Deployment) -> None:
+    async def _let_go(self, transaction: Transaction, after: Deployment, alias: Stored[Alias] | None) -> None:
         """The alias is free, and after a success it knows its last good version."""
         active = await self._means.store.active.get(after.function, after.alias)
         if active and active.value.deployment == after.id:
             transaction.delete(active)
-        if self._alias and after.status is Status.SUCCEEDED:
-            transaction.replace(self._alias, reweighed.settled(self._alias.value))
+        if alias and after.status is Status.SUCCEEDED:
+            transaction.replace(alias, reweighed.settled(alias.value))
             await released(self._means.store, transaction, after.function, after.version)
 
     def _write(self, after: Deployment, events: list[Event]) -> Transaction:

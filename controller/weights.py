@@ -70,9 +70,15 @@ class HandWeights:
         _check_revision(await self._store.aliases.get(function, name), expected)
         named = {version: weight for version, weight in weights.items() if weight}
         by = By(who, why, override=override, expected=expected)
-        async with self._placement.pinned(function, named):
-            await self._start(function, named)
-            stored = await self._write(function, name, named, by)
+        try:
+            async with self._placement.pinned(function, named):
+                await self._start(function, named)
+                stored = await self._write(function, name, named, by)
+        except Conflict:  # somebody was faster: whoever named a revision is told that it stands no more
+            if not override:
+                await self._service.refuse_while_running(function, name)
+            _check_revision(await self._store.aliases.get(function, name), expected)
+            raise
         await self._tell_routers(stored.mod_revision)
         return stored
 
@@ -100,12 +106,7 @@ class HandWeights:
             record.put(transaction, running, *transition.overridden(running.value, who=by.who, why=by.why, now=now))
         else:
             transaction.require_absent(Active, function, name)
-        try:
-            revision = await transaction.commit()
-        except Conflict:
-            await self._service.refuse_while_running(function, name)
-            _check_revision(await self._store.aliases.get(function, name), by.expected)
-            raise
+        revision = await transaction.commit()
         return Stored(after, self._store.key_of(after), before.create_revision if before else revision, revision)
 
     async def _running(self, function: str, name: str) -> Stored[Deployment] | None:

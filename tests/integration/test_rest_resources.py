@@ -144,7 +144,7 @@ async def test_the_guides_request_as_it_stands_begins_a_deployment(world: World)
     assert answer.headers["Location"] == f"/api/v1/deployments/{begun['id']}"
     assert begun["request"]["config"]["canaryIncrements"] == [10, 50, 100]
     assert (begun["strategy"], begun["version"], begun["stable"], begun["who"]) == ("Canary", 2, 1, "ada")
-    assert begun["next"] == [f"hotswap rollback {begun['id']}", f"hotswap abort {begun['id']}"]
+    assert begun["next"] == [f"hotswap {verb} {begun['id']}" for verb in ("rollback", "abort", "pause")]
     shown = (await world.rest.get(f"/deployments/{begun['id']}")).made()
     assert (shown["id"], shown["plan"]) == (begun["id"], begun["plan"])
 
@@ -193,7 +193,7 @@ async def test_a_winner_is_named_only_where_versions_were_compared(world: World)
     name = await world.running(2)
     body = {"winningVersion": 2, "reason": "v2 shows 2.8% conversion rate vs 2.5% for v1"}
     problem = (await world.rest.post(f"/deployments/{name}/promote", json=body)).problem(409)
-    assert "compares no versions" in problem["detail"]
+    assert "cannot be won by version 2: it is no test" in problem["detail"]
 
 
 async def test_a_second_deployment_on_an_alias_is_refused_with_the_command_that_would_work(world: World) -> None:
