@@ -1,15 +1,192 @@
-"""Placeholder, replaced by the merge."""
+"""The tests of a version that has no traffic yet: it is invoked by name, through a router, as its users will.
+
+An invocation that names its version counts for no alias, so the tests show in nobody's figures. They change nothing: a
+controller that dies in the middle of them is followed by one that runs them again.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
 
 import aiohttp
+import msgspec
 
+from controller.judge.wording import percent
+from controller.means import TestsFailed
+from hotswap import schemas
 from hotswap.deployment import Deployment, Test
 from hotswap.errors import Unavailable
+from hotswap.model import Version
 from hotswap.store import Store
+from hotswap.suite import Check, Hook, Load, Report, Suite
+
+MARGIN = 5.0
+"""Seconds on top of the function's own limit in which an answer has to come."""
+MOST_SHOWN = 200
+"""Characters of a bad answer that are told."""
+MOST_READ = 8 * 1024 * 1024
+"""Bytes of an answer that are looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    status: int
+    error: str
+    """How the function failed, in AWS Lambda's word; empty when it did not."""
+    body: bytes
+
+    @property
+    def failed(self) -> bool:
+        return self.status >= 400 or bool(self.error)
+
+    def __str__(self) -> str:
+        shown = self.body[:MOST_SHOWN].decode("utf-8", "replace")
+        return f"{self.status} {shown}" if shown else str(self.status)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One version, at one router."""
+
+    version: Version
+    router: str
+    session: aiohttp.ClientSession
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.router}/fn/{self.version.function}:{self.version.number}"
+
+    @property
+    def payload(self) -> bytes | None:
+        sample = self.version.manifest.sample_payload
+        return None if isinstance(sample, msgspec.UnsetType) else bytes(sample)
+
+    async def invoke(self, payload: bytes) -> Reply:
+        """Raises `Unavailable` when the router does not take it; what breaks after that is the version's."""
+        limit = aiohttp.ClientTimeout(total=self.version.manifest.timeout.total_seconds() + MARGIN)
+        headers = {"Content-Type": "application/json"}
+        try:
+            async with self.session.post(self.url, data=payload, headers=headers, timeout=limit) as answer:
+                body = await answer.content.read(MOST_READ)
+                return Reply(answer.status, answer.headers.get("X-Amz-Function-Error", ""), body)
+        except aiohttp.ClientConnectorError as error:
+            raise Unavailable(f"the router at {self.router} does not answer: {error}") from error
+        except (aiohttp.ClientError, TimeoutError) as error:
+            return Reply(0, "Unhandled", f"no answer: {error or 'too late'}".encode())
 
 
 class Suites:
+    """See `controller.means.Testing`."""
+
     def __init__(self, *, store: Store, session: aiohttp.ClientSession) -> None:
-        pass
+        self._store = store
+        self._session = session
 
     async def tested(self, deployment: Deployment, step: Test) -> str:
-        raise Unavailable("not here yet")
+        version = await self._store.versions.get(deployment.function, step.version)
+        if version is None:
+            raise TestsFailed(f'there is no version {step.version} of "{deployment.function}"')
+        report = await self._report(version.value, step.suite, deployment)
+        if not report.passed:
+            raise TestsFailed(f"the tests of version {step.version} failed: {report.text}")
+        return f"the tests of version {step.version} passed: {report.text}"
+
+    async def _report(self, version: Version, suite: Suite, deployment: Deployment) -> Report:
+        """By the first router that answers."""
+        away: Unavailable | None = None
+        for router in await self._store.routers.list():
+            trial = Trial(version, router.value.address, self._session)
+            try:
+                return Report(checks=[check async for check in run(trial, suite, deployment)])
+            except Unavailable as error:
+                away = error
+        raise away or Unavailable("there is no router to test the version through")
+
+
+async def run(trial: Trial, suite: Suite, deployment: Deployment) -> AsyncIterator[Check]:
+    """In the order in which they tell most; what follows a failure is not run."""
+    checks: list[Callable[[], Awaitable[Check]]] = [partial(smoke, trial)] if suite.smoke else []
+    if suite.schema:
+        checks.append(partial(schema, trial))
+    if suite.load:
+        checks.append(partial(load, trial, suite.load))
+    checks += [partial(hook, trial, one, deployment) for one in suite.hooks]
+    for check in checks:
+        done = await check()
+        yield done
+        if not done.passed:
+            return
+
+
+async def smoke(trial: Trial) -> Check:
+    if trial.payload is None:
+        return _skipped("smoke", "hotswap.toml has no sample_payload")
+    reply = await trial.invoke(trial.payload)
+    text = f"the sample payload was answered with {reply}" if reply.failed else "the sample payload was answered"
+    return Check(name="smoke", passed=not reply.failed, text=text)
+
+
+async def schema(trial: Trial) -> Check:
+    """The input schema was checked against the sample payload when the version was published."""
+    wanted = trial.version.manifest.schemas.output
+    if isinstance(wanted, msgspec.UnsetType):
+        return _skipped("schema", "hotswap.toml has no schema of answers")
+    if trial.payload is None:
+        return _skipped("schema", "hotswap.toml has no sample_payload")
+    reply = await trial.invoke(trial.payload)
+    try:
+        wrong = schemas.violation(msgspec.json.decode(wanted), msgspec.json.decode(reply.body))
+    except msgspec.DecodeError:
+        wrong = f"it is no JSON: {reply}"
+    text = f"the answer does not fit its schema: {wrong}" if wrong else "the answer fits its schema"
+    return Check(name="schema", passed=wrong is None, text=text)
+
+
+async def load(trial: Trial, wanted: Load) -> Check:
+    payload = trial.payload
+    if payload is None:
+        return _skipped("load", "hotswap.toml has no sample_payload")
+    places = asyncio.Semaphore(wanted.concurrency)
+
+    async def one() -> Reply:
+        async with places:
+            return await trial.invoke(payload)
+
+    made = [asyncio.create_task(one(), name="load") for _ in range(wanted.requests)]
+    try:
+        replies = await asyncio.gather(*made)
+    finally:
+        for task in made:
+            task.cancel()
+        await asyncio.gather(*made, return_exceptions=True)
+    bad = [reply for reply in replies if reply.failed]
+    text = f"{len(bad)} of {wanted.requests} invocations failed"
+    if bad:
+        text += f", {percent(wanted.max_error_rate)} may; the first was answered with {bad[0]}"
+    return Check(name="load", passed=len(bad) <= wanted.max_error_rate * wanted.requests, text=text)
+
+
+async def hook(trial: Trial, wanted: Hook, deployment: Deployment) -> Check:
+    about = {
+        "deployment": deployment.id,
+        "function": deployment.function,
+        "alias": deployment.alias,
+        "version": trial.version.number,
+        "invoke": trial.url,
+    }
+    body = None if wanted.method == "GET" else about
+    limit = aiohttp.ClientTimeout(total=wanted.timeout.total_seconds())
+    try:
+        async with trial.session.request(
+            wanted.method, wanted.url, json=body, headers=wanted.headers, timeout=limit, allow_redirects=False
+        ) as answer:
+            said = (await answer.content.read(MOST_SHOWN)).decode("utf-8", "replace")
+            passed, told = 200 <= answer.status < 300, f"{answer.status} {said}".strip()
+    except (aiohttp.ClientError, TimeoutError) as error:
+        passed, told = False, f"no answer: {error or 'too late'}"
+    return Check(name="hook", passed=passed, text=f"{wanted.url} answered {told}")
+
+
+def _skipped(name: str, why: str) -> Check:
+    return Check(name=name, passed=True, skipped=True, text=f"skipped, {why}")

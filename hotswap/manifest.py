@@ -17,7 +17,7 @@ import msgspec
 
 from hotswap import durations
 from hotswap.errors import Invalid
-from hotswap.model import ENVIRONMENT_NAME, Kind, Manifest, check_function_name
+from hotswap.model import ENVIRONMENT_NAME, Kind, Manifest, Schemas, check_function_name
 
 FILE = "hotswap.toml"
 
@@ -41,6 +41,7 @@ ALLOWED = {
     "min_instances": "a whole number from 1 to 1000",
     "env": "a table of names and texts",
     "sample_payload": "a JSON event: a TOML table, or a text that holds JSON",
+    "schemas": "a table: input and output, each a JSON Schema as a TOML table or as a text that holds JSON",
     "placement": 'a table: labels = { zone = "a" }',
 }
 """What each field may be, as it is told when it is something else."""
@@ -82,7 +83,10 @@ def _typed(document: Mapping[str, Any], *, where: str) -> Manifest:
         if name in fields:
             fields[name] = _duration(fields[name], name, where=where)
     if "sample_payload" in fields:
-        fields["sample_payload"] = _payload(fields["sample_payload"], where=where)
+        fields["sample_payload"] = _json(fields["sample_payload"], "sample_payload", where=where)
+    if isinstance(fields.get("schemas"), dict):
+        schemas = fields["schemas"].items()
+        fields["schemas"] = {name: _json(it, f"schemas.{name}", where=where) for name, it in schemas}
     if fields["kind"] == Kind.HTTP and isinstance(fields["entrypoint"], str):
         fields["entrypoint"] = _command(fields["entrypoint"], where=where)
     try:
@@ -115,7 +119,24 @@ def _check(manifest: Manifest, *, where: str) -> Manifest:
             raise _wrong(where, "env", f'"{name}" cannot name a variable')
         if name.startswith(RESERVED_ENVIRONMENT):
             raise Invalid(f'{where}: the field "env" sets {name}, which is the platform\'s', hint="use another name")
+    if manifest.schemas != Schemas():
+        _check_schemas(manifest, where=where)
     return manifest
+
+
+def _check_schemas(manifest: Manifest, *, where: str) -> None:
+    from hotswap import schemas  # what few manifests need is imported for these alone
+
+    payload = manifest.sample_payload
+    for name, schema in (("input", manifest.schemas.input), ("output", manifest.schemas.output)):
+        if isinstance(schema, msgspec.UnsetType):
+            continue
+        field = f'{where}: the field "schemas.{name}"'
+        schemas.check(msgspec.json.decode(schema), where=field)
+        if name == "output" or isinstance(payload, msgspec.UnsetType):
+            continue
+        if wrong := schemas.violation(msgspec.json.decode(schema), msgspec.json.decode(payload)):
+            raise Invalid(f"{field} does not allow sample_payload: {wrong}", hint="change one of them")
 
 
 def _duration(value: object, name: str, *, where: str) -> timedelta:
@@ -127,13 +148,13 @@ def _duration(value: object, name: str, *, where: str) -> timedelta:
         raise _wrong(where, name, str(error)) from None
 
 
-def _payload(value: Any, *, where: str) -> msgspec.Raw:
+def _json(value: Any, field: str, *, where: str) -> msgspec.Raw:
     if not isinstance(value, str):
         return msgspec.Raw(msgspec.json.encode(value))
     try:
         msgspec.json.decode(value)
     except msgspec.DecodeError as error:
-        raise _wrong(where, "sample_payload", f"the text is not JSON: {error}") from None
+        raise _wrong(where, field, f"the text is not JSON: {error}") from None
     return msgspec.Raw(value.encode())
 
 

@@ -71,6 +71,13 @@ class Function(Record, frozen=True, kw_only=True):
     """The highest version number ever given; a number is never given twice."""
 
 
+class Schemas(Model, frozen=True, kw_only=True):
+    """JSON Schemas of a version's events and answers."""
+
+    input: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    output: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
 class Manifest(Model, frozen=True, kw_only=True):
     """What `hotswap.toml` says about a version, beside its code."""
 
@@ -95,6 +102,7 @@ class Manifest(Model, frozen=True, kw_only=True):
     env: dict[str, str] = {}
     sample_payload: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     """A JSON event that every version must be able to answer; sent to warm a new instance."""
+    schemas: Schemas = Schemas()
     placement: Placement = Placement()
 
 

@@ -138,3 +138,30 @@ def test_a_folder_with_one_is_read(tmp_path: Path) -> None:
 def test_a_nul_byte_can_be_given_to_no_process(line: str) -> None:
     with pytest.raises(Invalid, match="NUL"):
         manifest.parse(LEAST + line)
+
+
+MINIMAL = 'function = "f"\nkind = "handler"\nentrypoint = "app:handler"\n'
+SCHEMA = 'schemas = { input = { type = "object", required = ["name"] }, output = \'{"type": "string"}\' }\n'
+
+
+def test_schemas_are_tables_or_texts_of_json() -> None:
+    schemas = manifest.parse(MINIMAL + SCHEMA).schemas
+    assert isinstance(schemas.input, msgspec.Raw)
+    assert isinstance(schemas.output, msgspec.Raw)
+    assert msgspec.json.decode(schemas.input) == {"type": "object", "required": ["name"]}
+    assert msgspec.json.decode(schemas.output) == {"type": "string"}
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ('schemas = { output = { type = "strin" } }', '"schemas.output" is no JSON Schema'),
+        ("schemas = { output = '{' }", "the text is not JSON"),
+        ('schemas = { output = { "$ref" = "https://example.com/x.json" } }', "names a schema that is not part of it"),
+        ('schemas = { outptu = { type = "string" } }', "schemas"),
+        (SCHEMA + "sample_payload = { nme = 1 }", "does not allow sample_payload: \\$: 'name' is a required property"),
+    ],
+)
+def test_schemas_that_make_no_sense_are_refused(more: str, said: str) -> None:
+    with pytest.raises(Invalid, match=said):
+        manifest.parse(MINIMAL + more)

@@ -1,0 +1,195 @@
+"""The tests of a version that has no traffic: what they invoke, what passes, and what they say of what does not."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+from aiohttp import web
+
+from controller.means import TestsFailed
+from controller.suites import Suites
+from hotswap import requests
+from hotswap.deployment import Deployment, Test
+from hotswap.errors import Unavailable
+from hotswap.memory import MemoryKV
+from hotswap.model import Kind, Manifest, Router, Schemas, Version
+from hotswap.store import Store
+from hotswap.suite import Hook, Load, Suite
+from tests.controller_walk import BEGIN, deployment
+
+ANSWER_SCHEMA = {"type": "object", "required": ["greeting"], "properties": {"greeting": {"type": "string"}}}
+SAMPLE = {"name": "Ada"}
+
+
+@dataclass
+class Served:
+    """A router, and behind it a version that answers as the test says; and a place for hooks."""
+
+    answer: Any = field(default_factory=lambda: {"greeting": "Hello"})
+    statuses: list[int] = field(default_factory=list)
+    """Of the next answers; 200 when there are none left."""
+    error: str = ""
+    hook_status: int = 200
+    invoked: list[tuple[str, Any]] = field(default_factory=list)
+    hooked: list[Any] = field(default_factory=list)
+    address: str = ""
+
+    async def invoke(self, request: web.Request) -> web.Response:
+        self.invoked.append((request.path, await request.json()))
+        headers = {"X-Amz-Function-Error": self.error} if self.error else {}
+        status = self.statuses.pop(0) if self.statuses else 200
+        return web.json_response(self.answer, status=status, headers=headers)
+
+    async def hook(self, request: web.Request) -> web.Response:
+        self.hooked.append(await request.json())
+        return web.Response(status=self.hook_status, text="so it is")
+
+
+@asynccontextmanager
+async def served() -> AsyncIterator[tuple[Served, aiohttp.ClientSession]]:
+    made, app = Served(), web.Application()
+    app.router.add_post("/fn/{name}", made.invoke)
+    app.router.add_post("/hook", made.hook)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        made.address = f"127.0.0.1:{runner.addresses[0][1]}"
+        async with aiohttp.ClientSession() as session:
+            yield made, session
+    finally:
+        await runner.cleanup()
+
+
+def raw(document: Any) -> msgspec.Raw:
+    return msgspec.Raw(json.dumps(document).encode())
+
+
+async def store(*routers: str, sample: bool = True, schemas: Schemas = Schemas()) -> Store:  # noqa: B008 - immutable
+    made = Store(MemoryKV())
+    manifest = Manifest(
+        function="f",
+        kind=Kind.HANDLER,
+        entrypoint="app:handler",
+        sample_payload=raw(SAMPLE) if sample else msgspec.UNSET,
+        schemas=schemas,
+    )
+    version = Version(function="f", number=6, artifact="", size=1, manifest=manifest, published=BEGIN)
+    transaction = made.transaction().create(version)
+    for number, address in enumerate(routers):
+        transaction.create(Router(name=f"r{number}", address=address, admin="", boot="1"))
+    await transaction.commit()
+    return made
+
+
+def blue_green() -> Deployment:
+    return deployment(requests.BlueGreen(function_name="f", version=6), stable={5: 100})
+
+
+async def run(made: Store, session: aiohttp.ClientSession, **suite: Any) -> str:
+    step = next(step for step in blue_green().plan if isinstance(step, Test))
+    step = msgspec.structs.replace(step, suite=Suite(**suite))
+    return await Suites(store=made, session=session).tested(blue_green(), step)
+
+
+async def test_a_good_version_is_invoked_by_name_with_its_sample_payload_and_passes() -> None:
+    async with served() as (router, session):
+        made = await store(router.address, schemas=Schemas(output=raw(ANSWER_SCHEMA)))
+        said = await run(made, session)
+    assert said == (
+        "the tests of version 6 passed: smoke: the sample payload was answered; "
+        "schema: the answer fits its schema; load: 0 of 100 invocations failed"
+    )
+    assert router.invoked == [("/fn/f:6", SAMPLE)] * 102
+
+
+async def test_a_version_that_fails_once_fails_the_smoke_test_and_is_tested_no_further() -> None:
+    async with served() as (router, session):
+        router.statuses, router.answer = [500], {"errorMessage": "no"}
+        with pytest.raises(TestsFailed, match=r"smoke: the sample payload was answered with 500 .*no"):
+            await run(await store(router.address), session)
+    assert len(router.invoked) == 1
+
+
+async def test_a_failure_that_only_a_header_tells_is_one() -> None:
+    async with served() as (router, session):
+        router.error = "Unhandled"
+        with pytest.raises(TestsFailed, match="smoke"):
+            await run(await store(router.address), session)
+
+
+@pytest.mark.parametrize(("failures", "passes"), [(1, True), (2, False)])
+async def test_one_failure_in_a_hundred_is_within_the_load_tests_limit(failures: int, *, passes: bool) -> None:
+    async with served() as (router, session):
+        router.statuses = [500] * failures
+        made = await store(router.address)
+        if passes:
+            assert "1 of 100 invocations failed" in await run(made, session, smoke=False)
+            return
+        with pytest.raises(TestsFailed, match=r"load: 2 of 100 invocations failed, 1 % may; the first .* 500"):
+            await run(made, session, smoke=False)
+
+
+async def test_the_load_is_as_large_as_the_suite_says() -> None:
+    async with served() as (router, session):
+        await run(await store(router.address), session, smoke=False, load=Load(requests=7, concurrency=2))
+    assert len(router.invoked) == 7
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [({"greeting": 3}, r"\$\.greeting: 3 is not of type 'string'"), ({}, "'greeting' is a required")],
+)
+async def test_an_answer_that_does_not_fit_its_schema_fails(answer: Any, said: str) -> None:
+    async with served() as (router, session):
+        router.answer = answer
+        made = await store(router.address, schemas=Schemas(output=raw(ANSWER_SCHEMA)))
+        with pytest.raises(TestsFailed, match=said):
+            await run(made, session)
+
+
+async def test_what_does_not_apply_is_skipped_and_said() -> None:
+    async with served() as (router, session):
+        said = await run(await store(router.address, sample=False), session)
+    assert "smoke: skipped, hotswap.toml has no sample_payload" in said
+    assert "schema: skipped, hotswap.toml has no schema of answers" in said
+    assert router.invoked == []
+
+
+async def test_a_hook_is_told_what_it_is_to_look_at() -> None:
+    async with served() as (router, session):
+        url = f"http://{router.address}/hook"
+        await run(await store(router.address), session, smoke=False, load=None, hooks=[Hook(url=url)])
+    assert router.hooked == [
+        {
+            "deployment": "d-1",
+            "function": "f",
+            "alias": "production",
+            "version": 6,
+            "invoke": f"http://{router.address}/fn/f:6",
+        }
+    ]
+
+
+async def test_a_hook_that_does_not_answer_with_2xx_fails_the_tests() -> None:
+    async with served() as (router, session):
+        router.hook_status = 302
+        hooks = [Hook(url=f"http://{router.address}/hook")]
+        with pytest.raises(TestsFailed, match="/hook answered 302 so it is"):
+            await run(await store(router.address), session, hooks=hooks)
+        with pytest.raises(TestsFailed, match="no answer"):
+            await run(await store(router.address), session, hooks=[Hook(url="http://127.0.0.1:9/")])
+
+
+async def test_a_router_that_is_away_is_no_fault_of_the_version() -> None:
+    async with served() as (router, session):
+        assert "passed" in await run(await store("127.0.0.1:9", router.address), session)
+        with pytest.raises(Unavailable, match=r"127\.0\.0\.1:9 does not answer"):
+            await run(await store("127.0.0.1:9"), session)
+        with pytest.raises(Unavailable, match="no router"):
+            await run(await store(), session)
