@@ -62,6 +62,7 @@ def planned(
         way_back=list(plan.way_back),
         stable=plan.stable,
         on_failure=plan.on_failure,
+        began_on=on.alias.mod_revision if on.alias else 0,
         progress=steps.enter(taken, 0, now, attempt=1),
     )
     return transition.begun(begun, now)

@@ -64,8 +64,6 @@ class Observation:
     alias: Alias | None
     alias_revision: int
     """At which the alias was last written; 0 when there is none."""
-    created: int
-    """Revision at which the deployment was created."""
     watched: datetime
     """Since when this controller has watched it."""
     seen: Seen = Pending()

@@ -50,14 +50,13 @@ class Observer:
         self._broke: Broke | None = None
         self._sampler: Sampler | None = None
 
-    async def observe(self, stored: Stored[Deployment], alias: Stored[Alias] | None, *, turn: bool) -> Observation:
+    async def observe(self, deployment: Deployment, alias: Stored[Alias] | None, *, turn: bool) -> Observation:
         return Observation(
             alias=alias.value if alias else None,
             alias_revision=alias.mod_revision if alias else 0,
-            created=stored.create_revision,
             watched=self._watched,
-            seen=await self._seen(stored.value, alias),
-            counted=self._counted(stored.value),
+            seen=await self._seen(deployment, alias),
+            counted=self._counted(deployment),
             turn=turn,
         )
 

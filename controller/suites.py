@@ -17,7 +17,7 @@ from controller.means import TestsFailed
 from hotswap import schemas
 from hotswap.deployment import Deployment, Test
 from hotswap.errors import Unavailable
-from hotswap.model import Version
+from hotswap.model import Kind, Version
 from hotswap.store import Store
 from hotswap.suite import Check, Hook, Load, Report, Suite
 
@@ -55,7 +55,11 @@ class Trial:
 
     @property
     def url(self) -> str:
-        return f"http://{self.router}/fn/{self.version.function}:{self.version.number}"
+        """The sample payload is a handler's whole event, as AWS Lambda's invoke hands it over."""
+        function, number = self.version.function, self.version.number
+        if self.version.manifest.kind is Kind.HANDLER:
+            return f"http://{self.router}/2015-03-31/functions/{function}/invocations?Qualifier={number}"
+        return f"http://{self.router}/fn/{function}:{number}/"
 
     @property
     def payload(self) -> bytes | None:

@@ -29,7 +29,7 @@ def difference(deployment: Deployment, observation: Observation) -> str | None:
     left = _left(deployment)
     if alias is None:
         return _told(deployment, left, "it is gone") if left is not None else None
-    if observation.alias_revision <= observation.created:
+    if observation.alias_revision <= deployment.began_on:
         return None
     if left is None and steps.goes_back(deployment.status) and not _was_ours(deployment, observation):
         return None  # it goes back because of what it found there, and has yet to write over it

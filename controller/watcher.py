@@ -127,7 +127,7 @@ class Watcher:
 
     async def _decide(self) -> Decision:
         """Which versions serve is asked for only where that decides how far back to go."""
-        observation = await self._observer.observe(self._stored, self._alias, turn=await self._has_turn())
+        observation = await self._observer.observe(self.deployment, self._alias, turn=await self._has_turn())
         decision = decide(self.deployment, observation, self._means.clock())
         if isinstance(decision, GoBack):
             observation = with_(observation, serving=await self._observer.serving(self.deployment))

@@ -234,6 +234,8 @@ class Deployment(Record, frozen=True, kw_only=True):
     """Since when it stands still; that time is not taken from any deadline."""
     faulty: bool = False
     """It was the version itself that failed: it is not deployed again without force."""
+    began_on: int = 0
+    """Revision of the alias when it began; 0 where there was none."""
     traffic_since: int = 0
     """Revision of the first weights that it gave; 0 before that."""
     comparison: Comparison | None = None

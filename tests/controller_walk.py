@@ -26,7 +26,7 @@ from hotswap.model import Alias, Kind, Manifest, Version, Weights
 
 BEGIN = datetime(2025, 11, 23, 12, 0, tzinfo=UTC)
 CREATED = 100
-"""Revision at which the deployment under test was created; its alias is older."""
+"""A revision after the deployment under test began; its alias is older."""
 OLD = 50
 
 
@@ -52,6 +52,7 @@ def deployment(
         way_back=list(plan.way_back),
         stable=plan.stable,
         on_failure=plan.on_failure,
+        began_on=OLD,
         progress=steps.enter(list(plan.steps), 0, BEGIN, attempt=1),
         created=BEGIN,
     )
@@ -102,7 +103,6 @@ class World:
         return Observation(
             alias=self.alias,
             alias_revision=self.revision if self.alias else 0,
-            created=CREATED,
             watched=BEGIN,
             seen=seen if made or isinstance(seen, Broke) else Pending(),
             serving=frozenset({5}),

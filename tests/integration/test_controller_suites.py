@@ -24,6 +24,7 @@ from tests.controller_walk import BEGIN, deployment
 
 ANSWER_SCHEMA = {"type": "object", "required": ["greeting"], "properties": {"greeting": {"type": "string"}}}
 SAMPLE = {"name": "Ada"}
+NO_SCHEMAS = Schemas()
 
 
 @dataclass
@@ -40,7 +41,7 @@ class Served:
     address: str = ""
 
     async def invoke(self, request: web.Request) -> web.Response:
-        self.invoked.append((request.path, await request.json()))
+        self.invoked.append((request.path_qs, await request.json()))
         headers = {"X-Amz-Function-Error": self.error} if self.error else {}
         status = self.statuses.pop(0) if self.statuses else 200
         return web.json_response(self.answer, status=status, headers=headers)
@@ -53,7 +54,8 @@ class Served:
 @asynccontextmanager
 async def served() -> AsyncIterator[tuple[Served, aiohttp.ClientSession]]:
     made, app = Served(), web.Application()
-    app.router.add_post("/fn/{name}", made.invoke)
+    app.router.add_post("/fn/{name}/", made.invoke)
+    app.router.add_post("/2015-03-31/functions/{name}/invocations", made.invoke)
     app.router.add_post("/hook", made.hook)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
@@ -70,11 +72,11 @@ def raw(document: Any) -> msgspec.Raw:
     return msgspec.Raw(json.dumps(document).encode())
 
 
-async def store(*routers: str, sample: bool = True, schemas: Schemas = Schemas()) -> Store:  # noqa: B008 - immutable
+async def store(*routers: str, sample: bool = True, schemas: Schemas = NO_SCHEMAS, kind: Kind = Kind.HANDLER) -> Store:
     made = Store(MemoryKV())
     manifest = Manifest(
         function="f",
-        kind=Kind.HANDLER,
+        kind=kind,
         entrypoint="app:handler",
         sample_payload=raw(SAMPLE) if sample else msgspec.UNSET,
         schemas=schemas,
@@ -105,7 +107,7 @@ async def test_a_good_version_is_invoked_by_name_with_its_sample_payload_and_pas
         "the tests of version 6 passed: smoke: the sample payload was answered; "
         "schema: the answer fits its schema; load: 0 of 100 invocations failed"
     )
-    assert router.invoked == [("/fn/f:6", SAMPLE)] * 102
+    assert router.invoked == [("/2015-03-31/functions/f/invocations?Qualifier=6", SAMPLE)] * 102
 
 
 async def test_a_version_that_fails_once_fails_the_smoke_test_and_is_tested_no_further() -> None:
@@ -171,7 +173,7 @@ async def test_a_hook_is_told_what_it_is_to_look_at() -> None:
             "function": "f",
             "alias": "production",
             "version": 6,
-            "invoke": f"http://{router.address}/fn/f:6",
+            "invoke": f"http://{router.address}/2015-03-31/functions/f/invocations?Qualifier=6",
         }
     ]
 
@@ -193,3 +195,9 @@ async def test_a_router_that_is_away_is_no_fault_of_the_version() -> None:
             await run(await store("127.0.0.1:9"), session)
         with pytest.raises(Unavailable, match="no router"):
             await run(await store(), session)
+
+
+async def test_a_web_application_is_sent_its_sample_payload_as_any_request_is() -> None:
+    async with served() as (router, session):
+        await run(await store(router.address, kind=Kind.ASGI), session, load=None)
+    assert router.invoked == [("/fn/f:6/", SAMPLE)]

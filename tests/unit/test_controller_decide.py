@@ -21,7 +21,7 @@ from hotswap import requests
 from hotswap.deployment import Bake, Outcome, Retire, Shift, Start, Status, Verb
 from hotswap.metrics import Tally
 from hotswap.model import FULL_WEIGHT, Weights
-from tests.controller_walk import BAD, BEGIN, CREATED, FEW, GOOD, World, before, canary, deployment, tally, world
+from tests.controller_walk import BAD, BEGIN, FEW, GOOD, World, before, canary, deployment, tally, world
 
 
 def test_a_good_canary_takes_the_guides_half_hour() -> None:
@@ -63,7 +63,6 @@ def test_a_rollback_starts_the_stable_version_where_it_is_gone() -> None:
     gone = Observation(
         alias=w.alias,
         alias_revision=w.revision,
-        created=CREATED,
         watched=BEGIN,
         serving=frozenset(),
         counted=w.counts(),
@@ -238,7 +237,7 @@ def test_a_controller_that_comes_late_gives_what_was_due_a_moment_to_show() -> N
     w.play_until(Shift)
     late = w.deployment.progress.deadline + timedelta(hours=1)
     seen = w.observation()
-    just_back = Observation(alias=seen.alias, alias_revision=seen.alias_revision, created=CREATED, watched=late)
+    just_back = Observation(alias=seen.alias, alias_revision=seen.alias_revision, watched=late)
     assert decide(w.deployment, just_back, late) == Wait(late + GRACE)
 
 
