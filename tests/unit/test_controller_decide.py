@@ -3,8 +3,6 @@
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from controller import scope, traffic
 from controller.decide import decide
@@ -19,8 +17,6 @@ from controller.scope import EVERYWHERE, NOWHERE
 from controller.turning import GRACE, HELD_LIMIT
 from hotswap import requests
 from hotswap.deployment import Bake, Outcome, Retire, Shift, Start, Status, Verb
-from hotswap.metrics import Tally
-from hotswap.model import FULL_WEIGHT, Weights
 from tests.controller_walk import BAD, BEGIN, FEW, GOOD, World, before, canary, deployment, tally, world
 
 
@@ -257,50 +253,3 @@ def test_what_a_deployment_keeps_running_shrinks_as_it_retires() -> None:
     assert scope.placed(w.deployment) == {5: NOWHERE, 6: EVERYWHERE}
     w.play()
     assert scope.placed(w.deployment) == {}
-
-
-COUNTS = st.sampled_from([GOOD, BAD, FEW, Uncounted("away")])
-KINDS = st.sets(st.sampled_from([Start, Shift]), max_size=1)
-
-
-@settings(max_examples=150, deadline=None)
-@given(
-    counts=st.lists(COUNTS, min_size=1, max_size=6),
-    verbs=st.lists(st.none() | st.sampled_from(Verb), max_size=12),
-    edits=st.lists(st.none() | st.integers(0, 100), max_size=12),
-    broken=KINDS,
-    stuck=KINDS,
-    first=st.booleans(),
-    policy=st.sampled_from(requests.OnInsufficientData),
-)
-def test_every_walk_ends_with_weights_that_add_up_and_none_for_a_version_that_failed(
-    counts: list[Tally | Uncounted],
-    verbs: list[Verb | None],
-    edits: list[int | None],
-    broken: set[type],
-    stuck: set[type],
-    first: bool,  # noqa: FBT001 - given by hypothesis
-    policy: requests.OnInsufficientData,
-) -> None:
-    stable: Weights | None = None if first else {5: FULL_WEIGHT}
-    w = World(deployment(canary(policy), stable=stable), before(stable), broken=broken, stuck=stuck)
-    for number in range(5000):
-        w.counted = counts[number % len(counts)]
-        if number < len(verbs) and (verb := verbs[number]):
-            w.ask(verb)
-        if number < len(edits) and (share := edits[number]) is not None and w.alias:
-            w.edit({5: share, 6: FULL_WEIGHT - share})
-        going = w.turn()
-        if not going and w.deployment.status is Status.FROZEN:
-            w.stuck, w.broken = set(), set()
-            w.ask(Verb.ABORT if number % 2 else Verb.ROLLBACK)
-        elif not going:
-            break
-    assert w.deployment.status.terminal
-    assert all(sum(weights.values()) == FULL_WEIGHT for weights in w.weights)
-    failed = any(verdict.outcome is Outcome.FAIL for verdict in w.deployment.verdicts)
-    if failed and w.deployment.status is Status.ROLLED_BACK:
-        assert w.alias
-        assert w.alias.weights == {5: FULL_WEIGHT}
-    if w.deployment.status is Status.FAILED:
-        assert w.weights == []
