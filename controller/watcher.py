@@ -148,7 +148,11 @@ class Watcher:
             await self._reload()
         if self._deleted or self.deployment.status.terminal:
             return
-        decision = decide(self.deployment, await self._observe(), self._means.clock())
+        known = self._stored, self._alias
+        observation = await self._observe()
+        if known != (self._stored, self._alias):
+            return  # somebody wrote meanwhile: what would be decided about the old is not to be written over the new
+        decision = decide(self.deployment, observation, self._means.clock())
         match decision:
             case Wait(until=until):
                 await self._wait(until)
@@ -364,15 +368,15 @@ class Watcher:
 
     async def _end(self, after: Deployment, events: list[Event]) -> None:
         """The record ends, the alias is free, and after a success it knows its last good version: all at once."""
-        store = self._means.store
+        store, stored, alias = self._means.store, self._stored, self._alias  # as they were when this was decided
         active = await store.active.get(after.function, after.alias)
-        transaction = store.transaction(self._means.fence).replace(self._stored, after)
+        transaction = store.transaction(self._means.fence).replace(stored, after)
         for event in events:
             transaction.create(event)
         if active and active.value.deployment == after.id:
             transaction.delete(active)
-        if self._alias and after.status is Status.SUCCEEDED:
-            transaction.replace(self._alias, transition.settled(self._alias.value))
+        if alias and after.status is Status.SUCCEEDED:
+            transaction.replace(alias, transition.settled(alias.value))
         await self._committed(transaction, after, alias=None)
 
     async def _write(self, after: Deployment, events: list[Event], *, alias: Alias | None = None) -> None:
