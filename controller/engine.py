@@ -124,6 +124,8 @@ class Engine:
                 self._watchers[name] = self._watcher(stored, after=self._watchers[name])
         finally:
             del self._watchers[name]
+            for waiting in self._watching(stored.value.function, stored.value.alias):
+                waiting.look()  # who stood before it in the queue is gone
 
     async def _watched(self, name: str) -> bool:
         """One run of the watcher; false when it has to be begun again."""

@@ -262,6 +262,10 @@ class KeptLease:
     async def lost(self) -> None:
         await self._gone.wait()
 
+    async def abandon(self) -> None:
+        self._given_up = True
+        self._timers.append(asyncio.get_running_loop().call_later(self._ttl, self._lease.expire))
+
     async def revoke(self) -> None:
         if self._given_up or not self._process.alive:
             return

@@ -7,7 +7,7 @@ from typing import Any, assert_never
 from msgspec.structs import replace
 
 from hotswap import kv
-from hotswap.deployment import Deployment, Status, Verb
+from hotswap.deployment import AwaitPromotion, Deployment, Status, Verb
 from hotswap.errors import HotswapError, Unavailable
 from hotswap.model import Alias
 from hotswap.store import Store
@@ -17,6 +17,9 @@ from tests.simulation.history import History
 from tests.simulation.network import Connection, Network, Process
 from tests.simulation.scenario import Act, Ask, Deploy, Edit, SetWeights
 
+WAITS = frozenset({Status.HELD, Status.FROZEN, Status.PAUSED, Status.AWAITING_PROMOTION})
+"""For a person."""
+HALF = 0.5
 TRIES = 6
 PATIENCE = 4.0
 """Seconds before a person asks again who had no answer, or was refused because something else runs."""
@@ -51,9 +54,28 @@ class People:
         self._history.tell("people", f"{verb} {deployment.id}")
         try:
             controller = self._any()
-            await self._unless_it_dies(controller, controller.service.ask(deployment.id, verb, who="ada", why=""))
+            await self._unless_it_dies(controller, self._asking(controller, deployment, verb))
         except (HotswapError, kv.KVError) as error:
             self._history.tell("people", f"  refused: {error}")
+
+    def _asking(
+        self, controller: SimulatedController, deployment: Deployment, verb: Verb
+    ) -> Coroutine[Any, Any, Deployment]:
+        """With what a verb may say more, drawn at random."""
+        service, name, random = controller.service, deployment.id, self._network.random
+        match verb:
+            case Verb.RETRY:
+                step, force = random.choice([None, None, 2]), random.random() < HALF
+                return service.retry(name, from_step=step, force=force, who="ada", why="")
+            case Verb.PROMOTE:
+                tests = [step for step in deployment.plan if isinstance(step, AwaitPromotion)]
+                winner = random.choice(tests[0].versions) if tests else None
+                full = not tests and random.random() < HALF
+                return service.ask(name, verb, who="ada", why="", winner=winner, full=full)
+            case Verb.RESUME:
+                return service.ask(name, verb, who="ada", why="", adopt=random.random() < HALF)
+            case _:
+                return service.ask(name, verb, who="ada", why="")
 
     async def _done(self, act: Act) -> None:
         match act:
@@ -63,10 +85,11 @@ class People:
             case Ask(function=function, verb=verb):
                 if newest := self._newest(function):
                     await self.ask(newest, verb)
-            case SetWeights(function=function, alias=alias, weights=weights):
+            case SetWeights(function=function, alias=alias, weights=weights, override=override):
                 leader = self._leader()
                 assert leader.weights
-                await self._unless_it_dies(leader, leader.weights.set(function, alias, weights, who="ada", why=""))
+                setting = leader.weights.set(function, alias, weights, who="ada", why="", override=override)
+                await self._unless_it_dies(leader, setting)
             case Edit():
                 await self._edit(act)
             case _:
@@ -75,7 +98,12 @@ class People:
     async def _edit(self, edit: Edit) -> None:
         before = await self._hand.aliases.get(edit.function, edit.alias)
         alias = before.value if before else Alias(function=edit.function, name=edit.alias, weights=edit.weights)
-        await self._hand.transaction().put(replace(alias, weights=edit.weights), over=before).commit()
+        transaction = self._hand.transaction()
+        if edit.weights:
+            transaction.put(replace(alias, weights=edit.weights), over=before)
+        elif before:
+            transaction.delete(before)
+        await transaction.commit()
 
     def _newest(self, function: str) -> Deployment | None:
         found = [one for one in self._picture.all(Deployment) if one.function == function]
@@ -107,7 +135,7 @@ class People:
 
 
 def undecided(picture: Picture) -> list[Deployment]:
-    return [one for one in picture.all(Deployment) if one.status in {Status.HELD, Status.FROZEN}]
+    return [one for one in picture.all(Deployment) if one.status in WAITS]
 
 
 def _shown(act: Act) -> str:

@@ -130,9 +130,10 @@ class SimulatedRouter:
         ]
         return Counters(router=self._name, boot=self.boot, rows=rows)
 
-    def routes_to(self, function: str, version: int) -> bool:
-        aliases = (stored.value for stored in self.table.aliases.values())
-        return any(alias.function == function and alias.weights.get(version) for alias in aliases)
+    @property
+    def aliases(self) -> list[Alias]:
+        """By which it routes now."""
+        return [stored.value for stored in self.table.aliases.values()]
 
     async def _follow_aliases(self) -> None:
         async with self._store.aliases.watch() as batches:

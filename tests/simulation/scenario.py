@@ -7,13 +7,32 @@ in its table of weights, and its method in `people` or `faults`.
 from dataclasses import dataclass
 from datetime import timedelta
 from random import Random
+from typing import Any
 
 from hotswap.deployment import Verb
-from hotswap.requests import AllAtOnce, AnyRequest, Canary, CanaryConfig, OnInsufficientData
+from hotswap.requests import (
+    ABTesting,
+    ABTestingConfig,
+    AllAtOnce,
+    AnyRequest,
+    BlueGreen,
+    BlueGreenConfig,
+    Canary,
+    CanaryConfig,
+    OnConflict,
+    OnInsufficientData,
+    Rolling,
+    RollingConfig,
+)
 from tests.simulation.network import Weather
 from tests.simulation.versions import Nature, drawn
 
 FUNCTION_NAMES = ("resize", "thumbs")
+OVERRIDES = 0.4
+"""How often a person insists on weights while a deployment runs."""
+FORCES = 0.3
+"""How often on a version that failed."""
+ROLLS_BACK = 0.7
 ALIASES = ("production", "production", "production", "staging")
 
 
@@ -35,11 +54,12 @@ class SetWeights:
     function: str
     alias: str
     weights: dict[int, int]
+    override: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """Past the controller, straight in the store."""
+    """Past the controller, straight in the store; without weights the alias is deleted."""
 
     function: str
     alias: str
@@ -119,7 +139,8 @@ Fault = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    controllers: int
+    clocks: list[float]
+    """Of each controller: how many seconds its clock is ahead."""
     nodes: int
     routers: int
     rates: dict[str, float]
@@ -141,7 +162,7 @@ def scenario(random: Random) -> Scenario:
     natures = {(function, 1): Nature(start=0.5) for function in functions}
     natures |= {(function, number): drawn(random, until=storm) for function in functions for number in range(2, 6)}
     return Scenario(
-        controllers=random.choice([2, 2, 3]),
+        clocks=[random.choice([0.0, 0.0, 0.7, -0.7, 12.0]) for _ in range(random.choice([2, 2, 3]))],
         nodes=random.choice([1, 2, 3]),
         routers=random.choice([1, 1, 2]),
         rates={function: random.choice([0.5, 20.0, 100.0]) for function in functions},
@@ -179,17 +200,66 @@ def _acts(random: Random, functions: tuple[str, ...], storm: float) -> list[tupl
 
 
 def _request(random: Random, function: str, version: int) -> AnyRequest:
-    alias = random.choice(ALIASES)
-    if random.random() < 0.25:
-        return AllAtOnce(function_name=function, version=version, alias=alias)
+    request = random.choices([_at_once, _canary, _blue_green, _rolling, _test], weights=[2, 5, 2, 3, 2])[0]
+    conflict = random.choice([OnConflict.REJECT, OnConflict.REJECT, OnConflict.QUEUE, OnConflict.SUPERSEDE])
+    where = {"alias": random.choice(ALIASES), "on_conflict": conflict, "force": random.random() < FORCES}
+    return request(random, function_name=function, version=version, **where)
+
+
+def _seconds(random: Random) -> timedelta:
+    return timedelta(seconds=random.choice([0, 2, 5, 12, 30]))
+
+
+def _judged(random: Random) -> dict[str, Any]:
+    return {
+        "on_insufficient_data": random.choice(list(OnInsufficientData)),
+        "min_invocations": random.choice([1, 20]),
+        "rollback_on_success_rate": random.choice([None, 0.9]),
+    }
+
+
+def _at_once(random: Random, **where: Any) -> AnyRequest:
+    return AllAtOnce(**where)
+
+
+def _blue_green(random: Random, **where: Any) -> AnyRequest:
+    config = BlueGreenConfig(
+        test_duration=_seconds(random),
+        monitor_duration=_seconds(random),
+        keep_blue_duration=_seconds(random),
+        **_judged(random),
+    )
+    return BlueGreen(config=config, **where)
+
+
+def _rolling(random: Random, **where: Any) -> AnyRequest:
+    config = RollingConfig(
+        batch_size=random.choice([25, 34, 50, 100]),
+        batch_duration=_seconds(random),
+        min_healthy=random.choice([None, 0, 50]),
+        rollback_on_failure=random.random() < ROLLS_BACK,
+        **_judged(random),
+    )
+    return Rolling(config=config, **where)
+
+
+def _test(random: Random, **where: Any) -> AnyRequest:
+    config = ABTestingConfig(
+        test_duration=_seconds(random),
+        promotion_limit=timedelta(hours=1),
+        manual_promotion=random.random() < ROLLS_BACK,
+        **_judged(random),
+    )
+    return ABTesting(config=config, **where)
+
+
+def _canary(random: Random, **where: Any) -> AnyRequest:
     config = CanaryConfig(
         canary_increments=random.choice([[100], [50], [10, 50], [5, 25, 75]]),
-        canary_duration=timedelta(seconds=random.choice([0, 2, 5, 12, 30])),
-        on_insufficient_data=random.choice(list(OnInsufficientData)),
-        min_invocations=random.choice([1, 20]),
-        rollback_on_success_rate=random.choice([None, 0.9]),
+        canary_duration=_seconds(random),
+        **_judged(random),
     )
-    return Canary(function_name=function, version=version, alias=alias, config=config)
+    return Canary(config=config, **where)
 
 
 def _intervention(random: Random, function: str) -> Act:
@@ -199,7 +269,11 @@ def _intervention(random: Random, function: str) -> Act:
     alias, one, other = random.choice(ALIASES), random.randint(1, 5), random.randint(1, 5)
     share = random.choice([50, 90, 100])
     weights = {one: 100} if one == other or share == 100 else {one: share, other: 100 - share}
-    return SetWeights(function, alias, weights) if kind == "set" else Edit(function, alias, weights)
+    if kind == "edit" and random.random() < 0.2:
+        weights = {}
+    if kind == "set":
+        return SetWeights(function, alias, weights, random.random() < OVERRIDES)
+    return Edit(function, alias, weights)
 
 
 def _faults(random: Random, storm: float) -> list[tuple[float, Fault]]:

@@ -12,15 +12,19 @@ from typing import Any
 
 import pytest
 
-from controller import decide, traffic
+from controller import steps, traffic, transition
+from controller.alias import shifted
+from controller.decision import Act, Begin, Counted, Wait
+from controller.engine import Engine
 from controller.launch import Launch
-from controller.metrics.routers import Phase
 from controller.placement import Placement, Wanted
-from controller.steps import kept, present
+from controller.scope import EVERYWHERE, NOWHERE, Where
+from controller.steps import present
 from controller.strategies.plan import give_all
+from controller.transition import News
 from controller.watcher import Watcher
-from hotswap.deployment import Deployment, Shift, Start
-from hotswap.metrics import CounterRow
+from hotswap.deployment import Deployment, Retire, Shift, Start
+from hotswap.metrics import Tally
 from hotswap.store import Store, Transaction
 from tests.simulation.world import play
 
@@ -32,23 +36,23 @@ def writes_without_its_fence(patch: Patch) -> None:
 
 
 def writes_record_and_alias_one_after_the_other(patch: Patch) -> None:
-    whole = Watcher._write
+    async def in_two(self: Any, step: Shift) -> None:
+        now, before = self._means.clock(), self._alias
+        news = News("weights", steps.shares(step.weights))
+        after, events = transition.told(self.deployment, [news], now)
+        alias = shifted(before.value if before else None, step, self.deployment, now)
+        await self._committed(self._write(after, events), after)
+        await self._means.store.transaction(self._means.fence).put(alias, over=before).commit()
+        self._stale = True
 
-    async def in_two(self: Any, after: Any, events: Any, *, alias: Any = None) -> None:
-        before = self._alias
-        await whole(self, after, events)
-        if alias:
-            await self._means.store.transaction(self._means.fence).put(alias, over=before).commit()
-            self._stale = True
-
-    patch.setattr(Watcher, "_write", in_two)
+    patch.setattr(Watcher, "_shift", in_two)
 
 
 def goes_back_to_the_new_version(patch: Patch) -> None:
-    def to_itself(state: Any) -> Any:
-        return (Start(version=state.version.number), give_all(state.version.number)) if state.stable else ()
+    def to_itself(stable: int | None, given_up: list[int], **_: Any) -> Any:
+        return (Start(version=given_up[0]), give_all(given_up[0])) if stable else ()
 
-    patch.setattr(import_module("controller.strategies.plan"), "_way_back", to_itself)
+    patch.setattr(import_module("controller.strategies.plan"), "way_back", to_itself)
 
 
 def takes_a_version_away_before_routers_have_let_go(patch: Patch) -> None:
@@ -59,11 +63,12 @@ def takes_a_version_away_before_routers_have_let_go(patch: Patch) -> None:
 
 
 def never_looks_at_a_deadline(patch: Patch) -> None:
-    patch.setattr(decide, "_due", lambda deployment, observation: datetime(9000, 1, 1, tzinfo=UTC))
+    for module in ("effects", "holding"):
+        patch.setattr(f"controller.{module}.due", lambda deployment, observation: datetime(9000, 1, 1, tzinfo=UTC))
 
 
 def gives_traffic_to_what_is_not_ready(patch: Patch) -> None:
-    async def at_once(self: Any, function: str, version: int) -> None:
+    async def at_once(self: Any, function: str, step: Start) -> None:
         return
 
     patch.setattr(Placement, "started", at_once)
@@ -85,35 +90,77 @@ def goes_past_a_shift_that_was_only_intended(patch: Patch) -> None:
         return isinstance(present(deployment), Shift) or bool(deployment.progress.effect)
 
     patch.setattr(traffic, "written", always)
-    patch.setattr("controller.watcher.written", always)
+    patch.setattr("controller.observer.written", always)
 
 
 def keeps_the_alias_when_it_has_ended(patch: Patch) -> None:
-    async def leaves_active(self: Any, after: Any, events: Any) -> None:
-        await self._write(after, events)
+    async def leaves_active(self: Any, transaction: Any, after: Any, alias: Any) -> None:
+        return
 
-    patch.setattr(Watcher, "_end", leaves_active)
+    patch.setattr(Watcher, "_let_go", leaves_active)
 
 
 def counts_the_version_that_was_there_before(patch: Patch) -> None:
-    def others(self: Any, row: CounterRow) -> bool:
-        return bool(row.function == self._function and row.version != self._version)
+    def others(self: Counted, version: int, *, since: int) -> Tally:
+        rows = [tally.counts for (number, revision), tally in self.tallies.items() if number != version]
+        return Tally.total(rows)
 
-    patch.setattr(Phase, "_counts", others)
+    patch.setattr(Counted, "of", others)
+
+
+def decides_about_a_record_that_has_changed(patch: Patch) -> None:
+    """As it once did, until the simulation found it."""
+
+    async def turn(self: Any) -> None:
+        self.turned = self._means.clock()
+        if self._stale:
+            await self._reload()
+        if self._deleted or self.deployment.status.terminal:
+            return
+        match decision := await self._decide():
+            case Wait(until=until):
+                await self._wait(until)
+            case Act(step=step):
+                await self._act(step)
+            case Begin():
+                await self._begin()
+            case _:
+                await self._commit(decision)
+
+    patch.setattr(Watcher, "_turn", turn)
 
 
 def reads_the_aliases_first(patch: Patch) -> None:
     """As it once did, until the simulation found it."""
+    whole = Placement._wanted
 
     async def wanted(self: Any, function: str) -> Wanted:
-        aliases = tuple(await self._store.aliases.list(function))
-        named = {version for alias in aliases for version, weight in alias.value.weights.items() if weight}
-        for active in await self._store.active.list(function):
-            deployment = await self._store.deployments.get(active.value.deployment)
-            named |= kept(deployment.value) if deployment else frozenset()
-        return Wanted(frozenset(named), aliases)
+        aliases = await self._store.aliases.list(function)
+
+        class Early:
+            async def list(self, *_: str) -> Any:
+                return aliases
+
+        late, self._store.aliases = self._store.aliases, Early()
+        try:
+            return await whole(self, function)
+        finally:
+            self._store.aliases = late
 
     patch.setattr(Placement, "_wanted", wanted)
+
+
+def forgets_where_a_version_was_retired(patch: Patch) -> None:
+    """A node that was swapped keeps the old version too."""
+
+    def everywhere(step: Any) -> Where:
+        return NOWHERE if isinstance(step, Retire) and step.nodes is not None else EVERYWHERE
+
+    patch.setattr("controller.scope.of", everywhere)
+
+
+def takes_no_turn_in_the_queue(patch: Patch) -> None:
+    patch.setattr(Engine, "_first_in_line", lambda self, deployment: False)
 
 
 CAUGHT: dict[Callable[[Patch], None], tuple[int, str]] = {
@@ -128,7 +175,10 @@ CAUGHT: dict[Callable[[Patch], None], tuple[int, str]] = {
     goes_past_a_shift_that_was_only_intended: (0, "EndsRight"),
     keeps_the_alias_when_it_has_ended: (0, "OneDeployment"),
     counts_the_version_that_was_there_before: (84, "BadIsCaught"),
+    decides_about_a_record_that_has_changed: (0, ""),
     reads_the_aliases_first: (1, "NothingUnderfoot"),
+    forgets_where_a_version_was_retired: (0, "StartedEverywhere"),
+    takes_no_turn_in_the_queue: (0, "EverythingEnds"),
 }
 
 

@@ -12,28 +12,31 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
+from controller.verbs import ALLOWED
 from hotswap.deployment import Deployment, Event, Status, Verb
 from hotswap.model import Alias, Assignment, Function, Kind, Manifest, Version
 from hotswap.store import Store
 from tests.simulation.cluster import Author, Cluster, Written
-from tests.simulation.controllers import BEGIN, ControllerHost
+from tests.simulation.controllers import BEGIN, Clock, ControllerHost
 from tests.simulation.faults import Faults
 from tests.simulation.history import History
 from tests.simulation.invariants import ALL, NothingLeftOver, Surroundings
 from tests.simulation.loop import SimulatedLoop, Stuck
 from tests.simulation.network import Connection, Network, Process, Weather
 from tests.simulation.nodes import RunnerNode
-from tests.simulation.people import People, undecided
+from tests.simulation.people import WAITS, People, undecided
 from tests.simulation.routers import RouterHost, Traffic
 from tests.simulation.scenario import Scenario, scenario
 
 CALM = 45 * 60.0
 """Seconds in which a deployment that nothing disturbs has ended or waits for a person: starts may take six minutes each
 way, and phases that tell too little a minute more each."""
+ENDS_BY_ITSELF = frozenset({Status.HELD, Status.PAUSED, Status.AWAITING_PROMOTION})
+"""Where nobody decides, the deadline does."""
 HELD = 25 * 3600.0
 """Seconds after which what is held has gone back by itself."""
 REST = 10 * 60.0
-ROUNDS = 6
+ROUNDS = 12
 """How often people decide before it is said that nothing ends."""
 
 
@@ -97,10 +100,15 @@ class World:
         spare, node = nodes.popitem()
         self._spares = {spare: node}
         self.nodes.update(nodes)
-        for number in range(scene.controllers):
-            name = f"c{number + 1}"
-            self.controllers[name] = ControllerHost(
-                name, network=self.network, nodes=self.nodes, hosts=self.routers, new_id=self._new_id
+        for number, ahead in enumerate(scene.clocks, 1):
+            self.controllers[f"c{number}"] = ControllerHost(
+                f"c{number}",
+                network=self.network,
+                nodes=self.nodes,
+                hosts=self.routers,
+                natures=scene.natures,
+                clock=Clock(ahead),
+                new_id=self._new_id,
             )
         self._people = People(
             controllers=self.controllers, network=self.network, picture=self.cluster.picture, history=self.history
@@ -179,19 +187,21 @@ class World:
             for deployment in waiting:
                 if verb := self._decision(deployment, round_):
                     await self._people.ask(deployment, verb)
-            held = {one.id for one in waiting if not self.scene.decides and one.status is Status.HELD}
+            held = {one.id for one in waiting if not self.scene.decides and one.status in ENDS_BY_ITSELF}
             await self._until(lambda: not held & {one.id for one in undecided(self.cluster.picture)}, HELD)  # noqa: B023
             await asyncio.sleep(60.0)
 
     def _decision(self, deployment: Deployment, round_: int) -> Verb | None:
         if round_ >= ROUNDS - 2:
             return Verb.ABORT
-        if deployment.status is Status.HELD and not self.scene.decides:
+        if deployment.status in ENDS_BY_ITSELF and not self.scene.decides:
             return None
-        return self.network.random.choice([Verb.ROLLBACK, Verb.ABORT, Verb.PROMOTE])
+        possible = sorted(ALLOWED[deployment.status] - {Verb.PAUSE})
+        return self.network.random.choice(possible)
 
     def _waits_for_people(self) -> bool:
-        waiting = {Status.HELD, Status.FROZEN}
+        """What is queued waits for one that waits for them."""
+        waiting = {*WAITS, Status.QUEUED}
         return all(it.status.terminal or it.status in waiting for it in self.cluster.picture.all(Deployment))
 
     def _at_rest(self) -> bool:

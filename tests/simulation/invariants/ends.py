@@ -2,7 +2,7 @@
 
 import asyncio
 
-from hotswap.deployment import Active, Bake, Deployment, Event, Outcome, Status, Verb
+from hotswap.deployment import Active, AwaitPromotion, Bake, Deployment, Event, Outcome, Status, Verb
 from hotswap.model import FULL_WEIGHT, Alias
 from hotswap.requests import Canary, OnInsufficientData
 from tests.simulation.cluster import Written
@@ -32,7 +32,7 @@ class EndsRight(Invariant):
         for before, after in written.of(Deployment):
             if after is None:
                 continue
-            if before is None:
+            if after.status is Status.RUNNING and (before is None or before.status is Status.QUEUED):
                 self._stable[after.id] = self._present_stable(after)
             if after.asked and not (before and before.asked == after.asked):
                 self._asked[after.id] = after.asked.verb
@@ -41,31 +41,33 @@ class EndsRight(Invariant):
                 yield from self._ended(before, after)
 
     def _note_foreign_hands(self, written: Written) -> None:
-        if written.author.role == "foreign":
-            for before, after in written.of(Alias):
-                alias = after or before
-                active = alias and self.picture.get(Active, alias.function, alias.name)
-                if active:
-                    self._touched.add(active.deployment)
+        for before, after in written.of(Alias):
+            alias = after or before
+            active = alias and self.picture.get(Active, alias.function, alias.name)
+            by_hand = written.author.role == "foreign" or (after is not None and not after.owner)
+            if active and by_hand:
+                self._touched.add(active.deployment)
 
     def _present_stable(self, deployment: Deployment) -> int | None:
-        """What it has to go back to: the last good version where it has traffic, else the heaviest."""
+        """What it has to go back to: the last good version where it has traffic, else the only one that has."""
         alias = self.picture.get(Alias, deployment.function, deployment.alias)
         if alias is None:
             return None
         others = {one: weight for one, weight in alias.weights.items() if weight and one != deployment.version}
         if alias.last_good in others:
             return alias.last_good
-        return max(others, key=lambda one: (others[one], one), default=None)
+        return next(iter(others), None)
 
     def _ended(self, before: Deployment, after: Deployment) -> Told:
         alias = self.picture.get(Alias, after.function, after.alias)
         weights = alias.weights if alias else {}
-        stable = self._stable[after.id]
+        stable = self._stable.get(after.id)
         moved = alias is not None and alias.owner == after.id
-        if after.status is Status.SUCCEEDED and weights != {after.version: FULL_WEIGHT}:
-            yield f"{after.id} has succeeded with {weights} instead of all for version {after.version}"
-        if after.status is Status.SUCCEEDED and alias and alias.last_good != after.version:
+        winners = _may_win(after)
+        won = next((version for version in winners if weights == {version: FULL_WEIGHT}), None)
+        if after.status is Status.SUCCEEDED and won is None:
+            yield f"{after.id} has succeeded with {weights} instead of all for one of {sorted(winners)}"
+        if after.status is Status.SUCCEEDED and alias and alias.last_good != won:
             yield f"{after.id} has succeeded, but the alias goes back to version {alias.last_good}"
         if after.status is Status.SUCCEEDED and self._asked.get(after.id) in {Verb.ROLLBACK, Verb.ABORT}:
             yield f"{after.id} was asked to {self._asked[after.id]}, and has succeeded"
@@ -74,10 +76,15 @@ class EndsRight(Invariant):
         if after.status is Status.FAILED and moved:
             yield f"{after.id} has failed before any traffic moved, but it has set {weights}"
         failed = any(verdict.outcome is Outcome.FAIL for verdict in after.verdicts)
-        promoted = self._asked.get(after.id) is Verb.PROMOTE
+        promoted = self._asked.get(after.id) in {Verb.PROMOTE, Verb.RESUME, Verb.RETRY}
         wanted = promoted or (after.status is Status.ABORTED and before.status in LEFT_AS_IT_STANDS)
         if failed and not wanted and weights.get(after.version):
             yield f"{after.id} was judged FAIL and is {after.status}, but version {after.version} has {weights}"
+
+
+def _may_win(deployment: Deployment) -> set[int]:
+    tests = [step for step in deployment.plan if isinstance(step, AwaitPromotion)]
+    return {version for step in tests for version in step.versions} or {deployment.version}
 
 
 class BadIsCaught(Invariant):
@@ -116,7 +123,8 @@ class GoodIsKept(Invariant):
         for before, after in written.of(Deployment):
             known = len(before.verdicts) if before else 0
             for verdict in after.verdicts[known:] if after else ():
-                nature = self.scene.natures[after.function, after.version] if after else Nature()
+                judged = verdict.version or (after.version if after else 0)
+                nature = self.scene.natures[after.function, judged] if after else Nature()
                 if verdict.outcome is Outcome.FAIL and not (nature.bad and nature.breaks < now):
                     yield f"{after.id if after else ''} is judged FAIL, but its version is sound: {verdict.text}"
 

@@ -40,43 +40,69 @@ class WeightsAddUp(Invariant):
 
 
 class StartedEverywhere(Invariant):
-    """A start is over when every node that was there when it began, and still is, has the version ready."""
+    """A start is over when every node that the version was assigned to then, and that was never away, has it ready."""
+
+    def __init__(self, around: Surroundings) -> None:
+        super().__init__(around)
+        self._assigned: dict[tuple[str, str, int], int] = {}
+        """Node, function, version -> revision at which it was assigned."""
 
     def seen(self, written: Written) -> Told:
+        for old, new in written.of(Assignment):
+            self._note(old, new, written.revision)
         for before, after in written.of(Deployment):
             if not before or not after or after.status is not before.status:
                 continue
-            step = before.steps[before.progress.index]
+            step = before.steps[before.progress.index] if before.steps else None
             if isinstance(step, Start) and after.progress.index == before.progress.index + 1:
-                yield from self._missing(before, step.version)
+                yield from self._missing(before, step)
 
-    def _missing(self, deployment: Deployment, version: int) -> Told:
+    def _note(self, before: Assignment | None, after: Assignment | None, revision: int) -> None:
+        had, has = set(before.versions if before else ()), set(after.versions if after else ())
+        for one in (before, after):
+            if one:
+                for version in had - has:
+                    self._assigned.pop((one.node, one.function, version), None)
+                for version in has - had:
+                    self._assigned[one.node, one.function, version] = revision
+
+    def _missing(self, deployment: Deployment, step: Start) -> Told:
+        version = step.version
         ready = {
             one.node
             for one in self.picture.all(Endpoint)
             if (one.function, one.version) == (deployment.function, version) and not one.withdrawn
         }
         for node in self.picture.all(Node):
-            there = self.picture.created[f"/hotswap/nodes/{node.name}"] < deployment.progress.effect
-            if there and node.name not in ready:
+            assigned = self._assigned.get((node.name, deployment.function, version))
+            if assigned is None or assigned > deployment.progress.effect:
+                continue
+            stayed = self.picture.created[f"/hotswap/nodes/{node.name}"] < assigned
+            named = step.nodes is None or node.name in step.nodes
+            if stayed and named and node.name not in ready:
                 yield f"{deployment.id} takes version {version} for started, but it is not ready on {node.name}"
 
 
 class NothingUnderfoot(Invariant):
-    """No version is taken from a node while a router that is known still sends it traffic."""
+    """No version is taken from the last node while a router that is known still sends it traffic, by an alias that
+    exists."""
 
     def seen(self, written: Written) -> Told:
         if written.author.role != "leader":
             return
         for before, after in written.of(Assignment):
             taken = set(before.versions) - set(after.versions if after else ()) if before else set()
-            for version in sorted(taken):
+            left = {(one.function, number) for one in self.picture.all(Assignment) for number in one.versions}
+            for version in sorted(number for number in taken if before and (before.function, number) not in left):
                 yield from self._still_routed(before.function if before else "", version)
 
     def _still_routed(self, function: str, version: int) -> Told:
         for host in self.routers.values():
             known = f"/hotswap/routers/{host.name}" in self.picture.values
-            if known and host.process and host.router and host.router.routes_to(function, version):
+            if not known or not host.process or not host.router:
+                continue
+            aliases = [one for one in host.router.aliases if self.picture.get(Alias, one.function, one.name)]
+            if any(one.function == function and one.weights.get(version) for one in aliases):
                 yield f"version {version} of {function} is taken away while {host.name} still routes to it"
 
 

@@ -29,11 +29,15 @@ class ShowsOnce(Invariant):
     def __init__(self, around: Surroundings) -> None:
         super().__init__(around)
         self._shown: set[str] = set()
+        """Attempts at shifts."""
+        self._deleted: set[str] = set()
+        """Aliases that somebody deleted: what had shown in them may be made again."""
 
     def seen(self, written: Written) -> Told:
+        self._deleted |= {where(before) for before, after in written.of(Alias) if before and not after}
         shifts = [alias for before, alias in written.of(Alias) if alias and _is_shift(before, alias)]
         for alias in shifts:
-            if alias.step in self._shown:
+            if alias.step in self._shown and where(alias) not in self._deleted:
                 yield f"{where(alias)}: the effect of {alias.step} shows twice"
             self._shown.add(alias.step)
         told = [event for _, event in written.of(Event) if event and event.kind == "weights"]
@@ -74,13 +78,13 @@ class EventsAreWhole(Invariant):
 
 
 class OneDeployment(Invariant):
-    """A deployment has not ended if and only if it holds its alias; what has ended stays so, unless it is reopened."""
+    """A deployment runs if and only if it holds its alias; what has ended stays so, unless it is reopened."""
 
     def seen(self, written: Written) -> Told:
         if not written.of(Deployment) and not written.of(Active):
             return
         held = {(one.function, one.alias): one.deployment for one in self.picture.all(Active)}
-        running = [one for one in self.picture.all(Deployment) if not one.status.terminal]
+        running = [one for one in self.picture.all(Deployment) if not one.status.terminal and not _queued(one)]
         for one in running:
             if held.pop((one.function, one.alias), None) != one.id:
                 yield f"{one.id} is {one.status}, but does not hold {one.function}:{one.alias}"
@@ -89,6 +93,10 @@ class OneDeployment(Invariant):
         for before, after in written.of(Deployment):
             if before and before.status.terminal and (after is None or after.status is not Status.ROLLING_BACK):
                 yield f"{before.id} was {before.status} and became {after.status if after else 'nothing'}"
+
+
+def _queued(deployment: Deployment) -> bool:
+    return deployment.status is Status.QUEUED
 
 
 def _is_shift(before: Alias | None, after: Alias) -> bool:
