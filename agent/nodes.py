@@ -45,7 +45,7 @@ class Announcer:
         self._lease: Lease | None = None
         self._doubtful: list[Lease] = []
         """Those before it, under which writes may be on their way that had no answer: revoked when all stands under a
-        new one, so that nothing comes late and stays."""
+        new one, so that nothing comes late and stays. Then all is written once more."""
 
     def announce(self, record: Record) -> asyncio.Future[int]:
         """The revision at which it was written; cancelled when it is withdrawn before that."""
@@ -73,9 +73,7 @@ class Announcer:
             try:
                 before, self._lease = self._lease, await self._store.kv.grant(TTL)
                 self._doubtful += [before] if before else []
-                for record in self._standing.values():
-                    if self._store.key_of(record) not in self._changes:
-                        self._change(_Change(record, announced=True))
+                self._again()
                 await self._keep(self._lease)
             except (Unreachable, LeaseLost) as error:
                 log.warning("cannot announce: %s; trying again", error)
@@ -85,6 +83,12 @@ class Announcer:
         """Ends the lease, and with it all that still stands."""
         if self._lease:
             await self._lease.revoke()
+
+    def _again(self) -> None:
+        """All that stands, but for what is written anyway."""
+        for record in list(self._standing.values()):
+            if self._store.key_of(record) not in self._changes:
+                self._change(_Change(record, announced=True))
 
     async def _keep(self, lease: Lease) -> None:
         """Writes changes until the lease is lost."""
@@ -96,6 +100,7 @@ class Announcer:
                     continue
                 if self._doubtful:
                     await self._doubtful.pop().revoke()
+                    self._again()  # a write that came late may have drawn a key under the lease that has ended
                     continue
                 self._changed.clear()
                 changed = asyncio.create_task(self._changed.wait(), name="announcements-changed")

@@ -127,6 +127,29 @@ async def test_nothing_that_comes_late_stays_when_its_writer_has_given_it_up() -
         assert await standing(store) == set()
 
 
+class Overtaken(Delayed):
+    """Its first commit arrives right after the one that was made in its place."""
+
+    async def commit(self, *, require: Sequence[Requirement], write: Sequence[Write]) -> int:
+        first = bool(self.kept) and not self.overtaken
+        revision = await super().commit(require=require, write=write)
+        if first:
+            self.overtaken = True
+            await self.arrive()
+        return revision
+
+    overtaken = False
+
+
+async def test_what_stands_outlives_an_earlier_write_of_it_that_comes_late() -> None:
+    kv = Overtaken()
+    async with announcing(kv) as (announcer, store):
+        await announcer.announce(endpoint(1))
+        await eventually(lambda: len(leases(kv)) == 1)
+        await announcer.announce(endpoint(2))
+        assert await standing(store) == {"i1", "i2"}
+
+
 async def test_who_waits_for_a_store_that_is_away_is_let_go_at_the_end() -> None:
     kv = Away()
     kv.failures = 1 << 30

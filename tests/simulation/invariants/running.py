@@ -84,10 +84,17 @@ class StartedEverywhere(Invariant):
 
 
 class NothingUnderfoot(Invariant):
-    """No version is taken from the last node while a router that is known still sends it traffic, by an alias that
-    exists."""
+    """No version is taken from the last node while a router still sends it traffic by an alias that exists, if the
+    router was known when the alias let the version go. One that comes back later is announced before it has caught
+    up."""
+
+    def __init__(self, around: Surroundings) -> None:
+        super().__init__(around)
+        self._written: dict[str, int] = {}
+        """Alias -> revision at which it was last written."""
 
     def seen(self, written: Written) -> Told:
+        self._written |= {where(alias): written.revision for _, alias in written.of(Alias) if alias}
         if written.author.role != "leader":
             return
         for before, after in written.of(Assignment):
@@ -98,10 +105,11 @@ class NothingUnderfoot(Invariant):
 
     def _still_routed(self, function: str, version: int) -> Told:
         for host in self.routers.values():
-            known = f"/hotswap/routers/{host.name}" in self.picture.values
-            if not known or not host.process or not host.router:
+            since = self.picture.created.get(f"/hotswap/routers/{host.name}")
+            if since is None or not host.process or not host.router:
                 continue
-            aliases = [one for one in host.router.aliases if self.picture.get(Alias, one.function, one.name)]
+            there = [one for one in host.router.aliases if self.picture.get(Alias, one.function, one.name)]
+            aliases = [one for one in there if self._written[where(one)] > since]
             if any(one.function == function and one.weights.get(version) for one in aliases):
                 yield f"version {version} of {function} is taken away while {host.name} still routes to it"
 
