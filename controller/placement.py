@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from controller import scope
+from controller import scope, traffic
 from controller.agents import Agents
 from controller.launch import Launch, StartFailed
 from controller.means import Routing
@@ -171,21 +171,22 @@ class Placement:
     async def _wanted(self, function: str) -> Wanted:
         """Aliases are read last: who keeps a version lets it go only after an alias names it, be it a new alias.
 
-        What an alias names runs everywhere, unless the deployment on it has a place for it.
+        What an alias names runs everywhere, unless its weights are those of a deployment that has a place for it.
         """
-        rolled: dict[str, dict[int, Where]] = {}
-        for active in await self._store.active.list(function):
-            deployment = await self._store.deployments.get(active.value.deployment)
-            rolled[active.value.alias] = scope.placed(deployment.value) if deployment else {}
+        running = [
+            stored.value
+            for active in await self._store.active.list(function)
+            if (stored := await self._store.deployments.get(active.value.deployment))
+        ]
         aliases = tuple(await self._store.aliases.list(function))
         places: defaultdict[int, Where] = defaultdict(Where)
+        for deployment in running:
+            for version, where in scope.placed(deployment).items():
+                places[version] |= where
         for alias in aliases:
-            mine = rolled.get(alias.value.name, {})
-            for version, weight in alias.value.weights.items():
-                if weight:
-                    places[version] |= mine.get(version, scope.EVERYWHERE)
-        for version, where in (item for mine in rolled.values() for item in mine.items()):
-            places[version] |= where
+            if not any(traffic.is_ours(deployment, alias.value) for deployment in running):
+                for version, weight in alias.value.weights.items():
+                    places[version] |= scope.EVERYWHERE if weight else scope.NOWHERE
         for version, pins in self._pins[function].items():
             if pins > 0:
                 places[version] = scope.EVERYWHERE

@@ -255,6 +255,8 @@ class Service:
         request = asked.request
         strategies.plan(request, strategies.State(on.alias.value if on.alias else None, on.version, on.nodes))
         stored = await self.stored_deployment(running)
+        if stored.value.status.terminal:
+            raise Conflict(f"deployment {running} has just ended", hint="try again")
         ask = _makes_room(stored.value, asked)
         if ask is None and request.on_conflict is not OnConflict.QUEUE:
             raise _taken(running, request.function_name, request.alias)

@@ -39,16 +39,31 @@ def difference(deployment: Deployment, observation: Observation) -> str | None:
     return _told(deployment, left, f"it has {steps.shares(alias.weights)}")
 
 
-def _set_by_us(deployment: Deployment, alias: Alias) -> Weights | None:
-    """The weights of the step that the alias names, if that is one of this deployment's that may have set it last."""
+def is_ours(deployment: Deployment, alias: Alias) -> bool:
+    """Whether the alias carries weights that this deployment gave it, on whichever way."""
+    named = _named(deployment, alias)
+    return named is not None and alias.weights == named[2].weights
+
+
+def _named(deployment: Deployment, alias: Alias) -> tuple[str, int, Shift] | None:
+    """The way, the index and the shift that the alias says it was set by, if that is one of this deployment's."""
     name, _, rest = alias.step.partition("/")
     way, _, rest = rest.partition("/")
-    index = rest.partition("/")[0]
-    if name != deployment.id or not index.isdigit():
+    number = rest.partition("/")[0]
+    if name != deployment.id or not number.isdigit():
         return None
-    known = deployment.way_back if way == "back" else deployment.plan
-    step = known[int(index)] if int(index) < len(known) else None
-    return step.weights if isinstance(step, Shift) and int(index) in _latest(deployment, way) else None
+    known, index = deployment.way_back if way == "back" else deployment.plan, int(number)
+    step = known[index] if index < len(known) else None
+    return (way, index, step) if isinstance(step, Shift) else None
+
+
+def _set_by_us(deployment: Deployment, alias: Alias) -> Weights | None:
+    """The weights of the step that the alias names, if that may have been the last to set it."""
+    named = _named(deployment, alias)
+    if named is None:
+        return None
+    way, index, step = named
+    return step.weights if index in _latest(deployment, way) else None
 
 
 def _latest(deployment: Deployment, way: str) -> set[int | None]:

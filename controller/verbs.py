@@ -40,6 +40,9 @@ def check(deployment: Deployment, ask: Ask) -> None:
         _check_promotion(deployment, ask)
     if ask.step is not None and not 1 <= ask.step <= len(deployment.plan):
         raise Invalid(f"deployment {deployment.id} has no step {ask.step}", hint=f"it has 1 to {len(deployment.plan)}")
+    present = deployment.progress.index + 1
+    if ask.step is not None and ask.step > present:  # what it would leave out was never done
+        raise _refusal(deployment, f"has come to step {present}: it cannot be retried from step {ask.step}")
 
 
 def check_adopted(deployment: Deployment, alias: Alias | None) -> None:

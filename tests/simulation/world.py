@@ -201,8 +201,11 @@ class World:
 
     def _waits_for_people(self) -> bool:
         """What is queued waits for one that waits for them."""
-        waiting = {*WAITS, Status.QUEUED}
-        return all(it.status.terminal or it.status in waiting for it in self.cluster.picture.all(Deployment))
+        left = [it for it in self.cluster.picture.all(Deployment) if not it.status.terminal]
+        blocked = {(it.function, it.alias) for it in left if it.status in WAITS}
+        return all(
+            it.status in WAITS or (it.status is Status.QUEUED and (it.function, it.alias) in blocked) for it in left
+        )
 
     def _at_rest(self) -> bool:
         return not any(text for one in self._invariants if isinstance(one, NothingLeftOver) for text in one.at_end())

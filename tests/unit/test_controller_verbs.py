@@ -172,9 +172,11 @@ def test_a_test_is_promoted_only_with_a_winner_that_takes_part() -> None:
     assert "hotswap promote d-1 --winner VERSION" in verbs.commands(w.deployment)
 
 
-def test_a_retry_names_a_step_that_is_there() -> None:
+def test_a_retry_names_a_step_that_is_there_and_was_come_to() -> None:
     with pytest.raises(Invalid, match="has no step 20"):
         verbs.check(world().deployment, ask(Verb.RETRY, step=20))
+    with pytest.raises(Refused, match="has come to step 1: it cannot be retried from step 2"):
+        verbs.check(world().deployment, ask(Verb.RETRY, step=2))
 
 
 def test_a_frozen_way_back_of_batches_goes_on_with_the_batch_it_was_at() -> None:
