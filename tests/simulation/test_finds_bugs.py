@@ -18,12 +18,11 @@ from controller.decision import Act, Begin, Counted, Wait
 from controller.engine import Engine
 from controller.launch import Launch
 from controller.placement import Placement, Wanted
-from controller.scope import EVERYWHERE, NOWHERE, Where
 from controller.steps import present
 from controller.strategies.plan import give_all
 from controller.transition import News
 from controller.watcher import Watcher
-from hotswap.deployment import Deployment, Retire, Shift, Start
+from hotswap.deployment import Deployment, Shift, Start
 from hotswap.metrics import Tally
 from hotswap.store import Store, Transaction
 from tests.simulation.world import play
@@ -145,15 +144,6 @@ def reads_the_aliases_first(patch: Patch) -> None:
     patch.setattr(Placement, "_wanted", wanted)
 
 
-def forgets_where_a_version_was_retired(patch: Patch) -> None:
-    """A node that was swapped keeps the old version too."""
-
-    def everywhere(step: Any) -> Where:
-        return NOWHERE if isinstance(step, Retire) and step.nodes is not None else EVERYWHERE
-
-    patch.setattr("controller.scope.of", everywhere)
-
-
 def takes_no_turn_in_the_queue(patch: Patch) -> None:
     patch.setattr(Engine, "_first_in_line", lambda self, deployment: False)
 
@@ -171,8 +161,7 @@ CAUGHT: dict[Callable[[Patch], None], tuple[int, str]] = {
     keeps_the_alias_when_it_has_ended: (0, "OneDeployment"),
     counts_the_version_that_was_there_before: (110, "BadIsCaught"),
     decides_about_a_record_that_has_changed: (321, "EverythingEnds"),
-    reads_the_aliases_first: (1, "NothingUnderfoot"),
-    forgets_where_a_version_was_retired: (681, "StartedEverywhere"),
+    reads_the_aliases_first: (15, "NothingUnderfoot"),
     takes_no_turn_in_the_queue: (1, "EverythingEnds"),
 }
 
