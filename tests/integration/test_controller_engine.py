@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
 import pytest
 
 from controller.engine import Engine
-from controller.means import Means
+from controller.means import Clock, Means
 from hotswap.deployment import Deployment, Leader, Retire, Start, Status, Test
 from hotswap.errors import NotLeader, Unavailable
 from hotswap.memory import MemoryKV
@@ -19,14 +20,18 @@ from tests.controller_platform import LIMIT, TTL, Platform, all_at_once, now, pl
 
 
 class AnyPlace:
-    """A placement where every version is at home at once; `faults` are raised first."""
+    """A placement where every version is at home at once; `faults` are raised first, and `None` hangs for ever."""
 
-    def __init__(self, *faults: Exception) -> None:
+    def __init__(self, *faults: Exception | None) -> None:
         self.faults = list(faults)
 
     async def assign(self, function: str, step: Start) -> int:
         if self.faults:
-            raise self.faults.pop(0)
+            fault = self.faults.pop(0)
+            if fault is None:
+                await asyncio.Event().wait()
+            else:
+                raise fault
         return 1
 
     async def settle(self, function: str) -> int:
@@ -53,7 +58,9 @@ class NoTests:
 
 
 @asynccontextmanager
-async def deploying(tmp_path: Path, *faults: Exception) -> AsyncIterator[tuple[Platform, str, Engine]]:
+async def deploying(
+    tmp_path: Path, *faults: Exception | None, clock: Clock = now
+) -> AsyncIterator[tuple[Platform, str, Engine]]:
     """A deployment that waits for the engine."""
     async with platform(MemoryKV(), tmp_path, nodes=0, routers=0) as world:
         async with world.standing_by("c1") as api:
@@ -67,7 +74,7 @@ async def deploying(tmp_path: Path, *faults: Exception) -> AsyncIterator[tuple[P
             placement=AnyPlace(*faults),
             routers=NoRouters(),
             testing=NoTests(),
-            clock=now,
+            clock=clock,
         )
         yield world, name, Engine(means)
 
@@ -101,3 +108,18 @@ async def test_a_lost_lead_ends_the_engine(tmp_path: Path) -> None:
             async with asyncio.timeout(LIMIT):
                 await engine.run()
         assert ended.group_contains(NotLeader)
+
+
+async def test_a_watcher_that_hangs_beyond_its_deadline_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("controller.engine.WATCH_EVERY", 0.05)
+    monkeypatch.setattr("controller.engine.OVERDUE", timedelta())
+
+    def late() -> datetime:
+        """When the deadline of the first step is long over."""
+        return now() + timedelta(hours=1)
+
+    async with deploying(tmp_path, None, clock=late) as (world, name, engine), running(engine):
+        assert (await world.ended(name)).status is Status.SUCCEEDED
+    assert f"nothing was done about {name}" in caplog.text

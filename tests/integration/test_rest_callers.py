@@ -16,7 +16,9 @@ async def test_it_lets_nobody_in_without_a_token_and_nobody_beyond_their_role(tm
     controller = Controller(store=Store(MemoryKV()), settings=settings)
     async with controller.serving_rest() as address, rest_at(address) as rest:
         for path in ("/functions", "/deployments", "/deployments/d-1/events/stream", "/platform"):
-            assert "hotswap token" in (await rest.get(path)).problem(401)["hint"]
+            refused = await rest.get(path)
+            assert "hotswap token" in refused.problem(401)["hint"]
+            assert refused.headers["WWW-Authenticate"] == "Bearer"
         shown = {"Authorization": f"Bearer {admin.text}"}
         (await rest.get("/functions", headers=shown)).made()
         wrong = {"Authorization": f"Bearer {auth.new().text}"}

@@ -14,7 +14,7 @@ import pytest
 
 from controller import steps, traffic, transition
 from controller.alias import shifted
-from controller.decision import Act, Begin, Counted, Wait
+from controller.decision import Counted
 from controller.engine import Engine
 from controller.launch import Launch
 from controller.placement import Placement, Wanted
@@ -107,28 +107,6 @@ def counts_the_version_that_was_there_before(patch: Patch) -> None:
     patch.setattr(Counted, "of", others)
 
 
-def decides_about_a_record_that_has_changed(patch: Patch) -> None:
-    """As it once did, until the simulation found it."""
-
-    async def turn(self: Any) -> None:
-        self.turned = self._means.clock()
-        if self._stale:
-            await self._reload()
-        if self._deleted or self.deployment.status.terminal:
-            return
-        match decision := await self._decide():
-            case Wait(until=until):
-                await self._wait(until)
-            case Act(step=step):
-                await self._act(step)
-            case Begin():
-                await self._begin()
-            case _:
-                await self._commit(decision)
-
-    patch.setattr(Watcher, "_turn", turn)
-
-
 def reads_the_aliases_first(patch: Patch) -> None:
     """As it once did, until the simulation found it."""
     whole = Placement._wanted
@@ -160,7 +138,6 @@ CAUGHT: dict[Callable[[Patch], None], tuple[int, str]] = {
     goes_past_a_shift_that_was_only_intended: (0, "EndsRight"),
     keeps_the_alias_when_it_has_ended: (0, "OneDeployment"),
     counts_the_version_that_was_there_before: (110, "BadIsCaught"),
-    decides_about_a_record_that_has_changed: (321, "EverythingEnds"),
     reads_the_aliases_first: (15, "NothingUnderfoot"),
     takes_no_turn_in_the_queue: (1, "EverythingEnds"),
 }

@@ -67,6 +67,13 @@ KINDS: tuple[tuple[type[errors.HotswapError], Kind], ...] = (
 )
 
 
+HEADERS = {
+    HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": RETRY_AFTER},
+    HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": "Bearer"},
+}
+"""That go with a status (RFC 9110 sections 10.2.3 and 11.6.1)."""
+
+
 class Unfit(errors.HotswapError):
     """A fault of the request that HTTP has a status of its own for."""
 
@@ -131,7 +138,7 @@ def _classified(error: BaseException) -> tuple[Kind, dict[str, str]]:
         case Unfit(status=status, headers=headers):
             return _of_status(status), headers
         case errors.HotswapError() if kind := next((kind for of, kind in KINDS if isinstance(error, of)), None):
-            return kind, {"Retry-After": RETRY_AFTER} if kind.status is HTTPStatus.SERVICE_UNAVAILABLE else {}
+            return kind, HEADERS.get(kind.status, {})
         case web.HTTPException(status=status):
             return _of_status(HTTPStatus(status)), _kept(error)
         case LineTooLong():
