@@ -61,6 +61,7 @@ class Session:
                 **os.environ,
                 "HOTSWAP_STATE_DIR": str(self.platform.state_dir),
                 "HOTSWAP_REST": f"http://{self.platform.rest}/api/v1",
+                "HOTSWAP_TOKEN": self.platform.token,
                 "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             },
         )

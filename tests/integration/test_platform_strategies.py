@@ -176,7 +176,8 @@ async def test_an_a_b_test_ties_users_to_versions_and_ends_with_the_winner_that_
 
 async def test_a_challenger_that_fails_ends_the_test(stage: Stage) -> None:
     await function(stage, "ab-bad", FAILS_IN_EARNEST)
-    done = await deployed(stage, "ab-bad", "ab-testing", code=1, testDuration="PT10M")
+    config = {"testDuration": "PT10M", "sticky": "header:X-User"}  # which nobody sends: each invocation is picked anew
+    done = await deployed(stage, "ab-bad", "ab-testing", code=1, **config)
     assert done.status == "RolledBack", "\n".join(done.events)
     assert done.weights == ["v1 50 %, v2 50 %", "v1 100 %"]
     assert done.failed_on_account_of_the_platform == []

@@ -284,5 +284,6 @@ async def test_the_rest_interface_is_told_and_answers(tmp_path: Path) -> None:
         await started.until("ready")
         address = started.running.rest
         assert any(line.startswith("rest ") and address in line for line in started.told)
-        async with rest_at(address) as rest:
+        token = (tmp_path / "state" / "admin-token").read_text().strip()
+        async with rest_at(address, Authorization=f"Bearer {token}") as rest:
             assert (await rest.get("/leader")).made()["rest"] == address
