@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
-from tests.simulation.world import Outcome, play
+from tests.simulation.world import Outcome, judged, play
 
 SHOWN = 3
 """Failing seeds whose history is shown; of the others the seed and what was violated."""
@@ -48,12 +48,7 @@ def _options() -> argparse.Namespace:
 
 def _played(seeds: range, jobs: int) -> Iterator[Outcome]:
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), max_tasks_per_child=CHUNKS) as pool:
-        yield from pool.map(_without_history_unless_it_fails, seeds, chunksize=AT_ONCE)
-
-
-def _without_history_unless_it_fails(seed: int) -> Outcome:
-    outcome = play(seed)
-    return outcome if outcome.violations else outcome.brief()
+        yield from pool.map(judged, seeds, chunksize=AT_ONCE)
 
 
 def _report(outcomes: Iterable[Outcome], total: int) -> int:
