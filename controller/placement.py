@@ -171,7 +171,8 @@ class Placement:
     async def _wanted(self, function: str) -> Wanted:
         """Aliases are read last: who keeps a version lets it go only after an alias names it, be it a new alias.
 
-        What an alias names runs everywhere, unless its weights are those of a deployment that has a place for it.
+        What an alias names runs everywhere, unless its weights are those of a deployment that has a place for it; and
+        somewhere it always runs.
         """
         running = [
             stored.value
@@ -184,9 +185,10 @@ class Placement:
             for version, where in scope.placed(deployment).items():
                 places[version] |= where
         for alias in aliases:
-            if not any(traffic.is_ours(deployment, alias.value) for deployment in running):
-                for version, weight in alias.value.weights.items():
-                    places[version] |= scope.EVERYWHERE if weight else scope.NOWHERE
+            rolled = any(traffic.is_ours(deployment, alias.value) for deployment in running)
+            for version, weight in alias.value.weights.items():
+                if weight and not (rolled and places[version] != scope.NOWHERE):
+                    places[version] = scope.EVERYWHERE
         for version, pins in self._pins[function].items():
             if pins > 0:
                 places[version] = scope.EVERYWHERE

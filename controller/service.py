@@ -205,6 +205,8 @@ class Service:
             try:
                 if ask.verb is Verb.ROLLBACK and deployment.status is Status.SUCCEEDED:
                     return await self._reopen(stored, ask)
+                if ask.verb is Verb.RETRY and deployment.status.terminal:
+                    raise Refused(f"deployment {name} has just ended", hint=f"try it again: `hotswap retry {name}`")
                 verbs.refuse(deployment, ask.verb)
                 await self._check(deployment, ask)
                 return await self._write(stored, *transition.asked(deployment, ask))

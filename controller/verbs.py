@@ -1,7 +1,7 @@
 """Which verbs make sense of a deployment as it stands, and what it says of those that do not. Pure."""
 
 from controller import scope, steps
-from hotswap.deployment import Ask, AwaitPromotion, Deployment, HoldingStep, Status, Verb
+from hotswap.deployment import Ask, AwaitPromotion, Deployment, HoldingStep, Retire, Shift, Status, Verb
 from hotswap.errors import Invalid, Refused
 from hotswap.model import Alias
 
@@ -49,12 +49,30 @@ def check_adopted(deployment: Deployment, alias: Alias | None) -> None:
     """Whether a deployment can go on with the weights that somebody else gave its alias."""
     running = {version for version, where in scope.placed(deployment).items() if where == scope.EVERYWHERE}
     foreign = [version for version, weight in (alias.weights if alias else {}).items() if weight]
+    leaving = _leaving(deployment) & set(foreign)
+    if leaving:
+        raise Refused(
+            f"deployment {deployment.id} cannot go on with {steps.shares(alias.weights if alias else {})}: "
+            f"its next steps retire {steps.named(sorted(leaving))}",
+            hint=f"have its own weights set again: `hotswap resume {deployment.id}`",
+        )
     if alias is None or not running.issuperset(foreign):
         found = steps.shares(alias.weights) if alias else "nothing"
         raise Refused(
             f"deployment {deployment.id} cannot go on with {found}: it runs {steps.named(sorted(running))} everywhere",
             hint=f"have its own weights set again: `hotswap resume {deployment.id}`",
         )
+
+
+def _leaving(deployment: Deployment) -> set[int]:
+    """Versions that are retired before any other weights are given."""
+    found: set[int] = set()
+    for step in deployment.plan[deployment.progress.index + 1 :]:
+        if isinstance(step, Shift):
+            break
+        if isinstance(step, Retire):
+            found.add(step.version)
+    return found
 
 
 def is_so_already(deployment: Deployment, ask: Ask) -> bool:

@@ -136,6 +136,14 @@ def test_weights_of_a_version_that_does_not_run_cannot_be_adopted() -> None:
     assert placed(w.deployment) == {5: EVERYWHERE, 6: EVERYWHERE}
 
 
+def test_weights_of_a_version_that_is_about_to_be_retired_cannot_be_adopted() -> None:
+    w = world()
+    w.play_until(Bake, index=6)
+    w.edit({5: 70, 6: 30})
+    with pytest.raises(Refused, match="its next steps retire version 5"):
+        verbs.check_adopted(w.deployment, w.alias)
+
+
 @pytest.mark.parametrize("status", list(Status))
 @pytest.mark.parametrize("verb", list(Verb))
 def test_each_status_takes_some_verbs_and_refuses_the_others_with_those(status: Status, verb: Verb) -> None:

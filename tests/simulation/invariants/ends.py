@@ -2,9 +2,9 @@
 
 import asyncio
 
-from hotswap.deployment import Active, AwaitPromotion, Bake, Deployment, Event, Outcome, Status, Verb
+from hotswap.deployment import Active, Bake, Deployment, Event, Outcome, Shift, Status, Verb
 from hotswap.model import FULL_WEIGHT, Alias
-from hotswap.requests import Canary, OnInsufficientData
+from hotswap.requests import ABTesting, Canary, OnInsufficientData
 from tests.simulation.cluster import Written
 from tests.simulation.invariants.invariant import Invariant, Surroundings, Told
 from tests.simulation.versions import Nature
@@ -83,8 +83,9 @@ class EndsRight(Invariant):
 
 
 def _may_win(deployment: Deployment) -> set[int]:
-    tests = [step for step in deployment.plan if isinstance(step, AwaitPromotion)]
-    return {version for step in tests for version in step.versions} or {deployment.version}
+    if not isinstance(deployment.request, ABTesting):
+        return {deployment.version}
+    return {version for step in deployment.plan if isinstance(step, Shift) for version in step.weights}
 
 
 class BadIsCaught(Invariant):
