@@ -97,8 +97,6 @@ def _told(deployment: Deployment, expected: Weights | None, found: str) -> str:
 
 
 def moved(deployment: Deployment, observation: Observation) -> bool:
-    """Whether any step of the plan has given out traffic."""
-    index = deployment.progress.index
-    if steps.last_shift(deployment, before=index) is not None:
-        return True
-    return isinstance(steps.present(deployment), Shift) and _was_ours(deployment, observation)
+    """Whether any step of the plan has given out traffic, be it one that is to be taken again."""
+    alias = observation.alias
+    return deployment.traffic_since > 0 or (alias is not None and alias.step.startswith(f"{deployment.id}/"))

@@ -1,7 +1,7 @@
 """Which verbs make sense of a deployment as it stands, and what it says of those that do not. Pure."""
 
 from controller import scope, steps
-from hotswap.deployment import Ask, AwaitPromotion, Deployment, HoldingStep, Retire, Shift, Status, Verb
+from hotswap.deployment import Ask, AwaitPromotion, Deployment, HoldingStep, Retire, Shift, Start, Status, Verb
 from hotswap.errors import Invalid, Refused
 from hotswap.model import Alias
 
@@ -43,6 +43,9 @@ def check(deployment: Deployment, ask: Ask) -> None:
     present = deployment.progress.index + 1
     if ask.step is not None and ask.step > present:  # what it would leave out was never done
         raise _refusal(deployment, f"has come to step {present}: it cannot be retried from step {ask.step}")
+    begun = (steps.last_of(Start, deployment.plan[:present]) or 0) + 1
+    if ask.step is not None and ask.step < begun:  # nodes have changed since then
+        raise _refusal(deployment, f"has started a version at step {begun}: it cannot be retried from step {ask.step}")
 
 
 def check_adopted(deployment: Deployment, alias: Alias | None) -> None:

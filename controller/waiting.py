@@ -46,7 +46,7 @@ def held(deployment: Deployment, observation: Observation, now: datetime) -> Dec
     if note := asked(deployment, Verb.RESUME):
         return _resumed(deployment, observation, changed=changed, note=note)
     if note := asked(deployment, Verb.RETRY):
-        return Resume(_retried(deployment), overrules=changed, note=note)
+        return Resume(_retried(deployment), overrules=True, note=note)
     return _undecided(deployment, observation, now)
 
 
@@ -98,5 +98,10 @@ def _resumed(deployment: Deployment, observation: Observation, *, changed: bool,
 
 
 def _retried(deployment: Deployment) -> int:
-    wanted = deployment.asked.step if deployment.asked else None
-    return deployment.progress.index if wanted is None else min(wanted, len(deployment.plan)) - 1
+    """Where it begins again. What holds weights that are no more begins with giving them."""
+    present, wanted = deployment.progress.index, deployment.asked.step if deployment.asked else None
+    index = present if wanted is None else min(wanted, len(deployment.plan)) - 1
+    if index == present or not isinstance(deployment.plan[index], HoldingStep):
+        return index
+    last = steps.last_shift(deployment, before=index)
+    return index if last is None else last

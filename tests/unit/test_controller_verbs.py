@@ -104,6 +104,39 @@ def test_a_held_deployment_is_retried_from_a_step() -> None:
     assert w.weights == [{5: 90, 6: 10}, {5: 90, 6: 10}, {5: 50, 6: 50}, {6: 100}]
 
 
+def test_a_retry_from_an_earlier_phase_gives_its_weights_again() -> None:
+    w = world()
+    w.play_until(Bake, index=4)
+    w.counted = FEW
+    while w.deployment.status is Status.RUNNING:
+        w.turn()
+    w.counted = GOOD
+    w.ask(Verb.RETRY, step=3)
+    assert w.play() is Status.SUCCEEDED
+    assert [one.get(6, 0) for one in w.weights] == [10, 50, 10, 50, 100]
+
+
+def test_a_rollback_after_a_retry_still_goes_back() -> None:
+    w = world(requests.Canary(function_name="f", version=6, config=requests.CanaryConfig(canary_increments=[50])))
+    w.play_until(Bake)
+    w.counted = FEW
+    while w.deployment.status is Status.RUNNING:
+        w.turn()
+    w.ask(Verb.RETRY, step=1)
+    w.turn()
+    w.ask(Verb.ROLLBACK)
+    assert w.play() is Status.ROLLED_BACK
+    assert w.weights[-1] == {5: 100}
+
+
+def test_a_rolling_deployment_is_retried_from_no_batch_but_its_present_one() -> None:
+    w = world(requests.Rolling(function_name="f", version=6))
+    w.play_until(Bake, index=7)
+    with pytest.raises(Refused, match="has started a version at step 5: it cannot be retried from step 2"):
+        verbs.check(w.deployment, ask(Verb.RETRY, step=2))
+    verbs.check(w.deployment, ask(Verb.RETRY, step=6))
+
+
 def test_foreign_weights_are_adopted_when_a_person_says_so() -> None:
     w = world()
     w.play_until(Bake)
