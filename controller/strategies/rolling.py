@@ -12,7 +12,7 @@ and each of its groups ends with the weights that held before that batch.
 
 from math import ceil
 
-from controller.strategies.plan import Plan, State, latency_limit, limits, plan, start_limit
+from controller.strategies.plan import Plan, State, give_all, latency_limit, limits, plan, start, start_limit
 from hotswap.deployment import AnyStep, Bake, Retire, Shift, Start
 from hotswap.errors import Refused
 from hotswap.model import FULL_WEIGHT, Weights
@@ -24,7 +24,7 @@ Batch = tuple[str, ...]
 def steps(request: Rolling, state: State) -> Plan:
     old = state.stable
     if old is None:
-        return plan(state, Start(version=request.version, limit=start_limit(state.version)), _share(request, old, 1, 1))
+        return plan(state, start(state.version), give_all(request.version, latency_limit=latency_limit(request.config)))
     if len(state.others) > 1:
         raise Refused(
             f'alias "{request.alias}" of "{request.function_name}" gives traffic to more than one version',
@@ -59,7 +59,7 @@ def _forth(request: Rolling, state: State, old: int, parts: list[Batch], number:
             nodes=nodes,
             least_serving=_least_serving(len(state.nodes), config),
         ),
-        _share(request, old, _changed(parts, number + 1), len(state.nodes)),
+        _share(request, old, parts, number + 1),
         Retire(version=old, nodes=nodes),
         Bake(versions=[request.version], duration=config.batch_duration, limits=limits(config)),
     ]
@@ -68,25 +68,20 @@ def _forth(request: Rolling, state: State, old: int, parts: list[Batch], number:
 def _back(request: Rolling, old: int, parts: list[Batch], number: int) -> list[AnyStep]:
     first = number == 0
     nodes = None if first else list(parts[number])
-    total = sum(len(part) for part in parts)
     return [
         Start(version=old, nodes=nodes),
-        _share(request, old, _changed(parts, number), total),
+        _share(request, old, parts, number),
         Retire(version=request.version, nodes=nodes),
     ]
 
 
-def _changed(parts: list[Batch], number: int) -> int:
-    """Nodes that have changed when that many batches have."""
-    return sum(len(part) for part in parts[:number])
-
-
-def _share(request: Rolling, old: int | None, changed: int, nodes: int) -> Shift:
-    """The weights when so many nodes have changed; neither version has all before the other one has none."""
-    if old is None or changed >= nodes:
-        weights: Weights = {request.version: FULL_WEIGHT}
-    elif changed == 0:
-        weights = {old: FULL_WEIGHT}
+def _share(request: Rolling, old: int, parts: list[Batch], number: int) -> Shift:
+    """The weights when that many batches have changed: neither version has all before the other one has none."""
+    changed, nodes = (sum(len(part) for part in some) for some in (parts[:number], parts))
+    if number == 0:
+        weights: Weights = {old: FULL_WEIGHT}
+    elif number == len(parts):
+        weights = {request.version: FULL_WEIGHT}
     else:
         share = min(max(round(FULL_WEIGHT * changed / nodes), 1), FULL_WEIGHT - 1)
         weights = {old: FULL_WEIGHT - share, request.version: share}

@@ -106,6 +106,12 @@ SIZES = st.floats(min_value=1, max_value=100)
 COUNTS = st.integers(1, 12)
 
 
+def test_without_a_node_to_be_seen_the_way_back_is_the_same() -> None:
+    made = deployment(request(), stable={5: 100}, nodes=())
+    assert [step.weights for step in made.plan if isinstance(step, Shift)] == [{6: 100}]
+    assert [step.weights for step in made.way_back if isinstance(step, Shift)] == [{5: 100}]
+
+
 @given(size=SIZES, count=COUNTS)
 def test_every_node_serves_at_every_step_and_weights_only_name_what_serves(size: float, count: int) -> None:
     names = tuple(f"n{number:02}" for number in range(count))
