@@ -210,9 +210,12 @@ async def controlling(settings: EtcdSettings, folder: Path, store: Store) -> Asy
             leader = await leaders.until(lambda it: next(iter(it), None))
         yield psutil.Process(process.pid), leader.value.address
     finally:
+        log.close()
+        if process.returncode is not None:
+            print((folder / "controller.log").read_text()[-3000:], file=sys.stderr)
+            raise RuntimeError(f"the controller has ended by itself, with {process.returncode}")
         process.terminate()
         await process.wait()
-        log.close()
 
 
 async def deploy(address: str, functions: int, spread: float, duration: timedelta) -> None:
