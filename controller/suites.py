@@ -22,11 +22,15 @@ from hotswap.store import Store
 from hotswap.suite import Check, Hook, Load, Report, Suite
 
 MARGIN = 5.0
-"""Seconds on top of the function's own limit in which an answer has to come."""
+"""Seconds over what a router gives an invocation, from waiting for an instance to its answer; then it is the router
+that hangs."""
+TRIES = 2
+"""A connection that was kept alive may have died unnoticed."""
+PIECE = 65_536
 MOST_SHOWN = 200
 """Characters of a bad answer that are told."""
-MOST_READ = 8 * 1024 * 1024
-"""Bytes of an answer that are looked at."""
+MOST_READ = 1024 * 1024
+"""Bytes of an answer that are looked at, of as many answers as are under way at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,13 @@ class Reply:
 
     @property
     def failed(self) -> bool:
-        return self.status >= 400 or bool(self.error)
+        """It is no answer such as every version must be able to give to its sample payload."""
+        return bool(self.error) or not 200 <= self.status < 300
+
+    @property
+    def is_error(self) -> bool:
+        """As the routers count it: a 4xx is none."""
+        return bool(self.error) or self.status >= 500
 
     def __str__(self) -> str:
         shown = self.body[:MOST_SHOWN].decode("utf-8", "replace")
@@ -67,17 +77,45 @@ class Trial:
         return None if isinstance(sample, msgspec.UnsetType) else bytes(sample)
 
     async def invoke(self, payload: bytes) -> Reply:
-        """Raises `Unavailable` when the router does not take it; what breaks after that is the version's."""
-        limit = aiohttp.ClientTimeout(total=self.version.manifest.timeout.total_seconds() + MARGIN)
-        headers = {"Content-Type": "application/json"}
-        try:
-            async with self.session.post(self.url, data=payload, headers=headers, timeout=limit) as answer:
-                body = await answer.content.read(MOST_READ)
-                return Reply(answer.status, answer.headers.get("X-Amz-Function-Error", ""), body)
-        except aiohttp.ClientConnectorError as error:
-            raise Unavailable(f"the router at {self.router} does not answer: {error}") from error
-        except (aiohttp.ClientError, TimeoutError) as error:
-            return Reply(0, "Unhandled", f"no answer: {error or 'too late'}".encode())
+        """Raises `Unavailable` when it is the router that does not answer, or that does not know the version."""
+        for left in reversed(range(TRIES)):
+            try:
+                return await self._invoke(payload)
+            except aiohttp.ServerDisconnectedError as error:
+                if not left:
+                    raise self._away(error) from error
+            except (aiohttp.ClientError, TimeoutError) as error:
+                raise self._away(error or "too late") from error
+        raise AssertionError("unreachable")
+
+    async def _invoke(self, payload: bytes) -> Reply:
+        manifest = self.version.manifest
+        limit = (manifest.start_timeout + manifest.timeout).total_seconds() + MARGIN
+        async with self.session.post(
+            self.url,
+            data=payload,
+            headers={"Content-Type": "application/json"},
+            timeout=aiohttp.ClientTimeout(total=limit),
+            allow_redirects=False,
+        ) as answer:
+            if answer.status == 404 and "Hotswap-Version" not in answer.headers:
+                raise self._away(f"it does not know version {self.version.number}")
+            body, broke = await _read(answer)
+            return Reply(answer.status, broke or answer.headers.get("X-Amz-Function-Error", ""), body)
+
+    def _away(self, why: object) -> Unavailable:
+        return Unavailable(f"the router at {self.router} does not answer: {why}")
+
+
+async def _read(answer: aiohttp.ClientResponse) -> tuple[bytes, str]:
+    """The first `MOST_READ` bytes of the body, which is read to its end, and how it failed to come there."""
+    body = bytearray()
+    try:
+        async for piece in answer.content.iter_chunked(PIECE):
+            body += piece[: MOST_READ - len(body)]
+    except aiohttp.ClientPayloadError:
+        return bytes(body), "BrokenOff"
+    return bytes(body), ""
 
 
 class Suites:
@@ -139,9 +177,11 @@ async def schema(trial: Trial) -> Check:
     if trial.payload is None:
         return _skipped("schema", "hotswap.toml has no sample_payload")
     reply = await trial.invoke(trial.payload)
+    if len(reply.body) == MOST_READ:
+        return Check(name="schema", passed=False, text=f"the answer is too long to be checked, over {MOST_READ} bytes")
     try:
         wrong = schemas.violation(msgspec.json.decode(wanted), msgspec.json.decode(reply.body))
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         wrong = f"it is no JSON: {reply}"
     text = f"the answer does not fit its schema: {wrong}" if wrong else "the answer fits its schema"
     return Check(name="schema", passed=wrong is None, text=text)
@@ -153,18 +193,20 @@ async def load(trial: Trial, wanted: Load) -> Check:
         return _skipped("load", "hotswap.toml has no sample_payload")
     places = asyncio.Semaphore(wanted.concurrency)
 
-    async def one() -> Reply:
+    async def one() -> str | None:
+        """What a bad answer was; good ones are not kept."""
         async with places:
-            return await trial.invoke(payload)
+            reply = await trial.invoke(payload)
+            return str(reply) if reply.is_error else None
 
     made = [asyncio.create_task(one(), name="load") for _ in range(wanted.requests)]
     try:
-        replies = await asyncio.gather(*made)
+        told = await asyncio.gather(*made)
     finally:
         for task in made:
             task.cancel()
         await asyncio.gather(*made, return_exceptions=True)
-    bad = [reply for reply in replies if reply.failed]
+    bad = [text for text in told if text is not None]
     text = f"{len(bad)} of {wanted.requests} invocations failed"
     if bad:
         text += f", {percent(wanted.max_error_rate)} may; the first was answered with {bad[0]}"

@@ -54,6 +54,8 @@ def _misfit(error: msgspec.ValidationError, kind: Any, document: Any, *, where: 
     if name and text.startswith("Object missing required field"):
         missing = _field(place, name[1])
         return Invalid(f'{where}: the field "{place.join(name[1])}" is missing; it must be {describe(missing)}')
+    if isinstance(error.__cause__, ValueError):  # of the type's own check
+        return Invalid(f'{where}: "{place.path}": {text}' if place.path else f"{where}: {text}")
     if at.startswith("key"):
         return Invalid(f'{where}: a key in "{place.path}" is wrong; it must be {_key(place.type)}')
     return Invalid(f"{where}: {place.value_told()}; it must be {describe(place.type)}", hint=_meant(place))

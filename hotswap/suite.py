@@ -1,11 +1,19 @@
 """What a new version is tested with before it takes traffic, and what came of it."""
 
+import re
 from datetime import timedelta
 from typing import Annotated
 
 import msgspec
 
 from hotswap.model import Model
+
+HOOK_URL = re.compile(r"https?://[^\s/?#@]+(?:[/?][^\s#]*)?")
+"""Without user and fragment: credentials belong into a header."""
+HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+"""RFC 9110 section 5.6.2: token."""
+HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
+LONGEST_HOOK = timedelta(hours=1)
 
 
 class Load(Model, frozen=True, kw_only=True):
@@ -20,10 +28,19 @@ class Load(Model, frozen=True, kw_only=True):
 class Hook(Model, frozen=True, kw_only=True):
     """A call that must be answered with 2xx. Its JSON body says what is tested, and where it can be invoked."""
 
-    url: Annotated[str, msgspec.Meta(pattern="^https?://", max_length=2000)]
+    url: Annotated[str, msgspec.Meta(max_length=2000)]
     method: Annotated[str, msgspec.Meta(pattern="^(POST|PUT|GET)$")] = "POST"
     timeout: timedelta = timedelta(seconds=10)
     headers: dict[str, str] = {}
+
+    def __post_init__(self) -> None:
+        if not HOOK_URL.fullmatch(self.url):
+            raise ValueError(f'"url" is "{self.url[:200]}"; it must be such as "https://ci.example/check"')
+        if not timedelta() < self.timeout <= LONGEST_HOOK:
+            raise ValueError('"timeout" must be longer than 0 and at most an hour, for example "PT30S"')
+        for name, value in self.headers.items():
+            if not HEADER_NAME.fullmatch(name) or not HEADER_VALUE.fullmatch(value):
+                raise ValueError(f'"headers" has "{name[:200]}", which cannot be sent with its value')
 
 
 class Suite(Model, frozen=True, kw_only=True):

@@ -1,5 +1,6 @@
 """The tests of a version that has no traffic: what they invoke, what passes, and what they say of what does not."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,9 +16,9 @@ from controller.means import TestsFailed
 from controller.suites import Suites
 from hotswap import requests
 from hotswap.deployment import Deployment, Test
-from hotswap.errors import Unavailable
+from hotswap.errors import Invalid, Unavailable
 from hotswap.memory import MemoryKV
-from hotswap.model import Kind, Manifest, Router, Schemas, Version
+from hotswap.model import Kind, Manifest, Router, Schemas, Version, decode
 from hotswap.store import Store
 from hotswap.suite import Hook, Load, Suite
 from tests.controller_walk import BEGIN, deployment
@@ -35,6 +36,10 @@ class Served:
     statuses: list[int] = field(default_factory=list)
     """Of the next answers; 200 when there are none left."""
     error: str = ""
+    text: str = ""
+    """In place of the answer."""
+    version: str = ""
+    """That answered; empty when it is the router that did."""
     hook_status: int = 200
     invoked: list[tuple[str, Any]] = field(default_factory=list)
     hooked: list[Any] = field(default_factory=list)
@@ -42,9 +47,14 @@ class Served:
 
     async def invoke(self, request: web.Request) -> web.Response:
         self.invoked.append((request.path_qs, await request.json()))
-        headers = {"X-Amz-Function-Error": self.error} if self.error else {}
+        headers = {"Location": "/elsewhere"} | ({"X-Amz-Function-Error": self.error} if self.error else {})
         status = self.statuses.pop(0) if self.statuses else 200
-        return web.json_response(self.answer, status=status, headers=headers)
+        if self.version:
+            headers["Hotswap-Version"] = self.version
+        return web.Response(text=self.text or json.dumps(self.answer), status=status, headers=headers)
+
+    async def elsewhere(self, request: web.Request) -> web.Response:
+        raise AssertionError("a redirection is not followed")
 
     async def hook(self, request: web.Request) -> web.Response:
         self.hooked.append(await request.json())
@@ -57,6 +67,7 @@ async def served() -> AsyncIterator[tuple[Served, aiohttp.ClientSession]]:
     app.router.add_post("/fn/{name}/", made.invoke)
     app.router.add_post("/2015-03-31/functions/{name}/invocations", made.invoke)
     app.router.add_post("/hook", made.hook)
+    app.router.add_get("/elsewhere", made.elsewhere)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
@@ -201,3 +212,97 @@ async def test_a_web_application_is_sent_its_sample_payload_as_any_request_is() 
     async with served() as (router, session):
         await run(await store(router.address, kind=Kind.ASGI), session, load=None)
     assert router.invoked == [("/fn/f:6/", SAMPLE)]
+
+
+@pytest.mark.parametrize("status", [302, 404, 429])
+async def test_an_answer_that_is_not_2xx_fails_the_smoke_test_and_is_not_followed(status: int) -> None:
+    async with served() as (router, session):
+        router.statuses, router.version = [status], "6"
+        with pytest.raises(TestsFailed, match=f"answered with {status}"):
+            await run(await store(router.address), session)
+
+
+async def test_a_caller_s_fault_is_no_error_under_load() -> None:
+    async with served() as (router, session):
+        router.statuses = [429] * 7
+        assert "0 of 7 invocations failed" in await run(
+            await store(router.address), session, smoke=False, load=Load(requests=7)
+        )
+
+
+async def test_a_long_answer_is_read_to_its_end_before_it_is_checked() -> None:
+    async with served() as (router, session):
+        router.answer = {"greeting": "x" * 500_000}
+        made = await store(router.address, schemas=Schemas(output=raw(ANSWER_SCHEMA)))
+        assert "the answer fits its schema" in await run(made, session, load=None)
+        router.answer = {"greeting": "x" * 2_000_000}
+        with pytest.raises(TestsFailed, match="too long to be checked"):
+            await run(made, session, load=None)
+
+
+async def test_an_answer_that_is_nested_too_deeply_does_not_fit_its_schema() -> None:
+    async with served() as (router, session):
+        router.text = "[" * 100_000
+        made = await store(router.address, schemas=Schemas(output=raw(ANSWER_SCHEMA)))
+        with pytest.raises(TestsFailed, match="it is no JSON"):
+            await run(made, session, load=None)
+
+
+async def test_a_router_that_does_not_know_the_version_is_no_fault_of_the_version() -> None:
+    async with served() as (router, session):
+        router.statuses = [404]
+        with pytest.raises(Unavailable, match="does not know version 6"):
+            await run(await store(router.address), session)
+
+
+@pytest.mark.parametrize(
+    ("kept_alive", "passes"), [(True, True), (False, False)], ids=["a connection that died", "a router that dies"]
+)
+async def test_a_connection_that_breaks_before_the_answer_is_no_fault_of_the_version(
+    *, kept_alive: bool, passes: bool
+) -> None:
+    broken = 0
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal broken
+        await reader.readuntil(b"}")
+        if broken and kept_alive:
+            writer.write(b"HTTP/1.1 200 OK\r\nHotswap-Version: 6\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+        broken += 1
+        writer.close()
+
+    async with await asyncio.start_server(talk, "127.0.0.1", 0) as server, aiohttp.ClientSession() as session:
+        made = await store("{}:{}".format(*server.sockets[0].getsockname()))
+        if passes:
+            assert "passed" in await run(made, session, load=None)
+            return
+        with pytest.raises(Unavailable):
+            await run(made, session, load=None)
+
+
+async def test_an_answer_that_breaks_off_is_the_version_s_fault() -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"}")
+        writer.write(b"HTTP/1.1 200 OK\r\nHotswap-Version: 6\r\nContent-Length: 9\r\n\r\nhalf")
+        writer.close()
+
+    async with await asyncio.start_server(talk, "127.0.0.1", 0) as server, aiohttp.ClientSession() as session:
+        made = await store("{}:{}".format(*server.sockets[0].getsockname()))
+        with pytest.raises(TestsFailed, match="200 half"):
+            await run(made, session, load=None)
+
+
+@pytest.mark.parametrize(
+    ("hook", "said"),
+    [
+        ({"url": "ftp://x"}, '"hooks[0]": "url" is "ftp://x"; it must be such as "https://ci.example/check"'),
+        ({"url": "http://"}, '"hooks[0]": "url" is "http://"'),
+        ({"url": "http://me:secret@x/"}, '"hooks[0]": "url" is "http://me:secret@x/"'),
+        ({"url": "http://x", "timeout": "PT0S"}, '"hooks[0]": "timeout" must be longer than 0'),
+        ({"url": "http://x", "headers": {"a": "b\r\nc"}}, '"hooks[0]": "headers" has "a", which cannot be sent'),
+    ],
+)
+def test_a_hook_that_cannot_be_called_is_refused_in_the_request(hook: dict[str, Any], said: str) -> None:
+    with pytest.raises(Invalid) as told:
+        decode(json.dumps({"hooks": [hook]}), Suite, where="suite")
+    assert said in str(told.value)

@@ -158,6 +158,16 @@ def test_schemas_are_tables_or_texts_of_json() -> None:
         ('schemas = { output = { type = "strin" } }', '"schemas.output" is no JSON Schema'),
         ("schemas = { output = '{' }", "the text is not JSON"),
         ('schemas = { output = { "$ref" = "https://example.com/x.json" } }', "names a schema that is not part of it"),
+        (
+            """schemas = { output = '{"items": {"$ref": "https://example.com/x.json"}}' }""",
+            "names a schema that is not part of it: https://example.com/x.json",
+        ),
+        ("""sample_payload = {}\nschemas = { input = '{"$ref": "#"}' }""", "nested without end"),
+        (
+            'schemas = { output = { "$schema" = "http://json-schema.org/draft-07/schema#" } }',
+            r'has the "\$schema" http://json-schema.org/draft-07/schema#, which is not known',
+        ),
+        ('schemas = { output = { "$id" = "http://[x" } }', "is no JSON Schema"),
         ('schemas = { outptu = { type = "string" } }', "schemas"),
         (SCHEMA + "sample_payload = { nme = 1 }", "does not allow sample_payload: \\$: 'name' is a required property"),
     ],
