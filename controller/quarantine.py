@@ -39,6 +39,5 @@ async def refuse(store: Store, request: AnyRequest) -> None:
     raise Refused(
         f'version {request.version} of "{request.function_name}" failed in deployment {stored.value.deployment}: '
         f"{stored.value.why.splitlines()[0]}",
-        hint=f"deploy a version that is mended, or insist: `hotswap deploy {request.function_name} "
-        f"{request.version} --force`",
+        hint="publish one that is mended and deploy that, or insist: add `--force`",
     )

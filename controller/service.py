@@ -229,9 +229,10 @@ class Service:
         await self._store.transaction().delete(stored).commit()
         return stored.value
 
-    async def refuse_while_running(self, function: str, alias: str) -> None:
+    async def refuse_while_running(self, function: str, alias: str, *, insist: str = "") -> None:
+        """`insist` is the option by which that can be done all the same, where there is one."""
         if active := await self._store.active.get(function, alias):
-            raise _taken(active.value.deployment, function, alias)
+            raise _taken(active.value.deployment, function, alias, insist=insist)
 
     def _asked(self, request: AnyRequest, *, who: str, retry_of: str) -> Deployment:
         """The record before it has a plan."""
@@ -261,7 +262,8 @@ class Service:
             raise Conflict(f"deployment {running} has just ended", hint="try again")
         ask = _makes_room(stored.value, asked)
         if ask is None and request.on_conflict is not OnConflict.QUEUE:
-            raise _taken(running, request.function_name, request.alias)
+            insist = f"--on-conflict {OnConflict.QUEUE}` or `--on-conflict {OnConflict.SUPERSEDE}"
+            raise _taken(running, request.function_name, request.alias, insist=insist)
         queued, events = transition.queued(asked, asked.created)
         transaction = record.put(self._store.transaction(), None, queued, events)
         if ask and not verbs.is_so_already(stored.value, ask):
@@ -316,11 +318,15 @@ class Service:
         return stored.value
 
 
-def _taken(running: str, function: str, alias: str) -> Refused:
+def _taken(running: str, function: str, alias: str, *, insist: str) -> Refused:
+    ways = [
+        f"follow it with `hotswap status {running}`",
+        f"end it with `hotswap abort {running}`",
+        *([f"add `{insist}`"] if insist else []),
+    ]
     return Refused(
         f'deployment {running} runs on alias "{alias}" of "{function}"',
-        hint=f"follow it with `hotswap status {running}`, end it with `hotswap abort {running}`, "
-        "or add `--on-conflict queue` or `--on-conflict supersede`",
+        hint=f"{', '.join(ways[:-1])}, or {ways[-1]}",
     )
 
 

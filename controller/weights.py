@@ -66,7 +66,7 @@ class HandWeights:
         for version in weights:
             await self._service.version(function, version)
         if not override:
-            await self._service.refuse_while_running(function, name)
+            await self._service.refuse_while_running(function, name, insist="--override")
         _check_revision(await self._store.aliases.get(function, name), expected)
         named = {version: weight for version, weight in weights.items() if weight}
         by = By(who, why, override=override, expected=expected)
@@ -76,7 +76,7 @@ class HandWeights:
                 stored = await self._write(function, name, named, by)
         except Conflict:  # somebody was faster: whoever named a revision is told that it stands no more
             if not override:
-                await self._service.refuse_while_running(function, name)
+                await self._service.refuse_while_running(function, name, insist="--override")
             _check_revision(await self._store.aliases.get(function, name), expected)
             raise
         await self._tell_routers(stored.mod_revision)

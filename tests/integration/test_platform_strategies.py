@@ -229,6 +229,7 @@ async def test_weights_by_hand_make_a_deployment_stand_still_until_a_person_deci
     await stage.holding(name)
     refused = await stage.hotswap("alias", "set", "by-hand:production", "1=50,2=50", code=1)
     assert name in refused.err
+    assert "or add `--override`" in refused.err
     await stage.hotswap("alias", "set", "by-hand:production", "1=50,2=50", "--override", "--why", "a try")
     held = await stage.deployment(name)
     assert held["status"] == "Held"
