@@ -6,13 +6,14 @@ while if it could not be.
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
 
 from controller.placement import Placement
 from hotswap import errors, kv
 from hotswap.deployment import Active
 from hotswap.mirror import Mirror
 from hotswap.model import Alias, Node
-from hotswap.store import Broken, Gone, Store, Stored
+from hotswap.store import Broken, Changes, Gone, Store, Stored
 
 log = logging.getLogger(__name__)
 
@@ -32,29 +33,35 @@ class Janitor:
         self._queue: asyncio.Queue[str] = asyncio.Queue()
 
     async def run(self) -> None:
-        """Never returns. Raises (in a group) `NotLeader`."""
+        """Never returns. Raises (in a group) `NotLeader`.
+
+        Nothing is settled before the watches have told what stands: an end that comes between a read and the beginning
+        of its watch would be told by neither.
+        """
+        async with self._store.aliases.watch() as aliases, self._store.active.watch() as active:
+            self._mark_all(await anext(aliases))
+            self._mark_all(await anext(active))
+            await self._mark_assigned()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._follow(aliases), name="janitor: aliases")
+                tasks.create_task(self._follow(active), name="janitor: deployments")
+                tasks.create_task(self._follow_nodes(), name="janitor: nodes")
+                tasks.create_task(self._follow_pins(), name="janitor: pins")
+                for _ in range(AT_ONCE):
+                    tasks.create_task(self._settle(), name="janitor")
+
+    async def _mark_assigned(self) -> None:
         async with self._store.assignments.watch() as batches:  # which tells of what cannot be read, and goes on
             for change in (await anext(batches)).changes:
                 self._mark(change.value.function if isinstance(change, Stored) else change.parts[1])
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._follow_aliases(), name="janitor: aliases")
-            tasks.create_task(self._follow_active(), name="janitor: deployments")
-            tasks.create_task(self._follow_nodes(), name="janitor: nodes")
-            tasks.create_task(self._follow_pins(), name="janitor: pins")
-            for _ in range(AT_ONCE):
-                tasks.create_task(self._settle(), name="janitor")
 
-    async def _follow_aliases(self) -> None:
-        async with self._store.aliases.watch() as batches:
-            async for batch in batches:
-                for change in batch.changes:
-                    self._mark(_function(change))
+    async def _follow(self, batches: AsyncIterator[Changes[Alias]] | AsyncIterator[Changes[Active]]) -> None:
+        async for batch in batches:
+            self._mark_all(batch)
 
-    async def _follow_active(self) -> None:
-        async with self._store.active.watch() as batches:
-            async for batch in batches:
-                for change in batch.changes:
-                    self._mark(_function(change))
+    def _mark_all(self, batch: Changes[Alias] | Changes[Active]) -> None:
+        for change in batch.changes:
+            self._mark(_function(change))
 
     async def _follow_nodes(self) -> None:
         """By the mirror that the placement reads: so it has a change before its functions are settled."""

@@ -184,7 +184,7 @@ def describe(step: AnyStep) -> str:
             after = f"after {duration(step.soak)} " if step.soak else ""
             return f"{after}test version {step.version}"
         case AwaitPromotion():
-            return f"await the promotion of {named(step.versions, ' or ')}"
+            return f"await the promotion of version {' or '.join(map(str, step.versions))}"
         case Keep():
             return f"keep version {step.version} warm for {duration(step.duration)}"
         case Retire():
@@ -193,9 +193,9 @@ def describe(step: AnyStep) -> str:
             assert_never(step)
 
 
-def named(numbers: list[int], between: str = " and ") -> str:
+def named(numbers: list[int]) -> str:
     """`version 6`, `versions 6 and 7`."""
-    return f"version{'' if len(numbers) == 1 else 's'} {between.join(map(str, numbers))}"
+    return f"version{'' if len(numbers) == 1 else 's'} {' and '.join(map(str, numbers))}"
 
 
 def _on(nodes: list[str] | None) -> str:

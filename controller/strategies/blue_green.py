@@ -6,7 +6,8 @@
     0:15  judged -> blue (v5) is kept for an hour            Keep 5
     1:15  blue is retired                                    Retire 5
 
-`testDuration` is how long green stands before it is tested, and how long the tests may take. A rollback is one shift
+`testDuration` is how long green stands before it is tested, and how long the tests may take: green takes over as soon
+as they have passed, so that the times from 0:10 on are the latest. A rollback is one shift
 for as long as blue is kept. A deployment that comes meanwhile ends the keeping.
 """
 
