@@ -80,11 +80,11 @@ async def test_what_is_not_ready_in_time_is_ended_and_tried_again(a_node: NodeUn
     await a_node.assign({1: 1})
 
     async def told() -> agent_pb2.InstanceStatus | None:
-        return next((one for one in await a_node.status() if one.restarts), None)
+        """Of a try that came as far as to print: on a busy machine the first may not have begun in time."""
+        return next((one for one in await a_node.status() if one.restarts and "loading" in one.last_exit), None)
 
     status = await until(told)
     assert "not ready after 1.5 s" in status.last_exit
-    assert "loading" in status.last_exit
 
 
 async def test_a_sample_payload_that_is_answered_with_an_error_keeps_the_instance_out(a_node: NodeUnderTest) -> None:
