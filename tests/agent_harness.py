@@ -43,7 +43,7 @@ asyncio.run(run(AgentSettings(etcd=etcd, state_dir=Path(told.pop("state_dir")), 
 """
 
 
-async def until(what: Callable[[], Awaitable[T | None]], *, limit: float = 20.0) -> T:
+async def until(what: Callable[[], Awaitable[T | None]], *, limit: float = 60.0) -> T:
     """Asks again and again until the answer is true, and returns it; `TimeoutError` after `limit` seconds."""
     async with asyncio.timeout(limit):
         while not (found := await what()):  # noqa: ASYNC110 - what is waited for is outside of this process

@@ -10,7 +10,7 @@ LOOK_EVERY = 0.05
 """Seconds."""
 
 
-async def eventually(what: Callable[[], T], *, limit: float = 30.0) -> T:
+async def eventually(what: Callable[[], T], *, limit: float = 60.0) -> T:
     """Asks again and again until the answer is true, and returns it; `TimeoutError` after `limit` seconds."""
     async with asyncio.timeout(limit):
         while not (answer := what()):  # noqa: ASYNC110 - what is waited for tells nobody

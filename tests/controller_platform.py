@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 FUNCTION = "image-processor"
 ALIAS = "production"
-LIMIT = 20.0
+LIMIT = 60.0
 """Seconds that anything in these tests may take."""
 INVOCATIONS = 1000
 """What a router counts for every version with traffic under one set of weights."""

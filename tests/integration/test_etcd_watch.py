@@ -18,7 +18,7 @@ from tests.conditions import eventually
 from tests.etcd_admin import Admin
 from tests.tcp_proxy import Proxy, proxied
 
-LIMIT = 15
+LIMIT = 30
 """Seconds for anything here but a frozen etcd."""
 FROZEN_LIMIT = 30
 AT_ONCE = 50
