@@ -84,12 +84,13 @@ async def test_a_cut_while_it_catches_up_loses_nothing(proxy: Proxy, behind: Etc
         await proxy.listen()
         first = await anext(batches)
         await proxy.cut()
-        told = [int(change.value) for change in first.changes if isinstance(change, Item)]
+        told = [change for change in first.changes if isinstance(change, Item)]
         assert len(told) < 2_500
         while len(told) < 2_500:
-            batch = await anext(batches)
-            told += [int(change.value) for change in batch.changes if isinstance(change, Item)]
-    assert sorted(told) == list(range(2_500))
+            told += [change for change in (await anext(batches)).changes if isinstance(change, Item)]
+    revisions = [change.mod_revision for change in told]
+    assert revisions == list(range(revisions[0], revisions[0] + 2_500))
+    assert sorted(int(change.value) for change in told) == list(range(2_500))
 
 
 async def test_after_a_compaction_only_differences_are_told(
