@@ -17,11 +17,13 @@ import psutil
 
 from hotswap.cli import running
 from hotswap.cli.supervised import kill_group
-from hotswap.errors import Refused
+from hotswap.errors import Refused, Unavailable
 
 LOCK = "lock"
 STOP_LIMIT = 20.0
 """Seconds from SIGTERM to SIGKILL."""
+KILL_LIMIT = 10.0
+"""Seconds from SIGKILL to the end: what the kernel still does for a process is short, unless its disk hangs."""
 INSTANCE = "HOTSWAP_INSTANCE"
 CODE_FOLDER = "LAMBDA_TASK_ROOT"
 """In the environment of every process that an agent started for a function."""
@@ -66,16 +68,19 @@ async def _stop(process: running.Process) -> None:
     with suppress(ProcessLookupError):
         os.kill(process.pid, signal.SIGTERM)
         os.kill(process.pid, signal.SIGCONT)
-    with suppress(TimeoutError, ProcessLookupError):
+    with suppress(TimeoutError):
         await asyncio.wait_for(_exit_of(process.pid), STOP_LIMIT)
     if process.alive:
         kill_group(process.pid)
 
 
 async def _exit_of(pid: int) -> None:
-    """Also of a process that is not our child."""
+    """Also of a process that is not our child; at once if there is none any more."""
     exited = asyncio.Event()
-    descriptor = os.pidfd_open(pid)
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
     loop = asyncio.get_running_loop()
     loop.add_reader(descriptor, exited.set)
     try:
@@ -85,14 +90,33 @@ async def _exit_of(pid: int) -> None:
         os.close(descriptor)
 
 
-def sweep(state_dir: Path) -> list[str]:
-    """Kills every instance of the directory's agents, and tells which: there are none unless an agent was killed."""
+async def sweep(state_dir: Path) -> list[str]:
+    """Kills every instance of the directory's agents, and tells which: there are none unless an agent was killed.
+
+    They are gone when it returns, and so are those that they started in the meantime.
+    """
     swept = []
     nodes = (state_dir / "nodes").resolve()
+    try:
+        async with asyncio.timeout(KILL_LIMIT):
+            while found := _instances(nodes):
+                for process, command in found:
+                    swept.append(f"{process.pid} {command}")
+                    with suppress(psutil.Error):
+                        process.kill()
+                await asyncio.gather(*(_exit_of(process.pid) for process, _ in found))
+    except TimeoutError:
+        left = ", ".join(f"{process.pid} {command}" for process, command in found)
+        raise Unavailable(f"not ended {KILL_LIMIT:.0f} s after SIGKILL: {left}") from None
+    return swept
+
+
+def _instances(nodes: Path) -> list[tuple[psutil.Process, str]]:
+    """What works in a folder of an agent below `nodes`, each with its command line; the dead are not among them."""
+    found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
             told = process.environ()
             if INSTANCE in told and Path(told.get(CODE_FOLDER, "/")).resolve().is_relative_to(nodes):
-                swept.append(f"{process.pid} {' '.join(process.cmdline())}")
-                process.kill()
-    return swept
+                found.append((process, " ".join(process.cmdline())))
+    return found

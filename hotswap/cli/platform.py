@@ -235,7 +235,7 @@ class Platform:
             service.leave()
         async with AsyncExitStack() as then:  # what is entered last comes first
             then.callback(running.forget, self.state_dir)
-            then.callback(self._sweep)
+            then.push_async_callback(self._sweep)
             then.push_async_callback(self._stop_these, "etcd")
             then.push_async_callback(self._stack.aclose)
             then.push_async_callback(self._stop_these, "controller")
@@ -245,6 +245,6 @@ class Platform:
     async def _stop_these(self, *names: str) -> None:
         await asyncio.gather(*(self._services[name].stop() for name in names if name in self._services))
 
-    def _sweep(self) -> None:
-        for left in leftovers.sweep(self.state_dir):
+    async def _sweep(self) -> None:
+        for left in await leftovers.sweep(self.state_dir):
             self._tell(f"its agent is gone, so it was killed: {left}")
