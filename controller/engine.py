@@ -7,6 +7,7 @@ it that none stands still beyond its deadline: one that does is replaced, whatev
 
 import asyncio
 import logging
+from collections import defaultdict
 from datetime import timedelta
 
 from controller.means import Means
@@ -32,6 +33,8 @@ class Engine:
     def __init__(self, means: Means) -> None:
         self._means = means
         self._watchers: dict[str, Watcher] = {}
+        self._on: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        """By function and alias, the deployments that have a watcher."""
         self._runs: dict[str, asyncio.Task[None]] = {}
         """What the watchers do now; cancelled, a run is begun again."""
 
@@ -63,6 +66,7 @@ class Engine:
             watcher.offer(stored)
         elif not deployment.status.terminal:
             self._watchers[deployment.id] = self._watcher(stored)
+            self._on[deployment.function, deployment.alias].append(deployment.id)
             tasks.create_task(self._keep_watching(stored), name=f"deployment {deployment.id}")
 
     async def _follow_aliases(self) -> None:
@@ -100,8 +104,7 @@ class Engine:
 
     def _watching(self, function: str, alias: str) -> list[Watcher]:
         """On an alias: the one that runs, those that are queued, and for a moment one that ends."""
-        watchers = self._watchers.values()
-        return [it for it in watchers if (it.deployment.function, it.deployment.alias) == (function, alias)]
+        return [self._watchers[name] for name in self._on.get((function, alias), ())]
 
     def _first_in_line(self, deployment: Deployment) -> bool:
         queued = [
@@ -117,6 +120,7 @@ class Engine:
 
     async def _keep_watching(self, stored: Stored[Deployment]) -> None:
         name, delay = stored.value.id, FIRST_RESTART
+        where = stored.value.function, stored.value.alias
         try:
             while not await self._watched(name):
                 await asyncio.sleep(delay)
@@ -124,8 +128,11 @@ class Engine:
                 self._watchers[name] = self._watcher(stored, after=self._watchers[name])
         finally:
             del self._watchers[name]
-            for waiting in self._watching(stored.value.function, stored.value.alias):
+            self._on[where].remove(name)
+            for waiting in self._watching(*where):
                 waiting.look()  # who stood before it in the queue is gone
+            if not self._on[where]:
+                del self._on[where]
 
     async def _watched(self, name: str) -> bool:
         """One run of the watcher; false when it has to be begun again."""
