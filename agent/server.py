@@ -31,11 +31,12 @@ from agent.slot import Tools
 from agent.spawn import Spawner
 from agent.supervisor import Supervisor
 from hotswap import etcd
+from hotswap.admin import admin_ports
 from hotswap.errors import HotswapError, NotFound, Refused, Unavailable
 from hotswap.kv import KV
 from hotswap.mirror import mirrored
 from hotswap.model import Node, Version
-from hotswap.routers import HttpAdmin, Routers
+from hotswap.routers import Routers
 from hotswap.rpc import agent_pb2_grpc, wire
 from hotswap.settings import AgentSettings, host_and_port
 from hotswap.store import Store
@@ -94,7 +95,7 @@ class Agent:
                 self._announcer.run(),
                 memory.watch(supervisor.instances),
                 self._follow_assignments(supervisor),
-                self._follow_routers(session),
+                self._follow_routers(),
             ):
                 await self._announced(supervisor, ending)
             for task in supervisor.left():
@@ -134,9 +135,9 @@ class Agent:
                 supervisor.assign(assignments, mirror.revision)
                 await mirror.changed()
 
-    async def _follow_routers(self, session: aiohttp.ClientSession) -> None:
-        async with mirrored(self._store.routers) as mirror:
-            self._routers.set_result(Routers(mirror, HttpAdmin(session)))
+    async def _follow_routers(self) -> None:
+        async with mirrored(self._store.routers) as mirror, admin_ports() as admin:
+            self._routers.set_result(Routers(mirror, admin))
             await asyncio.get_running_loop().create_future()
 
     def _launcher(self, session: aiohttp.ClientSession) -> Launcher:

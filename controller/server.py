@@ -27,8 +27,8 @@ from controller.suites import Suites
 from controller.tokens import Tokens
 from controller.weights import HandWeights
 from hotswap import auth, credentials, errors, etcd, kv
+from hotswap.admin import admin_ports
 from hotswap.auth import Anybody, Authenticator, Role
-from hotswap.routers import HttpAdmin
 from hotswap.rpc import controller_pb2_grpc, wire
 from hotswap.settings import ControllerSettings, host_and_port
 from hotswap.store import Fence, Store
@@ -120,12 +120,13 @@ class Controller:
     async def _lead(self, fence: Fence) -> None:
         async with (
             aiohttp.ClientSession() as session,
+            admin_ports() as admin,
             notifying(store=self._store, fence=fence, clock=now),
             leading(
                 store=self._store,
                 fence=fence,
                 agents=RemoteAgents(),
-                admin=HttpAdmin(session),
+                admin=admin,
                 testing=Suites(store=self._store, session=session),
                 service=self._service,
                 clock=now,

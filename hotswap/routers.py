@@ -8,10 +8,6 @@ for when its key goes.
 import asyncio
 from typing import Literal, Protocol
 
-import aiohttp
-import msgspec
-
-from hotswap.errors import Unavailable
 from hotswap.metrics import Counters
 from hotswap.mirror import Mirror
 from hotswap.model import Router
@@ -20,14 +16,12 @@ Subject = Literal["aliases", "endpoints"]
 
 LONG_POLL = 2.0
 """Seconds a router may keep a question about a revision before it answers "not yet"."""
-ANSWER_LIMIT = 5.0
-"""Seconds for any answer of a router's admin port."""
 RETRY_AFTER = 0.1
 """Seconds before a router that did not answer is asked again."""
 
 
 class Admin(Protocol):
-    """The admin port of a router."""
+    """The admin port of a router; see `hotswap.admin`."""
 
     async def applied(self, router: Router, subject: Subject, revision: int) -> bool:
         """Whether it has the revision, now or within a moment; false too when it does not answer."""
@@ -57,34 +51,3 @@ class Routers:
             if await self._admin.applied(stored.value, subject, revision):
                 return
             await asyncio.sleep(RETRY_AFTER)
-
-
-class HttpAdmin:
-    """`session` is closed by its owner."""
-
-    def __init__(self, session: aiohttp.ClientSession) -> None:
-        self._session = session
-
-    async def applied(self, router: Router, subject: Subject, revision: int) -> bool:
-        url = f"http://{router.admin}/applied"
-        query = {"subject": subject, "revision": str(revision), "wait": str(LONG_POLL)}
-        try:
-            async with self._session.get(url, params=query, timeout=_limit()) as answer:
-                return answer.status == 200
-        except (aiohttp.ClientError, TimeoutError):
-            return False
-
-    async def counters(self, router: Router, function: str) -> Counters:
-        url = f"http://{router.admin}/counters"
-        try:
-            async with self._session.get(url, params={"function": function}, timeout=_limit()) as answer:
-                answer.raise_for_status()
-                return msgspec.json.decode(await answer.read(), type=Counters)
-        except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError) as error:
-            raise Unavailable(
-                f'router "{router.name}" at {router.admin} does not tell its counters: {error}'
-            ) from error
-
-
-def _limit() -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=ANSWER_LIMIT)

@@ -3,7 +3,7 @@
 /healthz    200 while the parent lives
 /readyz     200 while every worker takes requests and no end is near
 /metrics    for Prometheus
-/counters?function=F                      hotswap.metrics.Counters
+/counters?function=F&function=G            hotswap.metrics.Counters of all these
 /applied?subject=S&revision=R&wait=T      hotswap.metrics.Applied: 200 as soon as every worker has R, 202 after T s
 """
 
@@ -58,9 +58,9 @@ class Admin:
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _counters(self, request: web.Request) -> web.Response:
-        function = request.query.get("function", "")
-        router = self._router()
-        return _json(Counters(router=router.name, boot=router.boot, rows=self._rows.tell(function)))
+        functions = request.query.getall("function", [])
+        router, rows = self._router(), [row for name in functions for row in self._rows.tell(name)]
+        return _json(Counters(router=router.name, boot=router.boot, rows=rows))
 
     async def _applied(self, request: web.Request) -> web.Response:
         subject = request.query.get("subject", "aliases")

@@ -180,7 +180,7 @@ class ScriptedRouter:
                 tally=self._tally(number),
             )
             for stored in self._aliases
-            if stored.value.function == request.query["function"]
+            if stored.value.function in request.query.getall("function")
             for number in stored.value.weights
         ]
         return web.Response(body=encode(Counters(router=self.name, boot=self.boot, rows=rows)))

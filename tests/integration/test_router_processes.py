@@ -14,6 +14,7 @@ import pytest
 from hotswap import etcd as etcd_client
 from hotswap.etcd.local import LocalEtcd
 from hotswap.kv import Put
+from hotswap.metrics import Counters
 from hotswap.settings import EtcdSettings
 from hotswap.store import Store
 from tests.conditions import eventually
@@ -165,6 +166,17 @@ async def test_applied_waits_until_every_worker_has_the_revision(etcd: EtcdSetti
         assert (await router.ask(f"/applied?subject=aliases&revision={far}&wait=0.1")).status == 202
         assert (await router.ask("/applied?subject=aliases&revision=x")).status == 400
         assert (await router.ask("/applied?subject=nodes")).status == 400
+
+
+async def test_the_counts_of_several_functions_are_told_at_once(etcd: EtcdSettings, tmp_path: Path) -> None:
+    async with routing(etcd, tmp_path) as router, upstream(answering()) as server:
+        for name in ("one", "two", "three"):
+            await router.publish(name, {1: [server.address]}, weights={1: 100})
+            assert (await router.get(f"/fn/{name}")).status == 200
+        told = msgspec.json.decode((await router.ask("/counters?function=one&function=two")).body, type=Counters)
+        counted = {row.function: row.tally.invocations for row in told.rows}
+        assert counted == {"one": 1, "two": 1}
+        assert (await router.ask("/counters")).status == 200
 
 
 async def test_endpoints_whose_lease_ends_at_once_are_used_on(etcd: EtcdSettings, tmp_path: Path) -> None:
