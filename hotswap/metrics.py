@@ -68,7 +68,9 @@ class Tally(Model, frozen=True, kw_only=True):
     @classmethod
     def total(cls, tallies: Iterable[Sequence[int]]) -> Self:
         rows = list(tallies)
-        return cls(counts=[sum(column) for column in zip(*rows, strict=True)]) if rows else cls.zero()
+        if len(rows) == 1:  # most often, and then there is nothing to add
+            return cls(counts=list(rows[0]))
+        return cls(counts=list(map(sum, zip(*rows, strict=True)))) if rows else cls.zero()
 
     def __getitem__(self, count: Count) -> int:
         return self.counts[count]
