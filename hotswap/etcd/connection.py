@@ -77,6 +77,8 @@ class Members:
 
     async def ready(self, limit: float) -> Connection:
         """The first member that is up, or is within `limit` seconds; raises `kv.Unreachable` that says why not."""
+        if found := self._first_up():
+            return found
         try:
             async with asyncio.timeout(limit):
                 while True:
