@@ -33,6 +33,8 @@ WRITES_AT_ONCE = 64
 
 Instances = dict[int, int]
 """Of each version, how many."""
+Assigned = list[tuple[Node, Stored[Assignment] | None]]
+"""What stands in the store for each node that is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class Placement:
         self._agents = agents
         self._nodes = nodes
         self._routers = routers
+        self._versions: dict[tuple[str, int], Version] = {}
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._pins: defaultdict[str, Counter[int]] = defaultdict(Counter)
         self._unpinned: asyncio.Queue[str] = asyncio.Queue()
@@ -106,7 +109,8 @@ class Placement:
         if step.least_serving:
             await self._enough(function, step)
         async with self._locks[function]:
-            return await self._write(function, await self._wanted(function), remove=False)
+            wanted, assigned = await self._wanted(function), await self._assigned(function)
+            return await self._write(function, wanted, assigned, remove=False)
 
     async def _enough(self, function: str, step: Start) -> None:
         """Returns when as many nodes serve the function as the step asks for."""
@@ -125,10 +129,10 @@ class Placement:
         confirmed = 0
         while True:
             async with self._locks[function]:
-                wanted = await self._wanted(function)
-                if wanted.revision <= confirmed or not await self._surplus(function, wanted):
-                    return await self._write(function, wanted, remove=True)
-                await self._write(function, wanted, remove=False)
+                wanted, assigned = await self._wanted(function), await self._assigned(function)
+                if wanted.revision <= confirmed or not _surplus(assigned, wanted):
+                    return await self._write(function, wanted, assigned, remove=True)
+                await self._write(function, wanted, assigned, remove=False)
             await self._let_go(function, wanted.revision)
             confirmed = wanted.revision
 
@@ -194,12 +198,12 @@ class Placement:
                 places[version] = scope.EVERYWHERE
         return Wanted({version: where for version, where in places.items() if where != scope.NOWHERE}, aliases)
 
-    async def _write(self, function: str, wanted: Wanted, *, remove: bool) -> int:
+    async def _write(self, function: str, wanted: Wanted, assigned: Assigned, *, remove: bool) -> int:
         """Writes what differs; the revision of the newest assignment, at least 1."""
         versions = await self._published(function, wanted.places)
         revision = 1
         changes: list[tuple[Stored[Assignment] | None, Assignment]] = []
-        for node, stored in await self._assigned(function):
+        for node, stored in assigned:
             target = instances(node, versions, wanted.places)
             present = stored.value.versions if stored else {}
             if not remove:
@@ -223,12 +227,6 @@ class Placement:
                 transaction.put(assignment, over=stored)
         return await transaction.commit()
 
-    async def _surplus(self, function: str, wanted: Wanted) -> bool:
-        assigned = [(node.name, stored.value.versions) for node, stored in await self._assigned(function) if stored]
-        return any(
-            node not in wanted.places.get(version, scope.NOWHERE) for node, versions in assigned for version in versions
-        )
-
     async def _let_go(self, function: str, revision: int) -> None:
         try:
             async with asyncio.timeout(REMOVE_LIMIT):
@@ -238,7 +236,7 @@ class Placement:
                 f'not every router has the aliases of "{function}"; what these no longer name goes on running'
             ) from None
 
-    async def _assigned(self, function: str) -> list[tuple[Node, Stored[Assignment] | None]]:
+    async def _assigned(self, function: str) -> Assigned:
         nodes = self._alive()
         found = await asyncio.gather(*(self._store.assignments.get(node.name, function) for node in nodes))
         return list(zip(nodes, found, strict=True))
@@ -251,8 +249,17 @@ class Placement:
 
     async def _published(self, function: str, numbers: Iterable[int]) -> list[Version]:
         """Of the versions, those that exist: an alias that somebody wrote by hand may name any."""
-        found = [await self._store.versions.get(function, number) for number in sorted(numbers)]
-        return [stored.value for stored in found if stored]
+        found = [await self._known(function, number) for number in sorted(numbers)]
+        return [version for version in found if version]
+
+    async def _known(self, function: str, number: int) -> Version | None:
+        """Versions never change, so one that was read once needs no store."""
+        if (function, number) not in self._versions:
+            stored = await self._store.versions.get(function, number)
+            if stored is None:
+                return None
+            self._versions[function, number] = stored.value
+        return self._versions[function, number]
 
     def _alive(self) -> list[Node]:
         return sorted((stored.value for stored in self._nodes), key=lambda node: node.name)
@@ -262,6 +269,16 @@ class Placement:
         nodes = ", ".join(node.name for node in self._alive()) or "none"
         carrying = f" that carries the labels {labels}" if labels else ""
         return f'there is no node{carrying} to run version {version.number} of "{version.function}" (nodes: {nodes})'
+
+
+def _surplus(assigned: Assigned, wanted: Wanted) -> bool:
+    """Whether anything runs where nothing wants it."""
+    return any(
+        node.name not in wanted.places.get(version, scope.NOWHERE)
+        for node, stored in assigned
+        if stored
+        for version in stored.value.versions
+    )
 
 
 def _chunks(

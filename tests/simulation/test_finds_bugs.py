@@ -130,7 +130,7 @@ CAUGHT: dict[Callable[[Patch], None], tuple[int, str]] = {
     writes_without_its_fence: (8, "OneWriter"),
     writes_record_and_alias_one_after_the_other: (0, "ShowsOnce"),
     goes_back_to_the_new_version: (4, "EndsRight"),
-    takes_a_version_away_before_routers_have_let_go: (3, "NothingUnderfoot"),
+    takes_a_version_away_before_routers_have_let_go: (6, "NothingUnderfoot"),
     never_looks_at_a_deadline: (2, "EverythingEnds"),
     gives_traffic_to_what_is_not_ready: (0, "StartedEverywhere"),
     is_content_with_one_node: (2, "StartedEverywhere"),
