@@ -65,6 +65,10 @@ class Observer:
         wanted = {step.version for step in deployment.way_back if isinstance(step, Start)}
         return frozenset([version for version in sorted(wanted) if await self._serves(deployment.function, version)])
 
+    def sample(self, deployment: Deployment) -> None:
+        """Has the routers asked, unless they were within `SAMPLE_EVERY`."""
+        self._sampling(deployment).counted(since=self._means.clock() - SAMPLE_EVERY)
+
     def broke(self, why: str) -> None:
         """The effect of the present step cannot be made."""
         self._broke = Broke(why)

@@ -157,17 +157,20 @@ class Watcher:
             self._alias = None
 
     async def _wait(self, until: datetime | None) -> None:
-        """Until then, or until something changes, or until the routers are to be asked again."""
-        now = self._means.clock()
-        ends = [until] if until else []
-        if steps.watched(self.deployment) is not None:
-            ends.append(now + SAMPLE_EVERY)
-        limit = max(0.0, (min(ends) - now).total_seconds()) if ends else None
-        try:
-            async with asyncio.timeout(limit):
-                await self._wake.wait()
-        except TimeoutError:
-            pass
+        """Until then, or until something changes. The routers are asked meanwhile, and what they tell is a change."""
+        sampled = steps.watched(self.deployment) is not None
+        while not self._wake.is_set():
+            now = self._means.clock()
+            if until and now >= until:
+                return
+            if sampled:
+                self._observer.sample(self.deployment)
+            ends = [it for it in (until, now + SAMPLE_EVERY if sampled else None) if it]
+            try:
+                async with asyncio.timeout((min(ends) - now).total_seconds() if ends else None):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
 
     async def _act(self, step: Start | Shift | Retire) -> None:
         placement, function = self._means.placement, self.deployment.function
