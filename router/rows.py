@@ -61,7 +61,8 @@ class Rows:
         self._files: list[CounterFile] = []
         self._live: dict[Owner, _Live] = {}
         self._by_function: defaultdict[str, set[Owner]] = defaultdict(set)
-        self._folded: dict[Total, list[int]] = {}
+        self._folded: defaultdict[str, dict[Total, list[int]]] = defaultdict(dict)
+        """By function."""
         self._free: list[int] = []
         self._used = 1
 
@@ -118,7 +119,7 @@ class Rows:
     def tell(self, function: str) -> list[CounterRow]:
         """Each live revision by itself, and the older ones of each version together."""
         told = [(owner, self._counts(self._live[owner])) for owner in self._by_function.get(function, ())]
-        told += [(Owner(*total, FOLDED), counts) for total, counts in self._folded.items() if total[0] == function]
+        told += [(Owner(*total, FOLDED), counts) for total, counts in self._folded.get(function, {}).items()]
         return [
             CounterRow(
                 function=owner.function,
@@ -132,7 +133,7 @@ class Rows:
 
     def totals(self) -> dict[Total, tuple[list[int], int]]:
         """Counts, and how many are in flight, by function, alias and version."""
-        counts = {total: list(folded) for total, folded in self._folded.items()}
+        counts = {total: list(folded) for totals in self._folded.values() for total, folded in totals.items()}
         in_flight: defaultdict[Total, int] = defaultdict(int)
         for owner, live in self._live.items():
             total = (owner.function, owner.alias, owner.version)
@@ -185,7 +186,8 @@ class Rows:
 
     def _fold(self, owner: Owner, live: _Live) -> None:
         total = (owner.function, owner.alias, owner.version)
-        self._folded[total] = _plus(self._folded.get(total), self._counts(live))
+        folded = self._folded[owner.function]
+        folded[total] = _plus(folded.get(total), self._counts(live))
         self._free.append(live.index)
         del self._live[owner]
 
