@@ -177,8 +177,9 @@ def describe(kind: inspect.Type) -> str:
             return 'a duration such as "PT10M"'
         case inspect.DateTimeType():
             return 'a time such as "2025-11-23T10:00:00Z"'
-        case inspect.ListType(item_type=item, min_length=least):
-            return f"a list{f' of at least {least}' if least else ''}, each {describe(item)}"
+        case inspect.ListType(item_type=item, min_length=least, max_length=most):
+            bounds = [f"at least {least}"] * bool(least) + [f"at most {most}"] * (most is not None)
+            return f"a list{' of ' + _listed(bounds, 'and') if bounds else ''}, each {describe(item)}"
         case _:
             return SIMPLE.get(type(kind), "a JSON value")
 

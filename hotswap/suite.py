@@ -14,6 +14,7 @@ HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 """RFC 9110 section 5.6.2: token."""
 HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 LONGEST_HOOK = timedelta(hours=1)
+MOST_HOOKS = 16
 
 
 class Load(Model, frozen=True, kw_only=True):
@@ -49,7 +50,7 @@ class Suite(Model, frozen=True, kw_only=True):
     load: Load | None = Load()
     schema: bool = True
     """Real answers against the schemas that the version was published with."""
-    hooks: list[Hook] = []
+    hooks: Annotated[list[Hook], msgspec.Meta(max_length=MOST_HOOKS)] = []
 
 
 class Check(Model, frozen=True, kw_only=True):
