@@ -37,6 +37,7 @@ class Publishing:
 
     async def publish(self, publication: Publication, chunks: AsyncIterable[bytes]) -> Version:
         manifest = manifests.parse(publication.manifest_toml)
+        await manifests.check_sample_apart(manifest)
         await self._artifacts.receive(chunks, sha256=publication.sha256, size=publication.size)
         for _ in range(TRIES):
             if known := await self._published(manifest, publication.sha256):

@@ -57,11 +57,14 @@ def read(folder: Path) -> Manifest:
         raise Invalid(f"{folder} has no {FILE}", hint=hint) from None
     except (OSError, UnicodeDecodeError) as error:
         raise Invalid(f"{path} cannot be read: {error}") from None
-    return parse(text, where=str(path))
+    manifest = parse(text, where=str(path))
+    _check_sample(manifest, where=str(path))
+    return manifest
 
 
 def parse(text: str, *, where: str = FILE) -> Manifest:
-    """`where` names the file in errors; raises `Invalid`."""
+    """`where` names the file in errors; raises `Invalid`. The sample payload is not held against its schema, which may
+    take any time: see `check_sample_apart`."""
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -127,16 +130,40 @@ def _check(manifest: Manifest, *, where: str) -> Manifest:
 def _check_schemas(manifest: Manifest, *, where: str) -> None:
     from hotswap import schemas  # what few manifests need is imported for these alone
 
-    payload = manifest.sample_payload
     for name, schema in (("input", manifest.schemas.input), ("output", manifest.schemas.output)):
-        if isinstance(schema, msgspec.UnsetType):
-            continue
-        field = f'{where}: the field "schemas.{name}"'
-        schemas.check(msgspec.json.decode(schema), where=field)
-        if name == "output" or isinstance(payload, msgspec.UnsetType):
-            continue
-        if wrong := schemas.violation(msgspec.json.decode(schema), msgspec.json.decode(payload)):
-            raise Invalid(f"{field} does not allow sample_payload: {wrong}", hint="change one of them")
+        if not isinstance(schema, msgspec.UnsetType):
+            schemas.check(msgspec.json.decode(schema), where=f'{where}: the field "schemas.{name}"')
+
+
+def _check_sample(manifest: Manifest, *, where: str) -> None:
+    """In this process, which is the one of the person who wrote the schema."""
+    from hotswap import schemas
+
+    if sample := _sample(manifest):
+        schema, payload = sample
+        _refuse(schemas.violation(msgspec.json.decode(schema), msgspec.json.decode(payload)), where=where)
+
+
+async def check_sample_apart(manifest: Manifest, *, where: str = FILE) -> None:
+    """For a service, which nobody's schema may hold up; raises `Invalid`."""
+    from hotswap.fitting import misfit
+
+    if sample := _sample(manifest):
+        _refuse(await misfit(*sample), where=where)
+
+
+def _sample(manifest: Manifest) -> tuple[bytes, bytes] | None:
+    """The input schema and what has to fit it, where there are both."""
+    schema, payload = manifest.schemas.input, manifest.sample_payload
+    if isinstance(schema, msgspec.UnsetType) or isinstance(payload, msgspec.UnsetType):
+        return None
+    return bytes(schema), bytes(payload)
+
+
+def _refuse(wrong: str | None, *, where: str) -> None:
+    if wrong:
+        field = f'{where}: the field "schemas.input"'
+        raise Invalid(f"{field} does not allow sample_payload: {wrong}", hint="change one of them")
 
 
 def _duration(value: object, name: str, *, where: str) -> timedelta:

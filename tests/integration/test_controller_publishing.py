@@ -113,6 +113,14 @@ async def test_what_is_not_as_announced_is_refused_and_leaves_nothing(
         await api.ListVersions(pb.ListVersionsRequest(function="greeter"))
 
 
+async def test_a_sample_payload_that_its_schema_does_not_allow_is_refused(
+    api: "ControllerAsyncStub", tmp_path: Path
+) -> None:
+    more = 'sample_payload = {}\nschemas.input = { required = ["name"] }\n'
+    with pytest.raises(Invalid, match=r"does not allow sample_payload: .*'name' is a required property"):
+        await publish(api, packed(tmp_path), manifest=MANIFEST + more)
+
+
 async def test_what_is_no_archive_is_refused(api: "ControllerAsyncStub") -> None:
     with pytest.raises(Invalid):
         await publish(api, b"not an archive at all" * 100)

@@ -162,16 +162,34 @@ def test_schemas_are_tables_or_texts_of_json() -> None:
             """schemas = { output = '{"items": {"$ref": "https://example.com/x.json"}}' }""",
             "names a schema that is not part of it: https://example.com/x.json",
         ),
-        ("""sample_payload = {}\nschemas = { input = '{"$ref": "#"}' }""", "nested without end"),
         (
             'schemas = { output = { "$schema" = "http://json-schema.org/draft-07/schema#" } }',
             r'has the "\$schema" http://json-schema.org/draft-07/schema#, which is not known',
         ),
         ('schemas = { output = { "$id" = "http://[x" } }', "is no JSON Schema"),
         ('schemas = { outptu = { type = "string" } }', "schemas"),
-        (SCHEMA + "sample_payload = { nme = 1 }", "does not allow sample_payload: \\$: 'name' is a required property"),
     ],
 )
 def test_schemas_that_make_no_sense_are_refused(more: str, said: str) -> None:
     with pytest.raises(Invalid, match=said):
         manifest.parse(MINIMAL + more)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (SCHEMA + "sample_payload = { nme = 1 }", "does not allow sample_payload: \\$: 'name' is a required property"),
+        ("""sample_payload = {}\nschemas = { input = '{"$ref": "#"}' }""", "nested without end"),
+    ],
+)
+async def test_a_sample_payload_that_its_schema_does_not_allow_is_refused(more: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "hotswap.toml").write_text(MINIMAL + more)
+    with pytest.raises(Invalid, match=said):
+        manifest.read(tmp_path)
+    with pytest.raises(Invalid, match=said):
+        await manifest.check_sample_apart(manifest.parse(MINIMAL + more))
+
+
+async def test_a_sample_payload_that_fits_and_one_without_a_schema_are_not_refused() -> None:
+    for more in ("", "sample_payload = {}", SCHEMA, SCHEMA + 'sample_payload = { name = "Ada" }'):
+        await manifest.check_sample_apart(manifest.parse(MINIMAL + more))
