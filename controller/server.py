@@ -8,8 +8,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import aiohttp
-
 from controller import bearers
 from controller.access import Parts
 from controller.agents import RemoteAgents
@@ -23,7 +21,7 @@ from controller.leader import RETRY_AFTER, Leadership
 from controller.notify import notifying
 from controller.publishing import Publishing
 from controller.service import Service
-from controller.suites import Suites
+from controller.suites import suites
 from controller.tokens import Tokens
 from controller.weights import HandWeights
 from hotswap import auth, credentials, errors, etcd, kv
@@ -119,15 +117,15 @@ class Controller:
 
     async def _lead(self, fence: Fence) -> None:
         async with (
-            aiohttp.ClientSession() as session,
             admin_ports() as admin,
+            suites(store=self._store) as testing,
             notifying(store=self._store, fence=fence, clock=now),
             leading(
                 store=self._store,
                 fence=fence,
                 agents=RemoteAgents(),
                 admin=admin,
-                testing=Suites(store=self._store, session=session),
+                testing=testing,
                 service=self._service,
                 clock=now,
             ) as weights,

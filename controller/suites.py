@@ -6,6 +6,7 @@ controller that dies in the middle of them is followed by one that runs them aga
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,9 +15,9 @@ import msgspec
 
 from controller.judge.wording import percent
 from controller.means import TestsFailed
-from hotswap import schemas
 from hotswap.deployment import Deployment, Test
 from hotswap.errors import Unavailable
+from hotswap.fitting import misfit
 from hotswap.model import Kind, Version
 from hotswap.store import Store
 from hotswap.suite import Check, Hook, Load, Report, Suite
@@ -146,6 +147,16 @@ class Suites:
         raise away or Unavailable("there is no router to test the version through")
 
 
+@asynccontextmanager
+async def suites(*, store: Store) -> AsyncIterator[Suites]:
+    """With connections of their own, as many as a suite asks for: the load of one deployment must not hold up the
+    counts by which another is guarded. A version's cookies are not sent on."""
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
+    ) as session:
+        yield Suites(store=store, session=session)
+
+
 async def run(trial: Trial, suite: Suite, deployment: Deployment) -> AsyncIterator[Check]:
     """In the order in which they tell most; what follows a failure is not run."""
     checks: list[Callable[[], Awaitable[Check]]] = [partial(smoke, trial)] if suite.smoke else []
@@ -180,9 +191,11 @@ async def schema(trial: Trial) -> Check:
     if len(reply.body) == MOST_READ:
         return Check(name="schema", passed=False, text=f"the answer is too long to be checked, over {MOST_READ} bytes")
     try:
-        wrong = schemas.violation(msgspec.json.decode(wanted), msgspec.json.decode(reply.body))
+        msgspec.json.decode(reply.body)
     except (msgspec.DecodeError, RecursionError):
-        wrong = f"it is no JSON: {reply}"
+        wrong: str | None = f"it is no JSON: {reply}"
+    else:
+        wrong = await misfit(bytes(wanted), reply.body)
     text = f"the answer does not fit its schema: {wrong}" if wrong else "the answer fits its schema"
     return Check(name="schema", passed=wrong is None, text=text)
 
@@ -191,26 +204,27 @@ async def load(trial: Trial, wanted: Load) -> Check:
     payload = trial.payload
     if payload is None:
         return _skipped("load", "hotswap.toml has no sample_payload")
-    places = asyncio.Semaphore(wanted.concurrency)
+    failed, first = 0, ""
+    left = iter(range(wanted.requests))
 
-    async def one() -> str | None:
-        """What a bad answer was; good ones are not kept."""
-        async with places:
+    async def caller() -> None:
+        nonlocal failed, first
+        for _ in left:
             reply = await trial.invoke(payload)
-            return str(reply) if reply.is_error else None
+            if reply.is_error:
+                failed, first = failed + 1, first or str(reply)
 
-    made = [asyncio.create_task(one(), name="load") for _ in range(wanted.requests)]
+    callers = [asyncio.create_task(caller(), name="load") for _ in range(min(wanted.concurrency, wanted.requests))]
     try:
-        told = await asyncio.gather(*made)
+        await asyncio.gather(*callers)
     finally:
-        for task in made:
+        for task in callers:
             task.cancel()
-        await asyncio.gather(*made, return_exceptions=True)
-    bad = [text for text in told if text is not None]
-    text = f"{len(bad)} of {wanted.requests} invocations failed"
-    if bad:
-        text += f", {percent(wanted.max_error_rate)} may; the first was answered with {bad[0]}"
-    return Check(name="load", passed=len(bad) <= wanted.max_error_rate * wanted.requests, text=text)
+        await asyncio.gather(*callers, return_exceptions=True)
+    text = f"{failed} of {wanted.requests} invocations failed"
+    if failed:
+        text += f", {percent(wanted.max_error_rate)} may; the first was answered with {first}"
+    return Check(name="load", passed=failed <= wanted.max_error_rate * wanted.requests, text=text)
 
 
 async def hook(trial: Trial, wanted: Hook, deployment: Deployment) -> Check:

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -13,10 +14,11 @@ import pytest
 from aiohttp import web
 
 from controller.means import TestsFailed
-from controller.suites import Suites
+from controller.suites import Suites, suites
 from hotswap import requests
 from hotswap.deployment import Deployment, Test
 from hotswap.errors import Invalid, Unavailable
+from hotswap.fitting import misfit
 from hotswap.memory import MemoryKV
 from hotswap.model import Kind, Manifest, Router, Schemas, Version, decode
 from hotswap.store import Store
@@ -152,6 +154,52 @@ async def test_the_load_is_as_large_as_the_suite_says() -> None:
     async with served() as (router, session):
         await run(await store(router.address), session, smoke=False, load=Load(requests=7, concurrency=2))
     assert len(router.invoked) == 7
+
+
+async def test_as_many_are_under_way_as_the_suite_says_and_no_cookie_of_theirs_is_sent_on() -> None:
+    """More than a client's connections usually are: so all have to be there before any is answered."""
+    at_a_time, cookies = 128, set[str | None]()
+    together = asyncio.Barrier(at_a_time)
+
+    async def invoke(request: web.Request) -> web.Response:
+        cookies.add(request.headers.get("Cookie"))
+        try:
+            async with asyncio.timeout(20):
+                await together.wait()
+        except TimeoutError:
+            await together.abort()
+            raise
+        return web.json_response({}, headers={"Hotswap-Version": "6", "Set-Cookie": "who=one; Path=/"})
+
+    app = web.Application()
+    app.router.add_post("/{path:.*}", invoke)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        made = await store(f"localhost:{runner.addresses[0][1]}")
+        load = Load(requests=2 * at_a_time, concurrency=at_a_time)
+        test = next(step for step in blue_green().plan if isinstance(step, Test))
+        test = msgspec.structs.replace(test, suite=Suite(smoke=False, load=load))
+        async with suites(store=made) as tests:
+            assert "0 of 256 invocations failed" in await tests.tested(blue_green(), test)
+    finally:
+        await runner.cleanup()
+    assert cookies == {None}
+
+
+async def test_a_pattern_without_end_fails_the_version_and_not_the_controller(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("controller.suites.misfit", partial(misfit, limit=2))
+    async with served() as (router, session):
+        router.answer = {"greeting": "a" * 64 + "!"}
+        output = raw({"properties": {"greeting": {"pattern": "^(a+)+$"}}})
+        with pytest.raises(TestsFailed, match=r"schema: .* it cannot be told within 2 s"):
+            await run(await store(router.address, schemas=Schemas(output=output)), session)
+
+
+def test_a_suite_has_no_more_hooks_than_its_text_bears() -> None:
+    with pytest.raises(Invalid, match="a list of at most 16, each an object"):
+        decode(json.dumps({"hooks": [{"url": "http://x"}] * 17}), Suite, where="suite")
 
 
 @pytest.mark.parametrize(

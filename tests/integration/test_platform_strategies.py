@@ -142,6 +142,22 @@ async def test_green_that_fails_its_tests_has_no_traffic_and_is_put_aside(stage:
     assert await stage.weights("bad-green") == {"1": 100}
 
 
+async def test_green_whose_answers_do_not_fit_their_schema_has_no_traffic_and_is_not_counted(stage: Stage) -> None:
+    await function(stage, "misfit")
+    schema = 'schemas.output = { properties = { label = { const = "three" } } }\n'
+    folder = stage.folder / "misfit" / "3"
+    await stage.publish(write_function(folder, ECHO, name="misfit", manifest=SAMPLE + schema, label="other"))
+    config = json.dumps({**BLUE_GREEN, "tests": {"load": {"requests": 5}}})
+    answer = await stage.hotswap(
+        *("deploy", "misfit", "3", "--strategy", "blue-green", "--config", "-", "--wait", "--timeout", "90s"),
+        code=1,
+        stdin=config,
+    )
+    assert "the tests of version 3 failed: schema: the answer does not fit its schema: $.label: 'three'" in answer.out
+    assert await stage.weights("misfit") == {"1": 100}
+    assert ("production", 3) not in await stage.counted("misfit")
+
+
 async def test_green_that_fails_with_traffic_is_back_to_blue_at_once(stage: Stage) -> None:
     await function(stage, "blue-again", FAILS_IN_EARNEST)
     config = {**BLUE_GREEN, "monitorDuration": "PT30S", "tests": {"load": None}}
