@@ -1,11 +1,14 @@
 """One version coming up on its nodes: every agent is hurried along, and the endpoints tell when it is there.
 
-The agents' progress decides only failure; readiness is what the store says, so that a controller that is new, or that
-missed a message, sees the same.
+Readiness is what the store says, so that a controller that is new, or that missed a message, sees the same. But an
+endpoint may stand there of an instance that its agent is just about to withdraw, by an assignment that this one has
+replaced: so each agent is also waited for to say that it has taken this one. An agent that cannot be called is not
+waited for long: it may be cut off from the controllers alone, and does its work all the same.
 """
 
 import asyncio
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from controller.agents import Agents
@@ -13,10 +16,12 @@ from hotswap.errors import HotswapError
 from hotswap.mirror import Mirror
 from hotswap.model import Endpoint, Node, Version
 from hotswap.rpc import agent_pb2
-from hotswap.store import Fence, Store
+from hotswap.store import Fence, Store, Stored
 
 RETRY_AFTER = 0.2
 """Seconds before an agent that did not answer is called again."""
+ANSWER_LIMIT = 5.0
+"""Seconds from when the endpoints stand, for which agents are waited for to answer."""
 
 
 class StartFailed(Exception):
@@ -52,31 +57,43 @@ class Launch:
         """
         async with asyncio.TaskGroup() as tasks:
             calls = [tasks.create_task(self._hurry(name), name=f"apply on {name}") for name in sorted(names)]
+            complete = asyncio.create_task(self._until_complete(names, calls), name="complete")
+            waits: list[asyncio.Future[Any]] = [complete, self._failure]
             try:
-                failure = await self._until_settled(names, tasks)
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                for call in calls:
-                    call.cancel()
-        if failure:
-            return StartFailed(failure)
-        return max((stored.mod_revision for stored in self._endpoints), default=0)
+                for task in (complete, *calls):
+                    task.cancel()
+                await asyncio.wait([complete])
+        return StartFailed(self._failure.result()) if self._failure.done() else complete.result()
 
-    async def _until_settled(self, names: set[str], tasks: asyncio.TaskGroup) -> str | None:
-        waits: list[asyncio.Future[Any]] = [
-            tasks.create_task(self._endpoints.until(lambda _: self._complete(names))),
-            tasks.create_task(self._nodes.until(lambda _: self._complete(names))),
+    async def _until_complete(self, names: set[str], calls: list[asyncio.Task[None]]) -> int:
+        await self._until_ready(names)
+        if calls:
+            await asyncio.wait(calls, timeout=ANSWER_LIMIT)
+        while True:
+            await self._until_ready(names)
+            published = await self._store.endpoints.list(self._version.function, self._version.number)
+            if self._complete(names, published):
+                return max((stored.mod_revision for stored in published), default=0)
+            await asyncio.sleep(RETRY_AFTER)  # the store is ahead of what its watch has told
+
+    async def _until_ready(self, names: set[str]) -> None:
+        """As far as the watches have told."""
+        waits = [
+            asyncio.create_task(mirror.until(lambda _: self._complete(names, self._endpoints)))
+            for mirror in (self._endpoints, self._nodes)
         ]
         try:
-            await asyncio.wait([*waits, self._failure], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for wait in waits:
                 wait.cancel()
-        return self._failure.result() if self._failure.done() else None
 
-    def _complete(self, names: set[str]) -> bool:
+    def _complete(self, names: set[str], endpoints: Iterable[Stored[Endpoint]]) -> bool:
         """Every node that is left has all of its instances; with none left, somebody else has to serve."""
         left = {name for name in names if self._node(name)}
-        ready = Counter(stored.value.node for stored in self._endpoints if not stored.value.withdrawn)
+        ready = Counter(stored.value.node for stored in endpoints if not stored.value.withdrawn)
         if not left:
             return self._elsewhere and bool(ready)
         return all(ready[name] >= self._version.manifest.min_instances for name in left)

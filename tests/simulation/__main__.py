@@ -11,7 +11,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 from tests.simulation.world import Outcome, judged, play
@@ -24,6 +23,9 @@ AT_ONCE = 20
 """Seeds that a process is given at a time ..."""
 CHUNKS = 25
 """... and how often, before another takes its place: what dies in a world without clearing up stays in memory."""
+
+PATIENCE = 600.0
+"""Seconds without an outcome that are too many."""
 
 
 def main() -> int:
@@ -47,8 +49,11 @@ def _options() -> argparse.Namespace:
 
 
 def _played(seeds: range, jobs: int) -> Iterator[Outcome]:
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), max_tasks_per_child=CHUNKS) as pool:
-        yield from pool.map(judged, seeds, chunksize=AT_ONCE)
+    """In the order of the seeds. Raises `TimeoutError` when nothing comes any more: a process was killed."""
+    with get_context("spawn").Pool(jobs, maxtasksperchild=CHUNKS) as pool:
+        outcomes = pool.imap(judged, seeds, chunksize=AT_ONCE)
+        for _ in seeds:
+            yield outcomes.next(timeout=PATIENCE)
 
 
 def _report(outcomes: Iterable[Outcome], total: int) -> int:
