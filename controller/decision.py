@@ -154,9 +154,9 @@ class Crown:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What a test found, for the person who decides."""
+    """What a test found, for the person who decides; `None` when that could not be counted in time."""
 
-    comparison: Comparison
+    comparison: Comparison | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from controller.decision import Compared, Counted, Crown, Decision, Extend, Obse
 from controller.judge.compare import compare
 from controller.judge.sample_ratio import mismatch
 from controller.judge.thresholds import judge
-from controller.turning import back, due, hold, onward, stop
+from controller.turning import GRACE, back, due, hold, onward, stop
 from hotswap.comparison import Comparison, decision
-from hotswap.deployment import AwaitPromotion, Bake, Deployment, HoldingStep, Keep, Outcome, Verdict
+from hotswap.deployment import AwaitPromotion, Bake, Deployment, HoldingStep, Keep, Outcome, Status, Verdict
 from hotswap.requests import OnInsufficientData
 
 RECHECK = timedelta(seconds=1)
@@ -42,6 +42,11 @@ def _await(step: AwaitPromotion, deployment: Deployment, observation: Observatio
         return Compared(_comparison(step, observation.counted, deployment))
     if step.automatic and deployment.comparison and (winner := deployment.comparison.winner):
         return Crown(winner, decision(deployment.comparison))
+    uncompared = max(deployment.progress.entered, observation.watched) + GRACE
+    if deployment.status is Status.RUNNING and now < uncompared:
+        return Wait(uncompared)
+    if deployment.status is Status.RUNNING:
+        return Compared(None)
     limit = deployment.progress.deadline
     if now < limit:
         return Wait(limit)

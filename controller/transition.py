@@ -24,9 +24,9 @@ from controller.decision import (
     Unpause,
 )
 from controller.turning import hold
+from hotswap.comparison import Comparison
 from hotswap.comparison import decision as compared
 from hotswap.deployment import (
-    AnyStep,
     Ask,
     AwaitPromotion,
     Deployment,
@@ -158,7 +158,7 @@ def _changed(deployment: Deployment, decision: Change, now: datetime) -> tuple[D
         case Hasten():
             return _hastened(deployment, decision, now)
         case Compared(comparison=comparison):
-            return replace(deployment, comparison=comparison), [News("compared", compared(comparison))]
+            return _compared(deployment, comparison)
         case Crown():
             return _crowned(deployment, decision, now)
         case Resume():
@@ -218,7 +218,7 @@ def _onward(deployment: Deployment, index: int, now: datetime, *, weights_revisi
     granted = deployment.asked is not None and deployment.asked.verb in GRANTED
     return replace(
         deployment,
-        status=_status_at(deployment.plan[index]),
+        status=Status.RUNNING,
         progress=progress,
         traffic_since=deployment.traffic_since or weights_revision if _has_shifted(deployment, index) else 0,
         reason="",
@@ -231,8 +231,15 @@ def _has_shifted(deployment: Deployment, index: int) -> bool:
     return any(isinstance(step, Shift) for step in deployment.plan[:index])
 
 
-def _status_at(step: AnyStep) -> Status:
-    return Status.AWAITING_PROMOTION if isinstance(step, AwaitPromotion) else Status.RUNNING
+def _compared(deployment: Deployment, comparison: Comparison | None) -> tuple[Deployment, list[News]]:
+    """Only now is a person called for, who has the comparison to decide by; an automatic promotion needs nobody."""
+    step = steps.present(deployment)
+    automatic = isinstance(step, AwaitPromotion) and step.automatic and comparison and comparison.winner
+    status = deployment.status if automatic else Status.AWAITING_PROMOTION
+    told = (
+        compared(comparison) if comparison else "the test cannot be compared: the routers do not tell what they count"
+    )
+    return replace(deployment, comparison=comparison, status=status), [News("compared", told)]
 
 
 def _unpaused(deployment: Deployment, now: datetime) -> tuple[Deployment, list[News]]:
@@ -240,7 +247,9 @@ def _unpaused(deployment: Deployment, now: datetime) -> tuple[Deployment, list[N
     progress = steps.later(deployment.progress, now - (deployment.paused or now))
     step = steps.present(deployment)
     progress = replace(progress, deadline=progress.entered + steps.limit(step))
-    after = replace(deployment, status=_status_at(step), progress=progress, paused=None, asked=None, reason="")
+    waits = isinstance(step, AwaitPromotion) and deployment.comparison is not None
+    status = Status.AWAITING_PROMOTION if waits else Status.RUNNING
+    after = replace(deployment, status=status, progress=progress, paused=None, asked=None, reason="")
     return after, [News("step", f"goes on with step {progress.index + 1} of {len(deployment.steps)}")]
 
 
@@ -273,9 +282,10 @@ def _resumed(deployment: Deployment, decision: Resume, now: datetime) -> tuple[D
     progress = replace(progress, overrules=decision.overrules)
     after = replace(
         deployment,
-        status=Status.ROLLING_BACK if back else _status_at(plan[index]),
+        status=Status.ROLLING_BACK if back else Status.RUNNING,
         plan=plan,
         progress=progress,
+        comparison=deployment.comparison if back else None,
         turned=min(deployment.turned, index) if back else deployment.turned,
         reason=deployment.reason if back else "",
         asked=None,

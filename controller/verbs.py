@@ -119,7 +119,7 @@ def _is_moot(deployment: Deployment, verb: Verb) -> bool:
 
 def _command(deployment: Deployment, verb: Verb) -> str:
     winner = ""
-    if verb is Verb.PROMOTE and deployment.status is Status.AWAITING_PROMOTION:
+    if verb is Verb.PROMOTE and isinstance(steps.present(deployment), AwaitPromotion):
         found = deployment.comparison.winner if deployment.comparison else None
         winner = f" --winner {found or 'VERSION'}"
     return f"hotswap {verb} {deployment.id}{winner}"

@@ -51,9 +51,10 @@ def _options() -> argparse.Namespace:
 def _played(seeds: range, jobs: int) -> Iterator[Outcome]:
     """In the order of the seeds. Raises `TimeoutError` when nothing comes any more: a process was killed."""
     with get_context("spawn").Pool(jobs, maxtasksperchild=CHUNKS) as pool:
-        outcomes = pool.imap(judged, seeds, chunksize=AT_ONCE)
-        for _ in seeds:
-            yield outcomes.next(timeout=PATIENCE)
+        chunks = [seeds[begin : begin + AT_ONCE] for begin in range(0, len(seeds), AT_ONCE)]
+        outcomes = pool.imap(judged, chunks)
+        for _ in chunks:
+            yield from outcomes.next(timeout=PATIENCE)
 
 
 def _report(outcomes: Iterable[Outcome], total: int) -> int:

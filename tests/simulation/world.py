@@ -265,10 +265,10 @@ def play(seed: int) -> Outcome:
     )
 
 
-def judged(seed: int) -> Outcome:
+def judged(seeds: range) -> list[Outcome]:
     """For a process that plays many: without the history of what holds."""
-    outcome = play(seed)
-    return outcome if outcome.violations else outcome.brief()
+    outcomes = (play(seed) for seed in seeds)
+    return [outcome if outcome.violations else outcome.brief() for outcome in outcomes]
 
 
 def _version(function: str, number: int) -> Version:

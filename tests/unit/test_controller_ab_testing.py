@@ -6,12 +6,15 @@ import pytest
 from msgspec.structs import replace
 
 from controller import strategies
+from controller.decision import Uncounted
+from controller.steps import present
+from controller.turning import GRACE
 from hotswap import requests
 from hotswap.deployment import AwaitPromotion, Bake, Deployment, Shift, Status, Verb
 from hotswap.errors import Invalid, Refused
 from hotswap.metrics import Count, Tally
 from hotswap.model import Sticky
-from tests.controller_walk import BAD, BEGIN, World, before, deployment, version, world
+from tests.controller_walk import BAD, BEGIN, GOOD, World, before, deployment, version, world
 
 GUIDE = b"""{
   "functionName": "f", "version": 2, "strategy": "ABTesting",
@@ -46,6 +49,37 @@ def test_the_guides_request_waits_for_its_winner_after_a_day() -> None:
     w.ask(Verb.PROMOTE, winner=2)
     assert w.play() is Status.SUCCEEDED
     assert w.weights[-1] == {2: 100}
+
+
+def test_a_person_is_called_for_only_with_the_comparison_at_hand() -> None:
+    w = world(request())
+    while not isinstance(present(w.deployment), AwaitPromotion):
+        w.turn()
+    assert w.deployment.status is Status.RUNNING
+    w.turn()
+    assert w.deployment.status is Status.AWAITING_PROMOTION
+    assert w.deployment.comparison
+
+
+def test_without_counts_a_person_is_called_for_all_the_same_and_has_the_comparison_when_they_are_there() -> None:
+    w = world(request())
+    while not isinstance(present(w.deployment), AwaitPromotion):
+        w.turn()
+    w.counted = Uncounted("router r1 does not answer")
+    while w.deployment.status is Status.RUNNING:
+        w.turn()
+    assert w.now - w.deployment.progress.entered == GRACE
+    assert w.deployment.comparison is None
+    w.counted = GOOD
+    assert awaiting(w).status is Status.AWAITING_PROMOTION
+
+
+def test_a_winner_that_is_promoted_without_a_person_calls_for_none() -> None:
+    w = world(request(manual_promotion=False, rollback_on_error_rate=None))
+    w.play_until(Bake)
+    w.tallies = {5: outcomes(20_000, errors=2_000), 6: outcomes(20_000, errors=200)}
+    assert awaiting(w).status is Status.RUNNING
+    assert w.play() is Status.SUCCEEDED
 
 
 @pytest.mark.parametrize("winner", [5, 6])
