@@ -1,0 +1,112 @@
+"""Long conversations with real libraries at both ends: WebSockets, event streams, bodies larger than what is held."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from benchmarks import streams
+from hotswap.metrics import Count
+from tests.conditions import eventually
+from tests.router_harness import RouterUnderTest
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+MEBIBYTES = 64
+MOST_HELD = 8.0
+"""MiB: far below what is streamed, far above what is held of it on purpose."""
+
+
+@asynccontextmanager
+async def serving(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
+    application = web.Application()
+    application.router.add_route("*", "/{rest:.*}", handler)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = runner.addresses[0]
+        yield f"{host}:{port}"
+    finally:
+        await runner.cleanup()
+
+
+async def echo(request: web.Request) -> web.WebSocketResponse:
+    socket = web.WebSocketResponse(protocols=["echo"])
+    await socket.prepare(request)
+    async for message in socket:
+        if message.type is aiohttp.WSMsgType.TEXT:
+            await socket.send_str(f"{request.path}: {message.data}")
+        else:
+            await socket.send_bytes(message.data)
+    return socket
+
+
+async def test_a_websocket_talks_through_the_tunnel(router: RouterUnderTest, fn: str) -> None:
+    async with serving(echo) as address:
+        await router.publish(fn, {1: [address]}, weights={1: 100})
+        async with router.session.ws_connect(router.url(f"/fn/{fn}/talk"), protocols=["echo"], compress=15) as socket:
+            assert socket.protocol == "echo"
+            await socket.send_str("hello")
+            assert await socket.receive_str(timeout=20) == "/talk: hello"
+            for size in (0, 1, 125, 126, 65_535, 65_536, 1_000_000):
+                await socket.send_bytes(bytes(size))
+                assert await socket.receive_bytes(timeout=20) == bytes(size)
+            await socket.ping()
+            await socket.close()
+            assert socket.close_code == aiohttp.WSCloseCode.OK
+        assert (await router.tally(fn))[Count.OK] == 1
+
+
+async def test_many_websockets_at_once_keep_apart(router: RouterUnderTest, fn: str) -> None:
+    async def talk(number: int) -> None:
+        async with router.session.ws_connect(router.url(f"/fn/{fn}/{number}")) as socket:
+            for turn in range(20):
+                await socket.send_str(f"{turn}")
+                assert await socket.receive_str(timeout=20) == f"/{number}: {turn}"
+
+    async with serving(echo) as address:
+        await router.publish(fn, {1: [address]}, weights={1: 100}, concurrency=100)
+        await asyncio.gather(*(talk(number) for number in range(50)))
+        assert await router.in_flight(fn) == 0
+
+
+async def test_events_arrive_one_by_one_and_end_with_their_reader(router: RouterUnderTest, fn: str) -> None:
+    asked = asyncio.Queue[int]()
+    ended = asyncio.Event()
+
+    async def events(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await answer.prepare(request)
+        try:
+            while True:
+                await answer.write(b"data: %d\n\n" % await asked.get())
+        finally:
+            ended.set()
+
+    async with serving(events) as address:
+        await router.publish(fn, {1: [address]}, weights={1: 100})
+        async with router.session.get(router.url(f"/fn/{fn}")) as answer:
+            for number in range(50):
+                asked.put_nowait(number)
+                assert await answer.content.readuntil(b"\n\n") == b"data: %d\n\n" % number
+            answer.close()
+
+        def told() -> bool:
+            asked.put_nowait(0)  # a server finds out when it writes
+            return ended.is_set()
+
+        await eventually(told)
+
+
+async def test_a_body_that_is_streamed_is_not_held(router: RouterUnderTest, fn: str) -> None:
+    """The short form of `scripts/bench streams`."""
+    async with streams.serving() as address:
+        await router.publish("streams", {1: [address]}, weights={1: 100}, max_body=2 * MEBIBYTES * streams.MIB)
+        figures = await streams.held(router, MEBIBYTES)
+    assert figures["upload_mib"] < MOST_HELD
+    assert figures["download_mib"] < MOST_HELD
