@@ -4,9 +4,9 @@ from datetime import datetime
 
 from controller import steps, traffic
 from controller.decision import Counted, Decision, Observation
-from controller.judge.guard import watch
 from controller.turning import asked, stop
 from hotswap.deployment import Deployment, Outcome, Status, Verb
+from hotswap.judge.guard import watch
 
 
 def guarded(deployment: Deployment, observation: Observation, now: datetime) -> Decision | None:

@@ -8,12 +8,12 @@ from typing import assert_never
 
 from controller import steps
 from controller.decision import Compared, Counted, Crown, Decision, Extend, Observation, Uncounted, Wait
-from controller.judge.compare import compare
-from controller.judge.sample_ratio import mismatch
-from controller.judge.thresholds import judge
 from controller.turning import GRACE, back, due, hold, onward, stop
 from hotswap.comparison import Comparison, decision
 from hotswap.deployment import AwaitPromotion, Bake, Deployment, HoldingStep, Keep, Outcome, Status, Verdict
+from hotswap.judge.compare import compare
+from hotswap.judge.sample_ratio import mismatch
+from hotswap.judge.thresholds import judge
 from hotswap.requests import OnInsufficientData
 
 RECHECK = timedelta(seconds=1)

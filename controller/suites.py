@@ -13,11 +13,11 @@ from functools import partial
 import aiohttp
 import msgspec
 
-from controller.judge.wording import percent
 from controller.means import TestsFailed
 from hotswap.deployment import Deployment, Test
 from hotswap.errors import Unavailable
 from hotswap.fitting import misfit
+from hotswap.judge.wording import percent
 from hotswap.model import Kind, Version
 from hotswap.store import Store
 from hotswap.suite import Check, Hook, Load, Report, Suite

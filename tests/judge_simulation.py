@@ -10,9 +10,9 @@ from random import Random
 
 import click
 
-from controller.judge.compare import LEAST_UNITS
-from controller.judge.guard import FALSE_ALARMS, LEAST_BAD, Epoch, evidence_against_stable, evidence_over
-from controller.judge.sequence import ALPHA, Sample, contrast, p_value
+from hotswap.judge.compare import LEAST_UNITS
+from hotswap.judge.guard import FALSE_ALARMS, LEAST_BAD, Epoch, evidence_against_stable, evidence_over
+from hotswap.judge.sequence import ALPHA, Sample, contrast, p_value
 
 DECIDES = log(1 / FALSE_ALARMS)
 LOOKS = 20_000

@@ -7,8 +7,8 @@ as a conversion rate, finds its place here once something counts it.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from controller.judge.sequence import Sample
 from hotswap.comparison import Direction, Kind
+from hotswap.judge.sequence import Sample
 from hotswap.metrics import BOUNDARIES, Count, Tally
 
 

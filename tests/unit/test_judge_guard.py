@@ -9,7 +9,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import special
 
-from controller.judge.guard import (
+from hotswap.deployment import Outcome, Verdict
+from hotswap.judge.guard import (
     RATIOS,
     Epoch,
     evidence_against_stable,
@@ -18,7 +19,6 @@ from controller.judge.guard import (
     pass_needs,
     watch,
 )
-from hotswap.deployment import Outcome, Verdict
 from hotswap.metrics import FIXED, Count, Tally, bucket
 from hotswap.requests import Limits
 

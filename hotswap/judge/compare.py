@@ -15,11 +15,11 @@ from itertools import combinations
 
 import msgspec
 
-from controller.judge import sample_ratio
-from controller.judge.measures import MEASURES, Measure
-from controller.judge.sequence import ALPHA, Sample, contrast, half_width, p_value
-from controller.judge.wording import plural
 from hotswap.comparison import Comparison, Difference, Direction, MetricComparison, Standing
+from hotswap.judge import sample_ratio
+from hotswap.judge.measures import MEASURES, Measure
+from hotswap.judge.sequence import ALPHA, Sample, contrast, half_width, p_value
+from hotswap.judge.wording import plural
 from hotswap.metrics import Tally
 from hotswap.model import VersionNumber
 

@@ -12,11 +12,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import special
 
-from controller.judge.compare import compare
-from controller.judge.measures import MEASURES
-from controller.judge.sample_ratio import ALARM, mismatch
-from controller.judge.sequence import Contrast, half_width, p_value
 from hotswap.comparison import Comparison, Standing, decision, headings, rows
+from hotswap.judge.compare import compare
+from hotswap.judge.measures import MEASURES
+from hotswap.judge.sample_ratio import ALARM, mismatch
+from hotswap.judge.sequence import Contrast, half_width, p_value
 from hotswap.metrics import FIXED, Count, Tally, bucket
 
 METRICS = ["responseTime", "errorRate"]

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import special
 
-from controller.judge.beta import log_beta, log_betainc, log_betaincc, log_density
+from hotswap.judge.beta import log_beta, log_betainc, log_betaincc, log_density
 
 SMALLEST = 1e-290
 """Below it SciPy's answers lose digits, then underflow."""

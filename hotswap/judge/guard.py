@@ -16,10 +16,10 @@ from datetime import datetime, timedelta
 from math import asin, exp, inf, log, log1p, pi, sqrt
 from typing import Literal
 
-from controller.judge.beta import log_betainc, log_betaincc, log_density
-from controller.judge.thresholds import TAIL, p99
-from controller.judge.wording import percent, share
 from hotswap.deployment import Outcome, Verdict
+from hotswap.judge.beta import log_betainc, log_betaincc, log_density
+from hotswap.judge.thresholds import TAIL, p99
+from hotswap.judge.wording import percent, share
 from hotswap.metrics import Count, Tally
 from hotswap.requests import Limits
 

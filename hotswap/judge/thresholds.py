@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import isfinite
 
-from controller.judge.wording import percent, plural, share
 from hotswap.deployment import Outcome, Verdict
+from hotswap.judge.wording import percent, plural, share
 from hotswap.metrics import Count, Tally
 from hotswap.requests import Limits
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.judge.thresholds import judge
 from hotswap.deployment import Outcome, Verdict
+from hotswap.judge.thresholds import judge
 from hotswap.metrics import FIXED, Count, Tally, bucket
 from hotswap.requests import Limits
 
