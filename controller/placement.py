@@ -21,7 +21,7 @@ from controller.scope import Where
 from hotswap.deployment import Retire, Start
 from hotswap.errors import Unavailable
 from hotswap.mirror import Mirror, mirrored
-from hotswap.model import Alias, Assignment, Endpoint, Node, Version
+from hotswap.model import Alias, Assignment, Endpoint, Node, Removal, Version
 from hotswap.store import Fence, Store, Stored
 
 REMOVE_LIMIT = 30.0
@@ -29,12 +29,14 @@ REMOVE_LIMIT = 30.0
 ENOUGH_LIMIT = 5.0
 """Seconds for which the start of a batch waits at a time until enough nodes serve."""
 WRITES_AT_ONCE = 64
-"""Assignments in one transaction; etcd takes 128 operations by default."""
+"""Assignments in one transaction; etcd takes 128 operations by default, and there are the aliases and the removal."""
 
 Instances = dict[int, int]
 """Of each version, how many."""
 Assigned = list[tuple[Node, Stored[Assignment] | None]]
 """What stands in the store for each node that is there."""
+Changes = list[tuple[Stored[Assignment] | None, Assignment]]
+"""What stands, and what is to stand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +204,7 @@ class Placement:
         """Writes what differs; the revision of the newest assignment, at least 1."""
         versions = await self._published(function, wanted.places)
         revision = 1
-        changes: list[tuple[Stored[Assignment] | None, Assignment]] = []
+        changes: Changes = []
         for node, stored in assigned:
             target = instances(node, versions, wanted.places)
             present = stored.value.versions if stored else {}
@@ -212,12 +214,15 @@ class Placement:
                 changes.append((stored, Assignment(node=node.name, function=function, versions=target)))
             elif stored:
                 revision = max(revision, stored.mod_revision)
+        removal = Removal(function=function, versions=sorted(_taken(changes)))
         for chunk in _chunks(changes):
-            revision = await self._commit(chunk, wanted)
+            revision = await self._commit(chunk, wanted, removal)
         return revision
 
-    async def _commit(self, changes: list[tuple[Stored[Assignment] | None, Assignment]], wanted: Wanted) -> int:
+    async def _commit(self, changes: Changes, wanted: Wanted, removal: Removal) -> int:
         transaction = self._store.transaction(self._fence)
+        if removal.versions:
+            transaction.announce(removal, lease=0)
         for alias in wanted.aliases:
             transaction.require(alias)
         for stored, assignment in changes:
@@ -281,8 +286,11 @@ def _surplus(assigned: Assigned, wanted: Wanted) -> bool:
     )
 
 
-def _chunks(
-    changes: list[tuple[Stored[Assignment] | None, Assignment]],
-) -> Iterator[list[tuple[Stored[Assignment] | None, Assignment]]]:
+def _taken(changes: Changes) -> set[int]:
+    """The versions that some node is to run no more."""
+    return {version for stored, new in changes if stored for version in stored.value.versions.keys() - new.versions}
+
+
+def _chunks(changes: Changes) -> Iterator[Changes]:
     for begin in range(0, len(changes), WRITES_AT_ONCE):
         yield changes[begin : begin + WRITES_AT_ONCE]

@@ -2,7 +2,8 @@
 nothing.
 
 Only the leader can have versions started. While they start they are pinned in its memory: should it die, they are
-withdrawn by the next leader, and the alias has not changed.
+withdrawn by the next leader, and the alias has not changed. A write that was given up may still be on its way to the
+store when they are pinned no more: so it requires that nothing was taken away since.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from controller.service import Service
 from controller.steps import shares
 from hotswap.deployment import Active, Deployment, Start
 from hotswap.errors import Conflict, Outdated, Refused
-from hotswap.model import Alias, Weights, check_alias_name, check_weights
+from hotswap.model import Alias, Removal, Weights, check_alias_name, check_weights
 from hotswap.store import Fence, Store, Stored
 
 START_LIMIT = 300.0
@@ -97,11 +98,16 @@ class HandWeights:
             ) from None
 
     async def _write(self, function: str, name: str, weights: Weights, by: By) -> Stored[Alias]:
-        before, now = await self._store.aliases.get(function, name), self._clock()
+        before, removal = await self._store.aliases.get(function, name), await self._store.removals.get(function)
+        now = self._clock()
         _check_revision(before, by.expected)
         alias = before.value if before else Alias(function=function, name=name, weights=weights)
         after = set_by_hand(alias, weights, who=by.who, why=by.why, now=now)
         transaction = self._store.transaction(self._fence).put(after, over=before)
+        if removal:
+            transaction.require(removal)
+        else:
+            transaction.require_absent(Removal, function)
         if running := await self._running(function, name) if by.override else None:
             record.put(transaction, running, *transition.overridden(running.value, who=by.who, why=by.why, now=now))
         else:

@@ -176,6 +176,14 @@ class Assignment(Record, frozen=True, kw_only=True):
     versions: dict[VersionNumber, Annotated[int, msgspec.Meta(ge=0, le=1_000)]]
 
 
+class Removal(Record, frozen=True, kw_only=True):
+    """Which versions of a function were last taken from nodes. Written before that is done: a write that relies on a
+    version to run, and comes late, then finds that this has changed."""
+
+    function: FunctionName
+    versions: list[VersionNumber]
+
+
 class Endpoint(Record, frozen=True, kw_only=True):
     """Where a ready instance listens."""
 

@@ -55,8 +55,9 @@ def test_a_person_is_called_for_only_with_the_comparison_at_hand() -> None:
     w = world(request())
     while not isinstance(present(w.deployment), AwaitPromotion):
         w.turn()
-    assert w.deployment.status is Status.RUNNING
+    before = w.deployment
     w.turn()
+    assert (before.status, before.comparison) == (Status.RUNNING, None)
     assert w.deployment.status is Status.AWAITING_PROMOTION
     assert w.deployment.comparison
 
