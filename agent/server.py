@@ -137,7 +137,7 @@ class Agent:
 
     async def _follow_routers(self) -> None:
         async with mirrored(self._store.routers) as mirror, admin_ports() as admin:
-            self._routers.set_result(Routers(mirror, admin))
+            self._routers.set_result(Routers(self._store.routers, mirror, admin))
             await asyncio.get_running_loop().create_future()
 
     def _launcher(self, session: aiohttp.ClientSession) -> Launcher:

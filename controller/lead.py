@@ -33,7 +33,7 @@ async def leading(
         mirrored(store.nodes) as nodes,
         asyncio.TaskGroup() as tasks,
     ):
-        routers = Routers(known_routers, admin)
+        routers = Routers(store.routers, known_routers, admin)
         placement = Placement(store=store, fence=fence, agents=agents, nodes=nodes, routers=routers)
         means = Means(store=store, fence=fence, placement=placement, routers=routers, testing=testing, clock=clock)
         tasks.create_task(Engine(means).run(), name="engine")

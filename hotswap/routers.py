@@ -8,9 +8,11 @@ for when its key goes.
 import asyncio
 from typing import Literal, Protocol
 
+from hotswap.errors import Unavailable
 from hotswap.metrics import Counters
 from hotswap.mirror import Mirror
 from hotswap.model import Router
+from hotswap.store import Collection, Stored
 
 Subject = Literal["aliases", "endpoints"]
 
@@ -33,21 +35,35 @@ class Admin(Protocol):
 class Routers:
     """`mirror` is kept up by its owner."""
 
-    def __init__(self, mirror: Mirror[Router], admin: Admin) -> None:
+    def __init__(self, known: Collection[Router], mirror: Mirror[Router], admin: Admin) -> None:
+        self._known = known
         self._mirror = mirror
         self._admin = admin
 
     async def applied(self, subject: Subject, revision: int) -> None:
-        """Returns when every router that lives has the revision. Sets no limit of its own: the caller does."""
-        waiting = [stored.key for stored in self._mirror]
-        await asyncio.gather(*(self._one_applied(key, subject, revision) for key in waiting))
+        """Returns when every router that lives has the revision. Sets no limit of its own: the caller does.
+
+        The store is asked who there is: a watch may not have told yet of a router that already routes.
+        """
+        await asyncio.gather(*(self._one_applied(stored, subject, revision) for stored in await self._living()))
 
     async def counters(self, function: str) -> list[Counters]:
         """Of every router that lives; raises `Unavailable` when one does not answer, since a part is not the whole."""
         return await asyncio.gather(*(self._admin.counters(stored.value, function) for stored in self._mirror))
 
-    async def _one_applied(self, key: str, subject: Subject, revision: int) -> None:
-        while stored := self._mirror.get(key):
+    async def _living(self) -> list[Stored[Router]]:
+        while True:
+            try:
+                return await self._known.list()
+            except Unavailable:
+                await asyncio.sleep(RETRY_AFTER)
+
+    async def _one_applied(self, listed: Stored[Router], subject: Subject, revision: int) -> None:
+        while stored := self._latest(listed):
             if await self._admin.applied(stored.value, subject, revision):
                 return
             await asyncio.sleep(RETRY_AFTER)
+
+    def _latest(self, listed: Stored[Router]) -> Stored[Router] | None:
+        """`None` when it has gone since it was listed."""
+        return self._mirror.get(listed.key) or (listed if self._mirror.revision < listed.mod_revision else None)

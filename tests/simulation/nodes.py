@@ -107,7 +107,7 @@ class Agent:
             mirrored(self._store.assignments, self._node.name) as assignments,
             asyncio.TaskGroup() as self._tasks,
         ):
-            self._routers = Routers(routers, SimulatedAdmin(self.process, self._hosts))
+            self._routers = Routers(self._store.routers, routers, SimulatedAdmin(self.process, self._hosts))
             self._tasks.create_task(self._announcer.run(), name="announcer")
             self._announcer.announce(Node(name=self._node.name, address=self._node.name, boot=self.boot))
             for instance in list(self._node.running.values()):
