@@ -2,7 +2,8 @@
 
 import asyncio
 
-from hotswap.deployment import Active, Bake, Deployment, Event, Outcome, Shift, Status, Verb
+from hotswap.deployment import Active, Bake, Deployment, Event, Shift, Status, Verb
+from hotswap.judge.verdict import Outcome
 from hotswap.model import FULL_WEIGHT, Alias
 from hotswap.requests import ABTesting, Canary, OnInsufficientData
 from tests.simulation.cluster import Written
