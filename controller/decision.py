@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from hotswap.comparison import Comparison
-from hotswap.deployment import Retire, Shift, Start, Status, Verdict
+from hotswap.deployment import Retire, Shift, Start, Status
 from hotswap.metrics import Tally
 from hotswap.model import Alias, Weights
+from hotswap.receipt import Judged
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +98,12 @@ class Begin:
 class Extend:
     """The phase goes on: its sample says nothing yet."""
 
-    verdict: Verdict
+    judged: Judged
 
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    verdict: Verdict | None = None
+    judged: Judged | None = None
     note: str = ""
     weights_revision: int = 0
     """Of the weights that hold now; a phase counts from there."""
@@ -113,7 +114,7 @@ class GoBack:
     index: int
     """Into the way back: what runs already need not be started."""
     reason: str
-    verdict: Verdict | None = None
+    judged: Judged | None = None
     faulty: bool = False
     """It is the version's own fault."""
 
@@ -122,7 +123,7 @@ class GoBack:
 class Hold:
     reason: str
     until: datetime
-    verdict: Verdict | None = None
+    judged: Judged | None = None
     faulty: bool = False
 
 
@@ -188,7 +189,7 @@ class Freeze:
 class Finish:
     status: Status
     reason: str = ""
-    verdict: Verdict | None = None
+    judged: Judged | None = None
     note: str = ""
     faulty: bool = False
 

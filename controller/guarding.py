@@ -5,8 +5,11 @@ from datetime import datetime
 from controller import steps, traffic
 from controller.decision import Counted, Decision, Observation
 from controller.turning import asked, stop
-from hotswap.deployment import Deployment, Outcome, Status, Verb
+from hotswap.deployment import Deployment, Status, Verb
+from hotswap.judge.basis import Basis
 from hotswap.judge.guard import watch
+from hotswap.judge.verdict import Outcome
+from hotswap.receipt import Judged, Rules
 
 
 def guarded(deployment: Deployment, observation: Observation, now: datetime) -> Decision | None:
@@ -15,16 +18,17 @@ def guarded(deployment: Deployment, observation: Observation, now: datetime) -> 
     if watched is None or not isinstance(observation.counted, Counted) or _decided(deployment, observation):
         return None
     for version in watched.versions:
-        verdict = watch(
-            observation.counted.of(version, since=deployment.traffic_since),
-            watched.limits,
+        basis = Basis(
+            tally=observation.counted.of(version, since=deployment.traffic_since),
+            limits=watched.limits,
             counted_limit=observation.alias.latency_limit if observation.alias else None,
             version=version,
             step=deployment.progress.index,
             at=now,
         )
-        if verdict is not None:
-            return stop(deployment, observation, now, reason=verdict.text, verdict=verdict, faulty=True)
+        if verdict := watch(basis):
+            judged = Judged(rules=Rules.GUARD, basis=basis, verdict=verdict)
+            return stop(deployment, observation, now, reason=verdict.text, judged=judged, faulty=True)
     return None
 
 

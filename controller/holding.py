@@ -10,10 +10,13 @@ from controller import steps
 from controller.decision import Compared, Counted, Crown, Decision, Extend, Observation, Uncounted, Wait
 from controller.turning import GRACE, back, due, hold, onward, stop
 from hotswap.comparison import Comparison, decision
-from hotswap.deployment import AwaitPromotion, Bake, Deployment, HoldingStep, Keep, Outcome, Status, Verdict
+from hotswap.deployment import AwaitPromotion, Bake, Deployment, HoldingStep, Keep, Status
+from hotswap.judge.basis import Basis
 from hotswap.judge.compare import compare
 from hotswap.judge.sample_ratio import mismatch
 from hotswap.judge.thresholds import judge
+from hotswap.judge.verdict import Outcome
+from hotswap.receipt import Judged, Rules
 from hotswap.requests import OnInsufficientData
 
 RECHECK = timedelta(seconds=1)
@@ -84,53 +87,54 @@ def _bake(step: Bake, deployment: Deployment, observation: Observation, now: dat
 
 
 def _judged(step: Bake, counted: Counted, deployment: Deployment, observation: Observation, now: datetime) -> Decision:
-    verdict = worst([_verdict(version, step, counted, deployment, observation, now) for version in step.versions])
-    match verdict.outcome:
+    judged = worst([_of_version(version, step, counted, deployment, observation, now) for version in step.versions])
+    match judged.verdict.outcome:
         case Outcome.PASS:
-            return onward(deployment, observation, verdict=verdict)
+            return onward(deployment, observation, judged=judged)
         case Outcome.FAIL:
-            return stop(deployment, observation, now, reason=verdict.text, verdict=verdict, faulty=True)
+            return stop(deployment, observation, now, reason=judged.verdict.text, judged=judged, faulty=True)
         case Outcome.INSUFFICIENT:
-            return _insufficient(step, deployment, observation, now, verdict=verdict)
+            return _insufficient(step, deployment, observation, now, judged=judged)
         case _:
-            assert_never(verdict.outcome)
+            assert_never(judged.verdict.outcome)
 
 
-def _verdict(
+def _of_version(
     version: int, step: Bake, counted: Counted, deployment: Deployment, observation: Observation, now: datetime
-) -> Verdict:
-    return judge(
-        counted.of(version, since=deployment.progress.effect),
-        step.limits,
+) -> Judged:
+    basis = Basis(
+        tally=counted.of(version, since=deployment.progress.effect),
+        limits=step.limits,
         counted_limit=observation.alias.latency_limit if observation.alias else None,
         version=version,
         step=deployment.progress.index,
         at=now,
     )
+    return Judged(rules=Rules.LIMITS, basis=basis, verdict=judge(basis))
 
 
-def worst(verdicts: list[Verdict]) -> Verdict:
+def worst(found: list[Judged]) -> Judged:
     """The one that decides: a failure before too little, too little before a pass."""
     order = (Outcome.FAIL, Outcome.INSUFFICIENT, Outcome.PASS)
-    return min(verdicts, key=lambda verdict: order.index(verdict.outcome))
+    return min(found, key=lambda judged: order.index(judged.verdict.outcome))
 
 
 def _insufficient(
-    step: Bake, deployment: Deployment, observation: Observation, now: datetime, *, verdict: Verdict
+    step: Bake, deployment: Deployment, observation: Observation, now: datetime, *, judged: Judged
 ) -> Decision:
     match step.limits.on_insufficient_data:
         case OnInsufficientData.ADVANCE:
-            return onward(deployment, observation, verdict=verdict)
+            return onward(deployment, observation, judged=judged)
         case OnInsufficientData.ROLLBACK:
-            return stop(deployment, observation, now, reason=verdict.text, verdict=verdict, faulty=False)
+            return stop(deployment, observation, now, reason=judged.verdict.text, judged=judged, faulty=False)
         case OnInsufficientData.HOLD:
             limit = due(deployment, observation)
             if now >= limit:
-                return hold(deployment, now, verdict.text, verdict=verdict)
+                return hold(deployment, now, judged.verdict.text, judged=judged)
             told = any(
-                earlier.step == verdict.step and earlier.outcome is Outcome.INSUFFICIENT
+                earlier.step == judged.verdict.step and earlier.outcome is Outcome.INSUFFICIENT
                 for earlier in deployment.verdicts
             )
-            return Wait(min(limit, now + RECHECK)) if told else Extend(verdict)
+            return Wait(min(limit, now + RECHECK)) if told else Extend(judged)
         case _:
             assert_never(step.limits.on_insufficient_data)

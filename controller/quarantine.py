@@ -6,8 +6,9 @@ by a person.
 
 from datetime import datetime
 
-from hotswap.deployment import Deployment, Outcome, Quarantine
+from hotswap.deployment import Deployment, Quarantine
 from hotswap.errors import Refused
+from hotswap.judge.verdict import Outcome
 from hotswap.requests import AnyRequest
 from hotswap.store import Store, Transaction
 

@@ -26,18 +26,9 @@ from controller.decision import (
 from controller.turning import hold
 from hotswap.comparison import Comparison
 from hotswap.comparison import decision as compared
-from hotswap.deployment import (
-    Ask,
-    AwaitPromotion,
-    Deployment,
-    Event,
-    HoldingStep,
-    Shift,
-    Status,
-    Verb,
-    Verdict,
-)
+from hotswap.deployment import Ask, AwaitPromotion, Deployment, Event, HoldingStep, Shift, Status, Verb
 from hotswap.errors import Refused
+from hotswap.receipt import Receipt, sealed
 
 GRANTED = frozenset({Verb.PROMOTE, Verb.RESUME, Verb.RETRY})
 """What is done when the deployment goes on. To abort and to roll back is done at the end of the way back only."""
@@ -54,21 +45,31 @@ class News:
     kind: str
     text: str
     figures: dict[str, float] | None = None
+    receipt: Receipt | None = None
 
 
 def change(deployment: Deployment, decision: Change, now: datetime) -> tuple[Deployment, list[Event]]:
     after, news = _changed(deployment, decision, now)
-    verdict = decision.verdict if isinstance(decision, Extend | Advance | GoBack | Hold | Finish) else None
-    if verdict:
-        after = replace(after, verdicts=[*after.verdicts, verdict])
-        news = [_of_verdict(verdict), *news]
+    judged = decision.judged if isinstance(decision, Extend | Advance | GoBack | Hold | Finish) else None
+    if judged:
+        receipt = sealed(judged, before=after.receipt)
+        after = replace(after, verdicts=[*after.verdicts, judged.verdict], receipt=receipt.hash)
+        news = [_of_verdict(receipt), *news]
     return told(after, news, now)
 
 
 def told(deployment: Deployment, news: list[News], now: datetime) -> tuple[Deployment, list[Event]]:
     """The events, numbered, and the deployment that has counted them."""
     events = [
-        Event(deployment=deployment.id, number=number, at=now, kind=one.kind, text=one.text, figures=one.figures or {})
+        Event(
+            deployment=deployment.id,
+            number=number,
+            at=now,
+            kind=one.kind,
+            text=one.text,
+            figures=one.figures or {},
+            receipt=one.receipt,
+        )
         for number, one in enumerate(news, deployment.events + 1)
     ]
     return replace(deployment, events=deployment.events + len(events)), events
@@ -299,10 +300,11 @@ def _entered(deployment: Deployment) -> News:
     return News("step", f"step {number} of {len(deployment.steps)}: {steps.describe(step)}")
 
 
-def _of_verdict(verdict: Verdict) -> News:
+def _of_verdict(receipt: Receipt) -> News:
+    verdict = receipt.judged.verdict
     warnings = "".join(f"; {warning}" for warning in verdict.warnings)
     figures = {"invocations": float(verdict.invocations), "errors": float(verdict.errors)}
-    return News("verdict", f"{verdict.outcome}: {verdict.text}{warnings}", figures)
+    return News("verdict", f"{verdict.outcome}: {verdict.text}{warnings}", figures, receipt)
 
 
 def _noted(note: str) -> list[News]:

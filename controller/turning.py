@@ -4,7 +4,8 @@ from datetime import datetime, timedelta
 
 from controller import scope, traffic
 from controller.decision import Advance, Decision, Finish, Freeze, GoBack, Hold, Observation
-from hotswap.deployment import Deployment, Status, Verb, Verdict
+from hotswap.deployment import Deployment, Status, Verb
+from hotswap.receipt import Judged
 from hotswap.requests import OnFailure
 
 GRACE = timedelta(seconds=30)
@@ -15,12 +16,12 @@ REMIND_AFTER = timedelta(hours=1)
 
 
 def onward(
-    deployment: Deployment, observation: Observation, *, verdict: Verdict | None = None, note: str = ""
+    deployment: Deployment, observation: Observation, *, judged: Judged | None = None, note: str = ""
 ) -> Decision:
     if deployment.progress.index + 1 < len(deployment.steps):
-        return Advance(verdict, note, observation.alias_revision)
+        return Advance(judged, note, observation.alias_revision)
     if deployment.status is not Status.ROLLING_BACK:
-        return Finish(Status.SUCCEEDED, verdict=verdict, note=note)
+        return Finish(Status.SUCCEEDED, judged=judged, note=note)
     aborted = asked(deployment, Verb.ABORT) is not None
     return Finish(Status.ABORTED if aborted else Status.ROLLED_BACK, deployment.reason, note=note)
 
@@ -38,13 +39,13 @@ def stop(
     now: datetime,
     *,
     reason: str,
-    verdict: Verdict | None = None,
+    judged: Judged | None = None,
     faulty: bool,
 ) -> Decision:
     """It fails: back, or to a stand where the request wants that."""
     if deployment.on_failure is OnFailure.HOLD and traffic.moved(deployment, observation):
-        return hold(deployment, now, reason, verdict=verdict, faulty=faulty)
-    return back(deployment, observation, now, reason=reason, verdict=verdict, faulty=faulty)
+        return hold(deployment, now, reason, judged=judged, faulty=faulty)
+    return back(deployment, observation, now, reason=reason, judged=judged, faulty=faulty)
 
 
 def back(
@@ -53,16 +54,16 @@ def back(
     now: datetime,
     *,
     reason: str,
-    verdict: Verdict | None = None,
+    judged: Judged | None = None,
     faulty: bool = False,
 ) -> Decision:
     if not traffic.moved(deployment, observation):
-        return Finish(_unmoved(deployment), reason, verdict, faulty=faulty)
+        return Finish(_unmoved(deployment), reason, judged, faulty=faulty)
     if not deployment.way_back:
         if asked(deployment, Verb.ROLLBACK, Verb.ABORT):
             return Finish(Status.ABORTED, f"{reason}; the alias stays: there is no version to go back to")
-        return hold(deployment, now, f"{reason}, and there is no version to go back to", verdict=verdict, faulty=faulty)
-    return GoBack(scope.first_needed(deployment, observation.serving), reason, verdict, faulty)
+        return hold(deployment, now, f"{reason}, and there is no version to go back to", judged=judged, faulty=faulty)
+    return GoBack(scope.first_needed(deployment, observation.serving), reason, judged, faulty)
 
 
 def _unmoved(deployment: Deployment) -> Status:
@@ -76,9 +77,9 @@ def _unmoved(deployment: Deployment) -> Status:
 
 
 def hold(
-    deployment: Deployment, now: datetime, why: str, *, verdict: Verdict | None = None, faulty: bool = False
+    deployment: Deployment, now: datetime, why: str, *, judged: Judged | None = None, faulty: bool = False
 ) -> Hold:
-    return Hold(f"{why}; {ways_out(deployment, 'promote', 'rollback')}", now + HELD_LIMIT, verdict, faulty)
+    return Hold(f"{why}; {ways_out(deployment, 'promote', 'rollback')}", now + HELD_LIMIT, judged, faulty)
 
 
 def freeze(deployment: Deployment, now: datetime, why: str) -> Freeze:

@@ -11,7 +11,9 @@ from typing import Annotated, ClassVar
 import msgspec
 
 from hotswap.comparison import Comparison
+from hotswap.judge.verdict import Verdict
 from hotswap.model import Model, Record, Sticky, VersionNumber, Weights
+from hotswap.receipt import Receipt
 from hotswap.requests import AnyRequest, Limits, OnFailure
 from hotswap.suite import Suite
 
@@ -135,31 +137,6 @@ class Status(StrEnum):
         return self in {Status.SUCCEEDED, Status.ROLLED_BACK, Status.FAILED, Status.ABORTED}
 
 
-class Outcome(StrEnum):
-    FAIL = "FAIL"
-    PASS = "PASS"  # noqa: S105 - a verdict, not a password
-    INSUFFICIENT = "INSUFFICIENT"
-
-
-class Verdict(Model, frozen=True, kw_only=True):
-    """A judgement with all that it rests on."""
-
-    outcome: Outcome
-    version: VersionNumber | None = None
-    """Which one was judged."""
-    step: int
-    at: datetime
-    rule: str
-    """The limit that decided, for example `rollbackOnErrorRate`; empty for PASS."""
-    text: str
-    """For people: `error rate 20.4 % (51 of 250) is over the limit of 5 %`."""
-    limit: float | None = None
-    value: float | None = None
-    invocations: int
-    errors: int
-    warnings: list[str] = []
-
-
 class Verb(StrEnum):
     """What a person may ask of a running deployment."""
 
@@ -248,6 +225,8 @@ class Deployment(Record, frozen=True, kw_only=True):
     reason: str = ""
     """Why it stands as it does, in a sentence, for every status but Queued, Running and Succeeded."""
     verdicts: list[Verdict] = []
+    receipt: str = ""
+    """Hash of the receipt of the last of them; its events have the receipts."""
     asked: Ask | None = None
     events: int = 0
     """Number of the last event."""
@@ -286,6 +265,8 @@ class Event(Record, frozen=True, kw_only=True):
     """queued, started, step, weights, verdict, compared, rollback, held, paused, asked, finished, failed, node."""
     text: str
     figures: dict[str, float] = {}
+    receipt: Receipt | None = None
+    """Of the verdict that it tells of."""
 
 
 class Quarantine(Record, frozen=True, kw_only=True):

@@ -6,8 +6,9 @@ import msgspec
 
 from controller import hooks, service, steps, verbs
 from hotswap.auth import Token
-from hotswap.deployment import Deployment, Event, Quarantine, Status, Verdict
+from hotswap.deployment import Deployment, Event, Quarantine, Status
 from hotswap.hook import Undelivered
+from hotswap.judge.verdict import Verdict
 from hotswap.model import Alias, Function, Node, Router, Version, encode
 from hotswap.rpc import controller_pb2 as pb
 
@@ -93,7 +94,13 @@ def verdict(of: Verdict) -> pb.Verdict:
 
 
 def event(of: Event) -> pb.Event:
-    return pb.Event(number=of.number, at=moment(of.at), kind=of.kind, text=of.text)
+    return pb.Event(
+        number=of.number,
+        at=moment(of.at),
+        kind=of.kind,
+        text=of.text,
+        receipt_json=encode(of.receipt).decode() if of.receipt else "",
+    )
 
 
 def quarantined(of: Quarantine) -> pb.QuarantinedVersion:

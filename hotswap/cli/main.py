@@ -17,6 +17,7 @@ from hotswap.cli import (
     functions,
     hooks,
     invocation,
+    receipts,
     recommend,
     services,
     tokens,
@@ -102,7 +103,20 @@ def cli() -> None:
     """
 
 
-FAMILIES = (up, functions, invocation, deployments, recommend, verbs, aliases, hooks, tokens, services, completion)
+FAMILIES = (
+    up,
+    functions,
+    invocation,
+    deployments,
+    receipts,
+    recommend,
+    verbs,
+    aliases,
+    hooks,
+    tokens,
+    services,
+    completion,
+)
 for family in FAMILIES:
     for command in family.COMMANDS:
         cli.add_command(command)

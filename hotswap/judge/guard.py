@@ -12,13 +12,14 @@ phase by itself.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from math import asin, exp, inf, log, log1p, pi, sqrt
 from typing import Literal
 
-from hotswap.deployment import Outcome, Verdict
+from hotswap.judge.basis import Basis
 from hotswap.judge.beta import log_betainc, log_betaincc, log_density
 from hotswap.judge.thresholds import TAIL, p99
+from hotswap.judge.verdict import Outcome, Verdict
 from hotswap.judge.wording import percent, share
 from hotswap.metrics import Count, Tally
 from hotswap.requests import Limits
@@ -58,22 +59,20 @@ class Epoch:
     stable: int
 
 
-def watch(
-    tally: Tally, limits: Limits, *, counted_limit: timedelta | None, version: int, step: int, at: datetime
-) -> Verdict | None:
+def watch(basis: Basis) -> Verdict | None:
     """FAIL when the evidence decides, `None` while the guard is quiet.
 
-    `tally` is all that the version answered in this deployment; `counted_limit` is what the routers counted
-    `Count.SLOW` against: a latency limit that they do not count exactly is not guarded.
+    The tally is all that the version answered in this deployment. A latency limit that routers do not count exactly is
+    not guarded.
     """
-    sharing = _limits_set(limits)
-    if not (tally.invocations and sharing):
+    sharing = _limits_set(basis.limits)
+    if not (basis.tally.invocations and sharing):
         return None
     needed = log(sharing / FALSE_ALARMS)
-    for one in _guarded(tally, limits, counted_limit):
-        found = _evidence_over(one, tally.invocations, needed=needed)
+    for one in _guarded(basis):
+        found = _evidence_over(one, basis.tally.invocations, needed=needed)
         if found >= needed:
-            return _fail(one, found, needed, tally, version=version, step=step, at=at)
+            return _fail(one, found, needed, basis)
     return None
 
 
@@ -130,10 +129,11 @@ def _limits_set(limits: Limits) -> int:
     return sum(limit is not None for limit in rates)
 
 
-def _guarded(tally: Tally, limits: Limits, counted_limit: timedelta | None) -> Iterator[Guarded]:
+def _guarded(basis: Basis) -> Iterator[Guarded]:
+    tally, limits = basis.tally, basis.limits
     if (limit := limits.rollback_on_error_rate) is not None:
         yield Guarded("rollbackOnErrorRate", tally.errors, limit, limit)
-    if (limit := limits.rollback_on_latency_p99) is not None and counted_limit == timedelta(milliseconds=limit):
+    if (limit := limits.rollback_on_latency_p99) is not None and basis.counted_limit == timedelta(milliseconds=limit):
         slow = min(tally[Count.SLOW], tally.invocations)  # counts are read while they are written
         yield Guarded("rollbackOnLatencyP99", slow, TAIL, limit)
     if (limit := limits.rollback_on_success_rate) is not None:
@@ -172,19 +172,19 @@ def _likelier(epoch: Epoch, rho: float, ratio: float) -> float:
     return epoch.canary * (log(ratio) + less) + epoch.stable * less
 
 
-def _fail(one: Guarded, found: float, needed: float, tally: Tally, *, version: int, step: int, at: datetime) -> Verdict:
-    text, value = _told(one, tally)
+def _fail(one: Guarded, found: float, needed: float, basis: Basis) -> Verdict:
+    text, value = _told(one, basis.tally)
     return Verdict(
         outcome=Outcome.FAIL,
-        version=version,
-        step=step,
-        at=at,
+        version=basis.version,
+        step=basis.step,
+        at=basis.at,
         rule=f"guard:{one.rule}",
         text=f"{text}: evidence {_odds(found)}, {_odds(needed)} decides",
         limit=one.limit,
         value=value,
-        invocations=tally.invocations,
-        errors=tally.errors,
+        invocations=basis.tally.invocations,
+        errors=basis.tally.errors,
     )
 
 

@@ -6,10 +6,11 @@ the buckets, whose upper bounds are off by 4.4 % at most.
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from math import isfinite
 
-from hotswap.deployment import Outcome, Verdict
+from hotswap.judge.basis import Basis
+from hotswap.judge.verdict import Outcome, Verdict
 from hotswap.judge.wording import percent, plural, share
 from hotswap.metrics import Count, Tally
 from hotswap.requests import Limits
@@ -26,38 +27,30 @@ class Breach:
     value: float | None
 
 
-def judge(
-    tally: Tally, limits: Limits, *, counted_limit: timedelta | None, version: int, step: int, at: datetime
-) -> Verdict:
-    """`counted_limit` is what the routers counted `Count.SLOW` against."""
-    warnings = _warnings(tally, limits)
+def judge(basis: Basis) -> Verdict:
+    tally, limits = basis.tally, basis.limits
     if tally.invocations < limits.min_invocations:
-        return Verdict(
-            outcome=Outcome.INSUFFICIENT,
-            version=version,
-            step=step,
-            at=at,
-            rule="minInvocations",
-            text=f"{plural(tally.invocations)} in this phase, {limits.min_invocations} are needed to judge",
-            limit=limits.min_invocations,
-            value=tally.invocations,
-            invocations=tally.invocations,
-            errors=tally.errors,
-            warnings=warnings,
-        )
-    breach = _error_rate(tally, limits) or _latency(tally, limits, counted_limit) or _success_rate(tally, limits)
+        text = f"{plural(tally.invocations)} in this phase, {limits.min_invocations} are needed to judge"
+        few = Breach("minInvocations", text, limits.min_invocations, tally.invocations)
+        return _verdict(Outcome.INSUFFICIENT, basis, few)
+    breach = _error_rate(tally, limits) or _latency(basis) or _success_rate(tally, limits)
+    return _verdict(Outcome.FAIL if breach else Outcome.PASS, basis, breach)
+
+
+def _verdict(outcome: Outcome, basis: Basis, breach: Breach | None) -> Verdict:
+    tally = basis.tally
     return Verdict(
-        outcome=Outcome.FAIL if breach else Outcome.PASS,
-        version=version,
-        step=step,
-        at=at,
+        outcome=outcome,
+        version=basis.version,
+        step=basis.step,
+        at=basis.at,
         rule=breach.rule if breach else "",
         text=breach.text if breach else _passed(tally),
         limit=breach.limit if breach else None,
         value=breach.value if breach else None,
         invocations=tally.invocations,
         errors=tally.errors,
-        warnings=warnings,
+        warnings=_warnings(tally, basis.limits),
     )
 
 
@@ -78,12 +71,12 @@ def _success_rate(tally: Tally, limits: Limits) -> Breach | None:
     return Breach("rollbackOnSuccessRate", text, limit, rate)
 
 
-def _latency(tally: Tally, limits: Limits, counted_limit: timedelta | None) -> Breach | None:
-    limit = limits.rollback_on_latency_p99
+def _latency(basis: Basis) -> Breach | None:
+    tally, limit = basis.tally, basis.limits.rollback_on_latency_p99
     if limit is None:
         return None
     measured = p99(tally)
-    if counted_limit == timedelta(milliseconds=limit):
+    if basis.counted_limit == timedelta(milliseconds=limit):
         slow = tally[Count.SLOW]
         if slow <= TAIL * tally.invocations:
             return None

@@ -670,10 +670,13 @@ class Event(_message.Message):
     AT_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
+    RECEIPT_JSON_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     at: _builtins.str
     kind: _builtins.str
     text: _builtins.str
+    receipt_json: _builtins.str
+    """Of the verdict that it tells of; empty for other events."""
     def __init__(
         self,
         *,
@@ -681,10 +684,11 @@ class Event(_message.Message):
         at: _builtins.str = ...,
         kind: _builtins.str = ...,
         text: _builtins.str = ...,
+        receipt_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "kind", b"kind", "number", b"number", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "kind", b"kind", "number", b"number", "receipt_json", b"receipt_json", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -9,8 +9,9 @@ import pytest_asyncio
 from msgspec.structs import replace
 
 from hotswap import requests
-from hotswap.deployment import Bake, Outcome, Status
+from hotswap.deployment import Bake, Status
 from hotswap.errors import NotFound, Refused
+from hotswap.judge.verdict import Outcome
 from hotswap.memory import MemoryKV
 from hotswap.model import Alias
 from hotswap.rpc import controller_pb2 as pb

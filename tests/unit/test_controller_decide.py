@@ -16,7 +16,8 @@ from controller.decision import (
 from controller.scope import EVERYWHERE, NOWHERE
 from controller.turning import GRACE, HELD_LIMIT
 from hotswap import requests
-from hotswap.deployment import Bake, Outcome, Retire, Shift, Start, Status, Verb
+from hotswap.deployment import Bake, Retire, Shift, Start, Status, Verb
+from hotswap.judge.verdict import Outcome
 from tests.controller_walk import BAD, BEGIN, FEW, GOOD, World, before, canary, deployment, tally, world
 
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from controller import scope, steps, traffic, verbs
 from controller.decision import Uncounted
 from hotswap import requests
-from hotswap.deployment import Outcome, Shift, Start, Status, Test, Verb
+from hotswap.deployment import Shift, Start, Status, Test, Verb
 from hotswap.errors import Invalid, Refused
+from hotswap.judge.verdict import Outcome
 from hotswap.metrics import Tally
 from hotswap.model import FULL_WEIGHT, Weights
 from tests.controller_walk import BAD, FEW, GOOD, NODES, World, before, canary, deployment

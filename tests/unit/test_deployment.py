@@ -15,7 +15,6 @@ from hotswap.deployment import (
     Deployment,
     Event,
     Keep,
-    Outcome,
     Progress,
     Retire,
     Shift,
@@ -23,9 +22,9 @@ from hotswap.deployment import (
     Status,
     Test,
     Verb,
-    Verdict,
 )
 from hotswap.errors import Invalid
+from hotswap.judge.verdict import Outcome, Verdict
 from hotswap.model import Sticky, decode, encode
 from hotswap.requests import AllAtOnce, AnyRequest, BlueGreen, Canary, CanaryConfig, Limits, Rolling, RollingConfig
 from hotswap.suite import Suite

@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import special
 
-from hotswap.deployment import Outcome, Verdict
+from hotswap.judge.basis import Basis
 from hotswap.judge.guard import (
     RATIOS,
     Epoch,
@@ -19,6 +19,7 @@ from hotswap.judge.guard import (
     pass_needs,
     watch,
 )
+from hotswap.judge.verdict import Outcome, Verdict
 from hotswap.metrics import FIXED, Count, Tally, bucket
 from hotswap.requests import Limits
 
@@ -36,7 +37,8 @@ def tally(invocations: int, *, errors: int = 0, slow: int = 0) -> Tally:
 
 
 def watched(sample: Tally, *, counted_limit: timedelta | None = None, **limits: Any) -> Verdict | None:
-    return watch(sample, Limits(**limits), counted_limit=counted_limit, version=6, step=2, at=MOMENT)
+    basis = Basis(tally=sample, limits=Limits(**limits), counted_limit=counted_limit, version=6, step=2, at=MOMENT)
+    return watch(basis)
 
 
 @pytest.mark.parametrize(

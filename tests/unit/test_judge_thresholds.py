@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotswap.deployment import Outcome, Verdict
+from hotswap.judge.basis import Basis
 from hotswap.judge.thresholds import judge
+from hotswap.judge.verdict import Outcome, Verdict
 from hotswap.metrics import FIXED, Count, Tally, bucket
 from hotswap.requests import Limits
 
@@ -26,7 +27,8 @@ def tally(invocations: int = 0, *, errors: int = 0, slow: int = 0, cold: int = 0
 
 
 def judged(sample: Tally, *, counted_limit: timedelta | None = None, **limits: Any) -> Verdict:
-    return judge(sample, Limits(**limits), counted_limit=counted_limit, version=6, step=2, at=MOMENT)
+    basis = Basis(tally=sample, limits=Limits(**limits), counted_limit=counted_limit, version=6, step=2, at=MOMENT)
+    return judge(basis)
 
 
 @pytest.mark.parametrize(

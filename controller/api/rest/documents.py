@@ -4,7 +4,8 @@ from datetime import datetime
 
 from controller import service, steps, verbs
 from hotswap.comparison import Comparison
-from hotswap.deployment import AnyStep, Ask, Deployment, Event, Leader, Quarantine, Status, Verdict
+from hotswap.deployment import AnyStep, Ask, Deployment, Event, Leader, Quarantine, Status
+from hotswap.judge.verdict import Verdict
 from hotswap.model import (
     Alias,
     Function,
@@ -19,6 +20,7 @@ from hotswap.model import (
     WeightChange,
     Weights,
 )
+from hotswap.receipt import Receipt
 from hotswap.requests import AnyRequest
 from hotswap.store import Stored
 
@@ -123,6 +125,8 @@ class EventDocument(Model, frozen=True, kw_only=True):
     kind: str
     text: str
     figures: dict[str, float]
+    receipt: Receipt | None
+    """Of the verdict that it tells of: all that it followed from."""
     revision: int
     """What a stream of events can be resumed after; events that came about together share it."""
 
@@ -238,7 +242,13 @@ def quarantined(of: Quarantine) -> QuarantineDocument:
 def event(of: Stored[Event]) -> EventDocument:
     told = of.value
     return EventDocument(
-        number=told.number, at=told.at, kind=told.kind, text=told.text, figures=told.figures, revision=of.mod_revision
+        number=told.number,
+        at=told.at,
+        kind=told.kind,
+        text=told.text,
+        figures=told.figures,
+        receipt=told.receipt,
+        revision=of.mod_revision,
     )
 
 
