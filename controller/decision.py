@@ -6,6 +6,7 @@ from datetime import datetime
 
 from hotswap.comparison import Comparison
 from hotswap.deployment import Retire, Shift, Start, Status
+from hotswap.judge.basis import Epoch
 from hotswap.metrics import Tally
 from hotswap.model import Alias, Weights
 from hotswap.receipt import Judged
@@ -51,6 +52,21 @@ class Counted:
             if number == version and revision >= since
         ]
         return Tally.total(rows)
+
+    def epochs(self, version: int, stable: int, *, since: int) -> list[Epoch]:
+        """What both answered under each set of weights, from that revision on."""
+        revisions = sorted({revision for _, revision in self.tallies if revision >= since})
+        return [self._epoch(version, stable, revision) for revision in revisions]
+
+    def _epoch(self, version: int, stable: int, revision: int) -> Epoch:
+        mine = self.tallies.get((version, revision)) or Tally.zero()
+        beside = self.tallies.get((stable, revision)) or Tally.zero()
+        return Epoch(
+            invocations=mine.invocations,
+            errors=mine.errors,
+            beside=beside.invocations,
+            beside_errors=beside.errors,
+        )
 
 
 @dataclass(frozen=True, slots=True)

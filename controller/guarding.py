@@ -4,12 +4,14 @@ from datetime import datetime
 
 from controller import steps, traffic
 from controller.decision import Counted, Decision, Observation
-from controller.turning import asked, stop
+from controller.steps import Watched
+from controller.turning import asked, hold, stop
 from hotswap.deployment import Deployment, Status, Verb
 from hotswap.judge.basis import Basis
 from hotswap.judge.guard import watch
 from hotswap.judge.verdict import Outcome
 from hotswap.receipt import Judged, Rules
+from hotswap.requests import OnSharedIncident
 
 
 def guarded(deployment: Deployment, observation: Observation, now: datetime) -> Decision | None:
@@ -18,18 +20,34 @@ def guarded(deployment: Deployment, observation: Observation, now: datetime) -> 
     if watched is None or not isinstance(observation.counted, Counted) or _decided(deployment, observation):
         return None
     for version in watched.versions:
-        basis = Basis(
-            tally=observation.counted.of(version, since=deployment.traffic_since),
-            limits=watched.limits,
-            counted_limit=observation.alias.latency_limit if observation.alias else None,
-            version=version,
-            step=deployment.progress.index,
-            at=now,
-        )
+        basis = _basis(version, watched, observation.counted, deployment, observation, now)
         if verdict := watch(basis):
             judged = Judged(rules=Rules.GUARD, basis=basis, verdict=verdict)
-            return stop(deployment, observation, now, reason=verdict.text, judged=judged, faulty=True)
+            return _breached(judged, deployment, observation, now)
     return None
+
+
+def _basis(
+    version: int, watched: Watched, counted: Counted, deployment: Deployment, observation: Observation, now: datetime
+) -> Basis:
+    stable, since = deployment.stable, deployment.traffic_since
+    return Basis(
+        tally=counted.of(version, since=since),
+        limits=watched.limits,
+        counted_limit=observation.alias.latency_limit if observation.alias else None,
+        epochs=counted.epochs(version, stable, since=since) if stable is not None else None,
+        version=version,
+        step=deployment.progress.index,
+        at=now,
+    )
+
+
+def _breached(judged: Judged, deployment: Deployment, observation: Observation, now: datetime) -> Decision:
+    """An incident that both versions share is no fault of the new one, and may be a person's to decide about."""
+    verdict = judged.verdict
+    if verdict.shared and judged.basis.limits.on_shared_incident is OnSharedIncident.HOLD:
+        return hold(deployment, now, verdict.text, judged=judged)
+    return stop(deployment, observation, now, reason=verdict.text, judged=judged, faulty=not verdict.shared)
 
 
 def _decided(deployment: Deployment, observation: Observation) -> bool:

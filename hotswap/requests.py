@@ -19,6 +19,7 @@ Percent = Annotated[float, msgspec.Meta(gt=0, le=100)]
 WholePercent = Annotated[int, msgspec.Meta(ge=1, le=100)]
 Rate = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Milliseconds = Annotated[float, msgspec.Meta(gt=0)]
+Ratio = Annotated[float, msgspec.Meta(ge=1)]
 
 
 class OnInsufficientData(StrEnum):
@@ -26,6 +27,13 @@ class OnInsufficientData(StrEnum):
 
     HOLD = "hold"
     ADVANCE = "advance"
+    ROLLBACK = "rollback"
+
+
+class OnSharedIncident(StrEnum):
+    """What becomes of a version that fails while the stable one beside it fails likewise: the fault is elsewhere."""
+
+    HOLD = "hold"
     ROLLBACK = "rollback"
 
 
@@ -53,6 +61,9 @@ class Limits(Model, frozen=True, kw_only=True):
     rollback_on_error_rate: Rate | None = 0.05
     rollback_on_latency_p99: Milliseconds | None = None
     rollback_on_success_rate: Rate | None = None
+    rollback_on_error_ratio: Ratio | None = 2
+    """How many times as often as the stable version beside it the new one may fail."""
+    on_shared_incident: OnSharedIncident = OnSharedIncident.ROLLBACK
     warn_on_cold_start_rate: Rate | None = 0.5
     min_invocations: Annotated[int, msgspec.Meta(ge=1)] = 20
     """A phase with fewer than this has told nothing."""

@@ -85,9 +85,9 @@ class World:
     revision: int = OLD
     now: datetime = BEGIN
     counted: Tally | Uncounted = GOOD
-    """Of every version ..."""
+    """Of every version, but of the stable one, which is never bad by itself ..."""
     tallies: dict[int, Tally] = field(default_factory=dict)
-    """... but of these."""
+    """... and of these."""
     broken: set[type] = field(default_factory=set)
     """Kinds of steps that break."""
     stuck: set[type] = field(default_factory=set)
@@ -114,7 +114,10 @@ class World:
         """All under the weights that stand now."""
         if isinstance(self.counted, Uncounted):
             return self.counted
-        tallies = {version: self.tallies.get(version, self.counted) for version in range(10)}
+        counted = dict.fromkeys(range(10), self.counted)
+        if self.counted is BAD and self.deployment.stable is not None:
+            counted[self.deployment.stable] = GOOD
+        tallies = counted | self.tallies
         return Counted({(version, self.revision): tally for version, tally in tallies.items()}, self.now)
 
     def turn(self) -> bool:

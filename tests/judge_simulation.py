@@ -10,8 +10,9 @@ from random import Random
 
 import click
 
+from hotswap.judge.basis import Epoch
 from hotswap.judge.compare import LEAST_UNITS
-from hotswap.judge.guard import FALSE_ALARMS, LEAST_BAD, Epoch, evidence_against_stable, evidence_over
+from hotswap.judge.guard import FALSE_ALARMS, LEAST_BAD, evidence_against_stable, evidence_over
 from hotswap.judge.sequence import ALPHA, Sample, contrast, p_value
 
 DECIDES = log(1 / FALSE_ALARMS)
@@ -59,7 +60,8 @@ class Beside:
         for bad, at in enumerate(bad_at(random, self.rate, until=until), start=1):
             while following is not None and following <= at * each:
                 beside, following = beside + 1, next(theirs, None)
-            if bad >= floor and evidence_against_stable([Epoch(self.weight, bad, beside)], 1) >= DECIDES:
+            seen = Epoch(invocations=at, errors=bad, beside=round(at * each), beside_errors=beside)
+            if bad >= floor and evidence_against_stable([seen], 1) >= DECIDES:
                 return at
         return None
 

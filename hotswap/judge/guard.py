@@ -16,13 +16,12 @@ from datetime import timedelta
 from math import asin, exp, inf, log, log1p, pi, sqrt
 from typing import Literal
 
-from hotswap.judge.basis import Basis
+from hotswap.judge.basis import Basis, Epoch
 from hotswap.judge.beta import log_betainc, log_betaincc, log_density
 from hotswap.judge.thresholds import TAIL, p99
 from hotswap.judge.verdict import Outcome, Verdict
 from hotswap.judge.wording import percent, share
 from hotswap.metrics import Count, Tally
-from hotswap.requests import Limits
 
 FALSE_ALARMS = 0.01
 """The chance that a deployment of a healthy version is rolled back by the guard."""
@@ -49,31 +48,21 @@ class Guarded:
     """As it was set."""
 
 
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """The time for which the alias kept one set of weights, and the bad invocations in it."""
-
-    weight: float
-    """The new version's share of both versions' traffic, 0 to 1."""
-    canary: int
-    stable: int
-
-
 def watch(basis: Basis) -> Verdict | None:
     """FAIL when the evidence decides, `None` while the guard is quiet.
 
     The tally is all that the version answered in this deployment. A latency limit that routers do not count exactly is
     not guarded.
     """
-    sharing = _limits_set(basis.limits)
+    sharing = _limits_set(basis)
     if not (basis.tally.invocations and sharing):
         return None
     needed = log(sharing / FALSE_ALARMS)
     for one in _guarded(basis):
         found = _evidence_over(one, basis.tally.invocations, needed=needed)
         if found >= needed:
-            return _fail(one, found, needed, basis)
-    return None
+            return _fail(one, found, needed, basis, shared=_is_shared(one, basis, needed=needed))
+    return _worse_than_stable(basis, needed=needed)
 
 
 def evidence_over(bad: int, invocations: int, tau: float) -> float:
@@ -103,7 +92,7 @@ def evidence_against_stable(epochs: Iterable[Epoch], rho: float) -> float:
     weights begins no new count, and an outage that both share is no evidence. An epoch in which one version had all the
     traffic says nothing.
     """
-    shared = [epoch for epoch in epochs if 0 < epoch.weight < 1]
+    shared = [epoch for epoch in epochs if epoch.shared]
     found = [sum(_likelier(epoch, rho, ratio) for epoch in shared) for ratio in RATIOS]
     most = max(found)
     return most + log(sum(exp(one - most) for one in found) / len(found))
@@ -123,10 +112,71 @@ def pass_needs(tau: float) -> int | None:
     return enough
 
 
-def _limits_set(limits: Limits) -> int:
+def _limits_set(basis: Basis) -> int:
     """How many limits share the false alarms: all that are set, guarded or not, so that the share never changes."""
-    rates = (limits.rollback_on_error_rate, limits.rollback_on_success_rate, limits.rollback_on_latency_p99)
+    limits = basis.limits
+    ratio = limits.rollback_on_error_ratio if basis.epochs is not None else None
+    rates = (limits.rollback_on_error_rate, limits.rollback_on_success_rate, limits.rollback_on_latency_p99, ratio)
     return sum(limit is not None for limit in rates)
+
+
+def _worse_than_stable(basis: Basis, *, needed: float) -> Verdict | None:
+    rho, epochs = basis.limits.rollback_on_error_ratio, [epoch for epoch in basis.epochs or () if epoch.shared]
+    mine, beside = _sums(epochs)
+    if rho is None or mine.errors < LEAST_BAD or mine.rate <= rho * beside.rate:
+        return None
+    found = evidence_against_stable(epochs, rho)
+    if found < needed:
+        return None
+    text = (
+        f"error rate {mine} is over {rho:g} times that of the stable version beside it, {beside}"
+        f": evidence {_odds(found)}, {_odds(needed)} decides"
+    )
+    return Verdict(
+        outcome=Outcome.FAIL,
+        version=basis.version,
+        step=basis.step,
+        at=basis.at,
+        rule="guard:rollbackOnErrorRatio",
+        text=text,
+        limit=rho,
+        value=mine.rate / beside.rate if beside.errors else None,
+        invocations=mine.invocations,
+        errors=mine.errors,
+    )
+
+
+def _is_shared(one: Guarded, basis: Basis, *, needed: float) -> bool:
+    """Whether the stable version broke the limit too, while nothing says that this one is the worse of them."""
+    if one.rule == "rollbackOnLatencyP99":
+        return False
+    epochs = [epoch for epoch in basis.epochs or () if epoch.shared]
+    _, beside = _sums(epochs)
+    if beside.errors < LEAST_BAD or evidence_over(beside.errors, beside.invocations, one.tau) < needed:
+        return False
+    return evidence_against_stable(epochs, basis.limits.rollback_on_error_ratio or 1) < needed
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    invocations: int
+    errors: int
+
+    @property
+    def rate(self) -> float:
+        return self.errors / self.invocations if self.invocations else 0.0
+
+    def __str__(self) -> str:
+        return f"{percent(self.rate)} ({self.errors} of {self.invocations})"
+
+
+def _sums(epochs: Iterable[Epoch]) -> tuple[Sum, Sum]:
+    """Of the version, and of the stable one beside it."""
+    mine, beside = Sum(0, 0), Sum(0, 0)
+    for one in epochs:
+        mine = Sum(mine.invocations + one.invocations, mine.errors + one.errors)
+        beside = Sum(beside.invocations + one.beside, beside.errors + one.beside_errors)
+    return mine, beside
 
 
 def _guarded(basis: Basis) -> Iterator[Guarded]:
@@ -166,25 +216,27 @@ def _against(seen: tuple[float, float], tau: float) -> float:
 
 def _likelier(epoch: Epoch, rho: float, ratio: float) -> float:
     """ln of how much likelier an epoch is at `ratio` times the allowed `rho` than at `rho`."""
-    canary, stable = epoch.weight, 1 - epoch.weight
+    canary, stable = epoch.share, 1 - epoch.share
     allowed, worse = canary * rho, canary * rho * ratio
     less = log((allowed + stable) / (worse + stable))
-    return epoch.canary * (log(ratio) + less) + epoch.stable * less
+    return epoch.errors * (log(ratio) + less) + epoch.beside_errors * less
 
 
-def _fail(one: Guarded, found: float, needed: float, basis: Basis) -> Verdict:
+def _fail(one: Guarded, found: float, needed: float, basis: Basis, *, shared: bool) -> Verdict:
     text, value = _told(one, basis.tally)
+    incident = "; the stable version beside it fails likewise: this is a shared incident" if shared else ""
     return Verdict(
         outcome=Outcome.FAIL,
         version=basis.version,
         step=basis.step,
         at=basis.at,
         rule=f"guard:{one.rule}",
-        text=f"{text}: evidence {_odds(found)}, {_odds(needed)} decides",
+        text=f"{text}: evidence {_odds(found)}, {_odds(needed)} decides{incident}",
         limit=one.limit,
         value=value,
         invocations=basis.tally.invocations,
         errors=basis.tally.errors,
+        shared=shared,
     )
 
 

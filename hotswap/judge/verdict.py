@@ -29,3 +29,5 @@ class Verdict(Model, frozen=True, kw_only=True):
     invocations: int
     errors: int
     warnings: list[str] = []
+    shared: bool = False
+    """The stable version beside it broke the limit too, and not less: the fault is one that both share."""

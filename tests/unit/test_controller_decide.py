@@ -29,6 +29,23 @@ def test_a_good_canary_takes_the_guides_half_hour() -> None:
     assert [verdict.outcome for verdict in w.deployment.verdicts] == [Outcome.PASS] * 3
 
 
+def test_an_incident_that_the_stable_version_shares_is_no_fault_of_the_new_one() -> None:
+    w = world(counted=BAD, tallies={5: BAD})
+    assert w.play() is Status.ROLLED_BACK
+    assert w.deployment.reason.endswith("this is a shared incident")
+    assert not w.deployment.faulty
+
+
+def test_a_shared_incident_may_be_left_to_a_person() -> None:
+    config = requests.CanaryConfig(on_shared_incident=requests.OnSharedIncident.HOLD)
+    w = world(requests.Canary(function_name="f", version=6, config=config), counted=BAD, tallies={5: BAD})
+    while w.deployment.status is not Status.HELD:
+        assert w.turn()
+    assert w.deployment.verdicts[-1].shared
+    w.ask(Verb.ROLLBACK)
+    assert w.play() is Status.ROLLED_BACK
+
+
 def test_a_bad_canary_is_back_as_soon_as_the_evidence_decides() -> None:
     w = world(counted=BAD)
     assert w.play() is Status.ROLLED_BACK

@@ -9,10 +9,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import special
 
-from hotswap.judge.basis import Basis
+from hotswap.judge.basis import Basis, Epoch
 from hotswap.judge.guard import (
     RATIOS,
-    Epoch,
     evidence_against_stable,
     evidence_over,
     evidence_within,
@@ -166,7 +165,14 @@ def test_at_the_limit_the_evidence_is_1_to_1_on_average(n: int, tau: float) -> N
 
 
 epochs = st.lists(
-    st.builds(Epoch, weight=st.floats(0.01, 0.99), canary=st.integers(0, 40), stable=st.integers(0, 40)), max_size=4
+    st.builds(
+        Epoch,
+        invocations=st.integers(1, 10_000),
+        errors=st.integers(0, 40),
+        beside=st.integers(1, 10_000),
+        beside_errors=st.integers(0, 40),
+    ),
+    max_size=4,
 )
 
 
@@ -179,28 +185,71 @@ def test_the_evidence_against_the_stable_version_is_the_formula(epochs: list[Epo
     for r in RATIOS:
         product = 1.0
         for one in epochs:
-            allowed, worse = theta(one.weight, rho), theta(one.weight, rho * r)
-            product *= (worse / allowed) ** one.canary * ((1 - worse) / (1 - allowed)) ** one.stable
+            allowed, worse = theta(one.share, rho), theta(one.share, rho * r)
+            product *= (worse / allowed) ** one.errors * ((1 - worse) / (1 - allowed)) ** one.beside_errors
         total += product / len(RATIOS)
     assume(1e-250 < total < inf)
     assert evidence_against_stable(epochs, rho) == pytest.approx(log(total), rel=1e-7, abs=1e-9)
 
 
+def epoch(invocations: int, errors: int, beside: int, beside_errors: int) -> Epoch:
+    return Epoch(invocations=invocations, errors=errors, beside=beside, beside_errors=beside_errors)
+
+
+def compared(seen: Epoch, **limits: Any) -> Verdict | None:
+    sample = tally(seen.invocations, errors=seen.errors)
+    return watch(Basis(tally=sample, limits=Limits(**limits), epochs=[seen], version=6, step=2, at=MOMENT))
+
+
+def test_a_version_within_its_limit_fails_where_it_is_far_worse_than_the_stable_one() -> None:
+    verdict = compared(epoch(1_000, 20, 9_000, 9))
+    assert verdict
+    assert (verdict.rule, verdict.limit) == ("guard:rollbackOnErrorRatio", 2)
+    assert verdict.value == pytest.approx(20)
+    assert verdict.text == (
+        "error rate 2 % (20 of 1000) is over 2 times that of the stable version beside it, 0.1 % (9 of 9000): "
+        "evidence over a million to 1, 200 to 1 decides"
+    )
+    assert compared(epoch(1_000, 20, 9_000, 9), rollback_on_error_ratio=None) is None
+    assert compared(epoch(1_000, 20, 9_000, 9), rollback_on_error_ratio=30) is None
+
+
+@pytest.mark.parametrize("seen", [epoch(1_000, 2, 9_000, 0), epoch(1_000, 10, 9_000, 60), epoch(1_000, 40, 0, 0)])
+def test_too_few_errors_a_ratio_that_is_allowed_and_no_version_beside_it_are_quiet(seen: Epoch) -> None:
+    assert compared(seen) is None
+
+
+def test_a_limit_that_both_versions_break_alike_is_a_shared_incident() -> None:
+    both = compared(epoch(1_000, 300, 9_000, 2_700))
+    assert both
+    assert (both.rule, both.shared) == ("guard:rollbackOnErrorRate", True)
+    assert both.text.endswith("; the stable version beside it fails likewise: this is a shared incident")
+    one = compared(epoch(1_000, 300, 9_000, 90))
+    assert one
+    assert not one.shared
+
+
+def test_a_stable_version_beside_it_takes_its_share_of_the_false_alarms() -> None:
+    verdict = compared(epoch(100, 100, 900, 0))
+    assert verdict
+    assert "200 to 1 decides" in verdict.text
+
+
 def test_beside_the_stable_version_a_shared_outage_is_no_evidence_and_a_lone_one_is() -> None:
-    assert evidence_against_stable([Epoch(0.1, 100, 900)], 1) < 0
-    assert evidence_against_stable([Epoch(0.1, 3, 0)], 1) > log(100)
+    assert evidence_against_stable([epoch(1_000, 100, 9_000, 900)], 1) < 0
+    assert evidence_against_stable([epoch(100, 3, 900, 0)], 1) > log(100)
 
 
 def test_an_epoch_in_which_one_version_had_all_the_traffic_says_nothing() -> None:
-    shared = Epoch(0.1, 4, 1)
-    alone = [Epoch(1, 500, 0), Epoch(0, 0, 500)]
+    shared = epoch(100, 4, 900, 1)
+    alone = [epoch(800, 500, 0, 0), epoch(0, 0, 800, 500)]
     assert evidence_against_stable([shared, *alone], 1) == evidence_against_stable([shared], 1)
     assert evidence_against_stable([], 1) == evidence_against_stable(alone, 1) == pytest.approx(0)
 
 
 def test_counts_of_millions_neither_overflow_nor_underflow() -> None:
-    assert evidence_against_stable([Epoch(0.5, 5_000_000, 1_000_000)], 1) > 1e5
-    assert evidence_against_stable([Epoch(0.5, 1_000_000, 5_000_000)], 1) < -1e5
+    assert evidence_against_stable([epoch(9_000_000, 5_000_000, 9_000_000, 1_000_000)], 1) > 1e5
+    assert evidence_against_stable([epoch(9_000_000, 1_000_000, 9_000_000, 5_000_000)], 1) < -1e5
     assert evidence_over(5_000_000, 10_000_000, 0.01) > 1e6
     assert evidence_over(10, 10_000_000, 0.5) == pytest.approx(-16.57, abs=0.01)
 
