@@ -14,6 +14,7 @@ from datetime import timedelta
 
 from controller.api.leader import LeaderWeights
 from controller.artifacts import Artifacts
+from controller.comparing import Comparing
 from controller.hooks import Hooks, Standing
 from controller.publishing import Publication
 from controller.service import Platform, Service, Update
@@ -21,6 +22,7 @@ from controller.tokens import Tokens
 from controller.webhook import Answer
 from hotswap import manifest
 from hotswap.auth import EVERY_FUNCTION, Bearer, Caller, Operation, Role, Token
+from hotswap.comparison import Comparison
 from hotswap.deployment import Deployment, Event, Quarantine, Verb
 from hotswap.errors import HotswapError
 from hotswap.hook import Hook, Undelivered
@@ -42,6 +44,7 @@ class Parts:
     tokens: Tokens
     hooks: Hooks
     weights: LeaderWeights
+    comparing: Comparing
 
 
 class Access:
@@ -54,6 +57,7 @@ class Access:
         self._tokens = parts.tokens
         self._hooks = parts.hooks
         self._weights = parts.weights
+        self._comparing = parts.comparing
 
     async def functions(self) -> list[tuple[Function, list[Alias]]]:
         """Those that the caller may touch."""
@@ -92,6 +96,9 @@ class Access:
 
     async def deployment(self, name: str) -> Stored[Deployment]:
         return await self._deployment(name, Operation.GET_DEPLOYMENT)
+
+    async def compare(self, name: str) -> Comparison:
+        return await self._comparing.compare((await self._deployment(name, Operation.COMPARE)).value)
 
     async def events(self, name: str) -> list[Stored[Event]]:
         await self._deployment(name, Operation.WATCH_DEPLOYMENT)

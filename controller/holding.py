@@ -42,7 +42,7 @@ def _ends(deployment: Deployment, duration: timedelta) -> datetime:
 
 def _await(step: AwaitPromotion, deployment: Deployment, observation: Observation, now: datetime) -> Decision:
     if deployment.comparison is None and isinstance(observation.counted, Counted):
-        return Compared(_comparison(step, observation.counted, deployment))
+        return Compared(compared(step, observation.counted, deployment))
     if step.automatic and deployment.comparison and (winner := deployment.comparison.winner):
         return Crown(winner, decision(deployment.comparison))
     uncompared = max(deployment.progress.entered, observation.watched) + GRACE
@@ -56,7 +56,8 @@ def _await(step: AwaitPromotion, deployment: Deployment, observation: Observatio
     return back(deployment, observation, now, reason=f"nobody named a winner within {steps.duration(step.limit)}")
 
 
-def _comparison(step: AwaitPromotion, counted: Counted, deployment: Deployment) -> Comparison:
+def compared(step: AwaitPromotion, counted: Counted, deployment: Deployment) -> Comparison:
+    """Of a deployment that holds the weights of its test."""
     tallies = {version: counted.of(version, since=deployment.progress.effect) for version in step.versions}
     units = {version: tally.invocations for version, tally in tallies.items()}
     return compare(
@@ -64,7 +65,7 @@ def _comparison(step: AwaitPromotion, counted: Counted, deployment: Deployment) 
         metrics=step.metrics,
         planned=step.planned,
         mismatch=mismatch(units, step.weights),
-        complete=True,
+        complete=isinstance(steps.present(deployment), AwaitPromotion),
         primary=step.primary,
     )
 

@@ -15,6 +15,7 @@ from controller.api.grpc import SERVICE, ControllerApi
 from controller.api.leader import LeaderWeights
 from controller.api.rest.listener import listening
 from controller.artifacts import Artifacts
+from controller.comparing import Comparing
 from controller.hooks import Hooks
 from controller.lead import leading
 from controller.leader import RETRY_AFTER, Leadership
@@ -64,6 +65,7 @@ class Controller:
             tokens=Tokens(store=store, clock=now),
             hooks=Hooks(store=store, clock=now),
             weights=LeaderWeights(service=self._service, leading=self._leading),
+            comparing=Comparing(store=store, clock=now),
         )
 
     @asynccontextmanager

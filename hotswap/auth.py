@@ -61,6 +61,7 @@ class Operation(Enum):
     GET_DEPLOYMENT = "GetDeployment", Role.VIEWER
     LIST_DEPLOYMENTS = "ListDeployments", Role.VIEWER
     WATCH_DEPLOYMENT = "WatchDeployment", Role.VIEWER
+    COMPARE = "Compare", Role.VIEWER
     GET_PLATFORM = "GetPlatform", Role.VIEWER
     PUBLISH = "Publish", Role.DEPLOYER
     SET_ALIAS = "SetAlias", Role.DEPLOYER

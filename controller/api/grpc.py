@@ -13,7 +13,7 @@ from controller.publishing import Publication
 from hotswap import auth, durations, requests
 from hotswap.deployment import Verb
 from hotswap.errors import Invalid
-from hotswap.model import DEFAULT_ALIAS
+from hotswap.model import DEFAULT_ALIAS, encode
 from hotswap.rpc import controller_pb2 as pb
 from hotswap.rpc import controller_pb2_grpc
 from hotswap.rpc.callers import caller, told
@@ -97,6 +97,9 @@ class ControllerApi(controller_pb2_grpc.ControllerServicer):
                 deployment=documents.deployment(update.deployment),
                 events=[documents.event(event) for event in update.events],
             )
+
+    async def Compare(self, request: pb.GetDeploymentRequest, context: Context) -> pb.CompareResponse:
+        return pb.CompareResponse(comparison_json=encode(await self._access.compare(request.id)).decode())
 
     async def Rollback(self, request: pb.VerbRequest, context: Context) -> pb.Deployment:
         return await self._ask(Verb.ROLLBACK, request)

@@ -5,11 +5,11 @@ import click
 from hotswap import model
 from hotswap.cli import output, requests
 from hotswap.cli.client import ANSWER_LIMIT, Target, controller_options, me
+from hotswap.cli.comparing import table
 from hotswap.cli.completion import function_argument
 from hotswap.cli.durations import DURATION
 from hotswap.cli.following import Exit, exit_code, follow
 from hotswap.cli.verbs import id_argument, why_option
-from hotswap.comparison import decision, headings, rows
 from hotswap.deployment import Deployment, Status
 from hotswap.requests import OnConflict
 from hotswap.rpc import controller_pb2 as pb
@@ -215,10 +215,7 @@ def _compared(deployment: pb.Deployment) -> list[tuple[str, str]]:
     record = model.decode(deployment.record_json, Deployment, where=f"deployment {deployment.id}")
     if record.comparison is None:
         return []
-    table = [headings(record.comparison), *rows(record.comparison)]
-    widths = [max(len(cell) for row in table for cell in row[column].split("\n")) for column in range(len(table[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
-    return [("comparison", "\n".join([*lines, decision(record.comparison)]))]
+    return [("comparison", "\n".join(table(record.comparison)))]
 
 
 COMMANDS = (

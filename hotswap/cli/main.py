@@ -12,6 +12,7 @@ import click
 
 from hotswap.cli import (
     aliases,
+    comparing,
     completion,
     deployments,
     functions,
@@ -108,6 +109,7 @@ FAMILIES = (
     functions,
     invocation,
     deployments,
+    comparing,
     receipts,
     recommend,
     verbs,

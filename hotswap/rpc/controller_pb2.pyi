@@ -808,6 +808,25 @@ class DeploymentUpdate(_message.Message):
 Global___DeploymentUpdate: _TypeAlias = DeploymentUpdate  # noqa: Y015
 
 @_typing.final
+class CompareResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPARISON_JSON_FIELD_NUMBER: _builtins.int
+    comparison_json: _builtins.str
+    def __init__(
+        self,
+        *,
+        comparison_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["comparison_json", b"comparison_json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompareResponse: _TypeAlias = CompareResponse  # noqa: Y015
+
+@_typing.final
 class VerbRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

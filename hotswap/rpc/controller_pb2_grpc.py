@@ -94,6 +94,11 @@ class ControllerStub:
                 request_serializer=hotswap_dot_rpc_dot_controller__pb2.WatchDeploymentRequest.SerializeToString,
                 response_deserializer=hotswap_dot_rpc_dot_controller__pb2.DeploymentUpdate.FromString,
                 _registered_method=True)
+        self.Compare = channel.unary_unary(
+                '/hotswap.v1.Controller/Compare',
+                request_serializer=hotswap_dot_rpc_dot_controller__pb2.GetDeploymentRequest.SerializeToString,
+                response_deserializer=hotswap_dot_rpc_dot_controller__pb2.CompareResponse.FromString,
+                _registered_method=True)
         self.Rollback = channel.unary_unary(
                 '/hotswap.v1.Controller/Rollback',
                 request_serializer=hotswap_dot_rpc_dot_controller__pb2.VerbRequest.SerializeToString,
@@ -258,6 +263,13 @@ class ControllerServicer:
 
     def WatchDeployment(self, request, context):
         """The deployment as it stands, then at each change, until it has ended; each with the events that are new.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Compare(self, request, context):
+        """How the versions of a test stand now.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -439,6 +451,11 @@ def add_ControllerServicer_to_server(servicer, server):
                     servicer.WatchDeployment,
                     request_deserializer=hotswap_dot_rpc_dot_controller__pb2.WatchDeploymentRequest.FromString,
                     response_serializer=hotswap_dot_rpc_dot_controller__pb2.DeploymentUpdate.SerializeToString,
+            ),
+            'Compare': grpc.unary_unary_rpc_method_handler(
+                    servicer.Compare,
+                    request_deserializer=hotswap_dot_rpc_dot_controller__pb2.GetDeploymentRequest.FromString,
+                    response_serializer=hotswap_dot_rpc_dot_controller__pb2.CompareResponse.SerializeToString,
             ),
             'Rollback': grpc.unary_unary_rpc_method_handler(
                     servicer.Rollback,
@@ -855,6 +872,33 @@ class Controller:
             '/hotswap.v1.Controller/WatchDeployment',
             hotswap_dot_rpc_dot_controller__pb2.WatchDeploymentRequest.SerializeToString,
             hotswap_dot_rpc_dot_controller__pb2.DeploymentUpdate.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Compare(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hotswap.v1.Controller/Compare',
+            hotswap_dot_rpc_dot_controller__pb2.GetDeploymentRequest.SerializeToString,
+            hotswap_dot_rpc_dot_controller__pb2.CompareResponse.FromString,
             options,
             channel_credentials,
             insecure,

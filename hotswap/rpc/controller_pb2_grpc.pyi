@@ -47,6 +47,8 @@ class ControllerStub:
     ListDeployments: _grpc.UnaryUnaryMultiCallable[_controller_pb2.ListDeploymentsRequest, _controller_pb2.ListDeploymentsResponse]
     WatchDeployment: _grpc.UnaryStreamMultiCallable[_controller_pb2.WatchDeploymentRequest, _controller_pb2.DeploymentUpdate]
     """The deployment as it stands, then at each change, until it has ended; each with the events that are new."""
+    Compare: _grpc.UnaryUnaryMultiCallable[_controller_pb2.GetDeploymentRequest, _controller_pb2.CompareResponse]
+    """How the versions of a test stand now."""
     Rollback: _grpc.UnaryUnaryMultiCallable[_controller_pb2.VerbRequest, _controller_pb2.Deployment]
     Abort: _grpc.UnaryUnaryMultiCallable[_controller_pb2.VerbRequest, _controller_pb2.Deployment]
     Promote: _grpc.UnaryUnaryMultiCallable[_controller_pb2.VerbRequest, _controller_pb2.Deployment]
@@ -89,6 +91,8 @@ class ControllerAsyncStub(ControllerStub):
     ListDeployments: _aio.UnaryUnaryMultiCallable[_controller_pb2.ListDeploymentsRequest, _controller_pb2.ListDeploymentsResponse]  # type: ignore[assignment]
     WatchDeployment: _aio.UnaryStreamMultiCallable[_controller_pb2.WatchDeploymentRequest, _controller_pb2.DeploymentUpdate]  # type: ignore[assignment]
     """The deployment as it stands, then at each change, until it has ended; each with the events that are new."""
+    Compare: _aio.UnaryUnaryMultiCallable[_controller_pb2.GetDeploymentRequest, _controller_pb2.CompareResponse]  # type: ignore[assignment]
+    """How the versions of a test stand now."""
     Rollback: _aio.UnaryUnaryMultiCallable[_controller_pb2.VerbRequest, _controller_pb2.Deployment]  # type: ignore[assignment]
     Abort: _aio.UnaryUnaryMultiCallable[_controller_pb2.VerbRequest, _controller_pb2.Deployment]  # type: ignore[assignment]
     Promote: _aio.UnaryUnaryMultiCallable[_controller_pb2.VerbRequest, _controller_pb2.Deployment]  # type: ignore[assignment]
@@ -200,6 +204,14 @@ class ControllerServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_controller_pb2.DeploymentUpdate], _abc.AsyncIterator[_controller_pb2.DeploymentUpdate]]:
         """The deployment as it stands, then at each change, until it has ended; each with the events that are new."""
+
+    @_abc_1.abstractmethod
+    def Compare(
+        self,
+        request: _controller_pb2.GetDeploymentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_controller_pb2.CompareResponse, _abc.Awaitable[_controller_pb2.CompareResponse]]:
+        """How the versions of a test stand now."""
 
     @_abc_1.abstractmethod
     def Rollback(

@@ -181,6 +181,9 @@ async def test_an_a_b_test_ties_users_to_versions_and_ends_with_the_winner_that_
         [name] = [line.split()[1].rstrip(":") for line in answer.out.splitlines() if line.startswith("deployment ")]
         table = (await stage.hotswap("get", "deployment", name)).out
         assert "Version A (v1)" in table
+        compared = (await stage.hotswap("compare", name)).out
+        assert "Version A (v1)" in compared
+        assert "has not run its time" not in compared
         refused = await stage.hotswap("promote", name, code=1)
         assert f"hotswap promote {name} --winner" in refused.err
         await stage.hotswap("promote", name, "--winner", "2", "--why", "it is better")
@@ -188,6 +191,30 @@ async def test_an_a_b_test_ties_users_to_versions_and_ends_with_the_winner_that_
     assert await stage.weights("ab") == {"2": 100}
     assert seen.failures == []
     assert set(seen.versions) == {1, 2}
+
+
+async def test_versions_are_compared_while_their_test_runs(stage: Stage) -> None:
+    await function(stage, "ab-live")
+    config = {"testDuration": "PT10M", "sticky": "header:X-User"}
+    async with steady_load(stage.url("ab-live"), rate=RATE):
+        begun = await stage.hotswap(
+            *("deploy", "ab-live", "2", "--strategy", "ab-testing", "--config", "-", "-o", "json"),
+            stdin=json.dumps(config),
+        )
+        name = json.loads(begun.out)["id"]
+
+        async with asyncio.timeout(60):
+            while (answer := await stage.hotswap("compare", name, "-o", "json", code=None)).code or not all(
+                json.loads(answer.out)["units"].values()
+            ):
+                assert not answer.code or "has not begun" in answer.err
+        told = (await stage.hotswap("compare", name)).out
+        assert "No winner: " in told
+        assert "the test has not run its time" in told
+        await stage.hotswap("abort", name)
+        await stage.hotswap("get", "deployment", name, "-w", "--timeout", "60s", code=1)
+    refused = await stage.hotswap("compare", name, code=1)
+    assert "ended before its versions were compared" in refused.err
 
 
 async def test_a_challenger_that_fails_ends_the_test(stage: Stage) -> None:

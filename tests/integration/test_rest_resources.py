@@ -196,6 +196,14 @@ async def test_a_winner_is_named_only_where_versions_were_compared(world: World)
     assert "cannot be won by version 2: it is no test" in problem["detail"]
 
 
+async def test_only_the_versions_of_a_test_are_compared(world: World) -> None:
+    (await world.rest.get("/deployments/d-nothing/comparison")).problem(404)
+    await world.deployed(1)
+    name = await world.running(2)
+    problem = (await world.rest.get(f"/deployments/{name}/comparison")).problem(409)
+    assert "is no test" in problem["detail"]
+
+
 async def test_a_second_deployment_on_an_alias_is_refused_with_the_command_that_would_work(world: World) -> None:
     await world.deployed(1)
     name = await world.running(2)

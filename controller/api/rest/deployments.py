@@ -53,6 +53,10 @@ async def deploy(api: Api, call: Call[Nothing, AnyRequest]) -> Answer:
     return Answer(documents.deployment(deployment), location=f"/deployments/{deployment.id}")
 
 
+async def compare(api: Api, call: Call[OfDeployment, Nothing]) -> Answer:
+    return Answer(await call.access.compare(call.parameters.deployment))
+
+
 async def get(api: Api, call: Call[OfDeployment, Nothing]) -> Answer:
     stored = await call.access.deployment(call.parameters.deployment)
     return Answer(documents.deployment(stored.value), revision=stored.mod_revision)

@@ -5,10 +5,12 @@ from typing import Any
 
 from controller.api.rest import aliases, deployments, documents, events, functions, platform
 from controller.api.rest.route import AnyRoute, Archive, Nothing, Route
+from hotswap.comparison import Comparison
 from hotswap.deployment import Verb
 from hotswap.requests import AnyRequest
 
 NOT_FOUND = frozenset({HTTPStatus.NOT_FOUND})
+CONFLICT = frozenset({HTTPStatus.CONFLICT})
 REQUEST: Any = AnyRequest
 """A union is no type in the eyes of mypy, but is one in msgspec's."""
 
@@ -181,6 +183,17 @@ ROUTES: tuple[AnyRoute, ...] = (
         body=Nothing,
         answer=documents.DeploymentDocument,
         tagged=True,
+    ),
+    Route(
+        method="GET",
+        path="/deployments/{deployment}/comparison",
+        name="compareVersions",
+        summary="How the versions of a test stand now, before it is over too",
+        handler=deployments.compare,
+        parameters=deployments.OfDeployment,
+        body=Nothing,
+        answer=Comparison,
+        refuses=CONFLICT,
     ),
     Route(
         method="GET",
