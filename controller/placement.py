@@ -223,6 +223,7 @@ class Placement:
         transaction = self._store.transaction(self._fence)
         if removal.versions:
             transaction.announce(removal, lease=0)
+        transaction.require_none_newer(Alias, removal.function, revision=wanted.revision)
         for alias in wanted.aliases:
             transaction.require(alias)
         for stored, assignment in changes:

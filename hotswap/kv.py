@@ -76,7 +76,15 @@ class Present:
     create_revision: int
 
 
-Requirement = Absent | Unchanged | Present
+@dataclass(frozen=True, slots=True)
+class NoneNewer:
+    """Requires that nothing under the prefix was written after this revision: not what was read, nor anything new."""
+
+    prefix: str
+    revision: int
+
+
+Requirement = Absent | Unchanged | Present | NoneNewer
 
 
 @dataclass(frozen=True, slots=True)

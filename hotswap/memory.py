@@ -16,6 +16,7 @@ from hotswap.kv import (
     Item,
     LeaseLost,
     Listing,
+    NoneNewer,
     Present,
     Put,
     Requirement,
@@ -117,7 +118,14 @@ class MemoryKV:
         return sorted(found, key=lambda item: item.key)
 
     def _holds(self, requirement: Requirement) -> bool:
-        item = self._items.get(requirement.key)
+        match requirement:
+            case NoneNewer(prefix=prefix, revision=revision):
+                return all(item.mod_revision <= revision for item in self._under(prefix))
+            case _:
+                return self._holds_of_key(requirement, self._items.get(requirement.key))
+
+    @staticmethod
+    def _holds_of_key(requirement: Absent | Unchanged | Present, item: Item | None) -> bool:
         match requirement:
             case Absent():
                 return item is None

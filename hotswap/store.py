@@ -92,12 +92,12 @@ class Collection(Generic[R]):
 
     async def list(self, *parts: str | int) -> list[Stored[R]]:
         """All of the collection, or those whose key begins with these whole parts."""
-        listing = await self._kv.range(self._folder(parts))
+        listing = await self._kv.range(self.folder(parts))
         return [self._read(item) for item in listing.items]
 
     @asynccontextmanager
     async def watch(self, *parts: str | int) -> AsyncIterator[AsyncIterator[Changes[R]]]:
-        async with self._kv.watch(self._folder(parts)) as batches, aclosing(self._typed(batches)) as changes:
+        async with self._kv.watch(self.folder(parts)) as batches, aclosing(self._typed(batches)) as changes:
             yield changes
 
     async def _typed(self, batches: AsyncIterator[kv.Batch]) -> AsyncGenerator[Changes[R], None]:
@@ -113,7 +113,7 @@ class Collection(Generic[R]):
         except errors.Invalid as error:
             return Broken(parts, change.mod_revision, str(error))
 
-    def _folder(self, parts: Path) -> str:
+    def folder(self, parts: Path) -> str:
         return self.key(*parts) + "/" if parts else self._prefix
 
     def _parts(self, key: str) -> tuple[str, ...]:
@@ -176,6 +176,11 @@ class Transaction:
     def require(self, stored: Stored[R]) -> Self:
         """What was read must still stand, though it is not written."""
         self._require.append(kv.Unchanged(stored.key, stored.mod_revision))
+        return self
+
+    def require_none_newer(self, kind: type[Record], *parts: str | int, revision: int) -> Self:
+        """Nothing of the kind, or in its folder, may have been written since that revision."""
+        self._require.append(kv.NoneNewer(self._store.collection(kind).folder(parts), revision))
         return self
 
     def require_absent(self, kind: type[Record], *parts: str | int) -> Self:

@@ -120,14 +120,21 @@ def connect(settings: EtcdSettings) -> EtcdKV:
 
 
 def _compare(requirement: kv.Requirement) -> Compare:
-    key = requirement.key.encode()
     match requirement:
-        case kv.Absent():
-            return Compare(target=Compare.CREATE, key=key, create_revision=0)
-        case kv.Present(create_revision=revision):
-            return Compare(target=Compare.CREATE, key=key, create_revision=revision)
-        case kv.Unchanged(mod_revision=revision):
-            return Compare(target=Compare.MOD, key=key, mod_revision=revision)
+        case kv.Absent(key=key):
+            return Compare(target=Compare.CREATE, key=key.encode(), create_revision=0)
+        case kv.Present(key=key, create_revision=revision):
+            return Compare(target=Compare.CREATE, key=key.encode(), create_revision=revision)
+        case kv.Unchanged(key=key, mod_revision=revision):
+            return Compare(target=Compare.MOD, key=key.encode(), mod_revision=revision)
+        case kv.NoneNewer(prefix=prefix, revision=revision):
+            return Compare(
+                target=Compare.MOD,
+                result=Compare.LESS,
+                key=prefix.encode(),
+                range_end=end_of(prefix),
+                mod_revision=revision + 1,
+            )
 
 
 def _operation(write: kv.Write) -> RequestOp:

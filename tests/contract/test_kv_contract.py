@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from hotswap.kv import KV, Absent, Conflict, Delete, Deleted, Item, LeaseLost, Present, Put, Unchanged
+from hotswap.kv import KV, Absent, Conflict, Delete, Deleted, Item, LeaseLost, NoneNewer, Present, Put, Unchanged
 
 LIMIT = 10
 """Seconds that anything here may take."""
@@ -92,6 +92,23 @@ async def test_present_holds_through_changes_but_not_through_a_deletion(kv: KV) 
     await put(kv, ("/t/lead", b"3"))
     with pytest.raises(Conflict):
         await kv.commit(require=[Present("/t/lead", created)], write=[Put("/t/a", b"2")])
+
+
+async def test_none_newer_holds_until_something_under_the_prefix_is_written_or_made(kv: KV) -> None:
+    await kv.commit(require=[NoneNewer("/t/a/", 0)], write=[Put("/t/a/1", b"1")])
+    with pytest.raises(Conflict, match="/t/a/"):
+        await kv.commit(require=[NoneNewer("/t/a/", 0)], write=[Put("/t/b", b"1")])
+    read = (await kv.range("/t/a/")).revision
+    beside = await put(kv, ("/t/a", b""), ("/t/a0", b""), ("/t/b", b""))
+    await kv.commit(require=[NoneNewer("/t/a/", read)], write=[Put("/t/b", b"2")])
+    written = await put(kv, ("/t/a/1", b"2"))
+    with pytest.raises(Conflict):
+        await kv.commit(require=[NoneNewer("/t/a/", beside)], write=[Put("/t/b", b"3")])
+    await kv.commit(require=[NoneNewer("/t/a/", written)], write=[Put("/t/a/2", b"new")])
+    with pytest.raises(Conflict):
+        await kv.commit(require=[NoneNewer("/t/a/", written)], write=[Put("/t/b", b"3")])
+    await kv.commit(require=[], write=[Delete("/t/a/2")])
+    await kv.commit(require=[NoneNewer("/t/a/", written)], write=[Put("/t/b", b"3")])
 
 
 async def test_a_conflict_writes_nothing(kv: KV) -> None:

@@ -280,9 +280,11 @@ class Compare(_message.Message):
     class _CompareResultEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Compare._CompareResult.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
         EQUAL: Compare._CompareResult.ValueType  # 0
+        LESS: Compare._CompareResult.ValueType  # 2
 
     class CompareResult(_CompareResult, metaclass=_CompareResultEnumTypeWrapper): ...
     EQUAL: Compare.CompareResult.ValueType  # 0
+    LESS: Compare.CompareResult.ValueType  # 2
 
     class _CompareTarget:
         ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -304,12 +306,15 @@ class Compare(_message.Message):
     KEY_FIELD_NUMBER: _builtins.int
     CREATE_REVISION_FIELD_NUMBER: _builtins.int
     MOD_REVISION_FIELD_NUMBER: _builtins.int
+    RANGE_END_FIELD_NUMBER: _builtins.int
     result: Global___Compare.CompareResult.ValueType
     target: Global___Compare.CompareTarget.ValueType
     key: _builtins.bytes
     create_revision: _builtins.int
     """0 for a key that does not exist."""
     mod_revision: _builtins.int
+    range_end: _builtins.bytes
+    """To, if the requirement is of all keys from `key` up to this one; absent for one key."""
     def __init__(
         self,
         *,
@@ -318,10 +323,11 @@ class Compare(_message.Message):
         key: _builtins.bytes = ...,
         create_revision: _builtins.int = ...,
         mod_revision: _builtins.int = ...,
+        range_end: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_revision", b"create_revision", "mod_revision", b"mod_revision", "target_union", b"target_union"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_revision", b"create_revision", "key", b"key", "mod_revision", b"mod_revision", "result", b"result", "target", b"target", "target_union", b"target_union"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_revision", b"create_revision", "key", b"key", "mod_revision", b"mod_revision", "range_end", b"range_end", "result", b"result", "target", b"target", "target_union", b"target_union"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_target_union: _TypeAlias = _typing.Literal["create_revision", "mod_revision"]  # noqa: Y015
     _WhichOneofArgType_target_union: _TypeAlias = _typing.Literal["target_union", b"target_union"]  # noqa: Y015
