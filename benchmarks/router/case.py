@@ -1,0 +1,56 @@
+"""What is asked of every proxy: the cases, and the request with its ten fields."""
+
+from dataclasses import dataclass
+
+FUNCTION = "bench"
+EVENTS = "events"
+"""Function with streams that do not end."""
+WEIGHTS = {1: 90, 2: 10}
+"""Percent by backend."""
+FIELDS = {
+    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0 Safari/537.36",
+    "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+    "Accept-Encoding": "gzip, deflate, br",
+    "Accept-Language": "en-GB,en;q=0.9,de;q=0.7",
+    "Authorization": "Bearer hs_0123456789abcdef_0123456789abcdef0123456789abcdef",
+    "Cache-Control": "no-cache",
+    "Cookie": "session=0123456789abcdef0123456789abcdef; theme=dark; consent=yes",
+    "Referer": "https://example.test/gallery?page=12",
+    "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+}
+"""Nine; the load adds Host as the tenth."""
+HALF_CONNECTIONS = 32
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    title: str
+    path: str
+    """After the function's prefix."""
+    connections: int
+    method: str = "GET"
+    body: int = 0
+    """Bytes of the request's."""
+    unit: str = "request"
+
+    @property
+    def target(self) -> str:
+        return f"/fn/{EVENTS if self.streams else FUNCTION}/{self.path}"
+
+    @property
+    def streams(self) -> bool:
+        """Each connection has one answer, which does not end; what is counted is its events."""
+        return self.unit == "event"
+
+
+CASES = (
+    Case("get", "tiny GET, 64 connections", "tiny", 64),
+    Case("post", "POST of 1 KiB, 64 connections", "tiny", 64, method="POST", body=1024),
+    Case("response-64k", "response of 64 KiB, 32 connections", "64k", 32),
+    Case("stream-1m", "chunked response of 1 MiB, 16 connections", "1m", 16),
+    Case("connections-256", "tiny GET, 256 connections", "tiny", 256),
+    Case("connections-4096", "tiny GET, 4,096 connections", "tiny", 4096),
+    Case("events-1000", "1,000 open event streams, 10 events a second on each", "", 1000, unit="event"),
+)
+"""Those that leave the most memory behind come last: a proxy runs from the first to the last."""

@@ -1,0 +1,99 @@
+"""What a round shows, and what many rounds show together."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarks.router.backend import Count, off_balance
+from benchmarks.router.load import Report
+from benchmarks.router.process import Usage
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """In the middle of the load; each of the two has its own time, in seconds."""
+
+    used_at: float
+    usage: Usage
+    counted_at: float
+    count: Count
+
+
+@dataclass(frozen=True)
+class Memory:
+    serving_mib: float
+    parents_mib: float
+
+
+@dataclass(frozen=True)
+class Round:
+    user_us: float
+    system_us: float
+    """Per request, or per event."""
+    rps: float
+    busy: float
+    """Part of a core that the proxy had."""
+    made: float
+    """Connections to backends that were made, per request: 0 where all are kept alive."""
+    report: Report
+    memory: Memory
+    shared: Sequence[int]
+    """Requests by backend, before the measured part."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Medians over the rounds; errors are those of all rounds together."""
+
+    cpu_us: float
+    user_us: float
+    system_us: float
+    rps: float
+    p50_ms: float
+    p99_ms: float
+    rss_mib: float
+    errors: int
+
+
+def measured(first: Snapshot, second: Snapshot, *, report: Report, memory: Memory, shared: Sequence[int]) -> Round:
+    """From two snapshots; raises `ValueError` if nothing was done between them.
+
+    The processor and the requests are not read at the very same moment, so their rates are divided, not their counts.
+    """
+    seconds = second.used_at - first.used_at
+    user = (second.usage.user - first.usage.user) / seconds
+    system = (second.usage.system - first.usage.system) / seconds
+    done = second.count - first.count
+    if done.requests <= 0:
+        raise ValueError("no request got through while it was measured")
+    rate = done.requests / (second.counted_at - first.counted_at)
+    made = done.connections / done.requests
+    return Round(user / rate * 1e6, system / rate * 1e6, rate, user + system, made, report, memory, shared)
+
+
+def medians(rounds: Sequence[Round]) -> Figures:
+    def middle(values: Sequence[float], digits: int) -> float:
+        return round(statistics.median(values), digits)
+
+    return Figures(
+        cpu_us=middle([it.user_us + it.system_us for it in rounds], 2),
+        user_us=middle([it.user_us for it in rounds], 2),
+        system_us=middle([it.system_us for it in rounds], 2),
+        rps=middle([it.rps for it in rounds], 1),
+        p50_ms=middle([it.report.p50_ms for it in rounds], 3),
+        p99_ms=middle([it.report.p99_ms for it in rounds], 3),
+        rss_mib=middle([it.memory.serving_mib for it in rounds], 1),
+        errors=sum(it.report.errors for it in rounds),
+    )
+
+
+def faults(rounds: Sequence[Round]) -> list[str]:
+    """Why the figures of these rounds are not to be compared."""
+    errors = sum(it.report.errors for it in rounds)
+    found = [f"{errors} errors"] if errors else []
+    return found + [why for it in rounds if (why := off_balance(it.shared))]
+
+
+def ratio(ours: Figures, other: Figures) -> float | None:
+    """How much of the other's processor time ours takes."""
+    return ours.cpu_us / other.cpu_us if other.cpu_us else None

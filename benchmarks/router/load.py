@@ -1,0 +1,94 @@
+"""wrk: what it is told to send, and what it tells."""
+
+import asyncio
+import json
+import signal
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.router.case import FIELDS, Case
+from benchmarks.router.process import Unusable, said, spawn, stop
+from benchmarks.router.programs import find
+from hotswap.processes import ended
+
+PATIENCE = "10s"
+"""What takes longer is a time-out."""
+LONGEST = 120
+"""Seconds after which it stops without being told to."""
+TOLD_LIMIT = 30.0
+"""Seconds from the signal to its report."""
+DONE = """
+function done(summary, latency, requests)
+  local e = summary.errors
+  io.write(string.format('\\n{"p50": %.0f, "p99": %.0f, ', latency:percentile(50), latency:percentile(99)))
+  io.write(string.format('"connect": %d, "read": %d, "write": %d, ', e.connect, e.read, e.write))
+  io.write(string.format('"status": %d, "timeout": %d}\\n', e.status, e.timeout))
+end
+"""
+
+
+@dataclass(frozen=True)
+class Report:
+    p50_ms: float
+    p99_ms: float
+    errors: int
+    """Connections refused or broken, answers of 400 and more, and time-outs."""
+
+
+NOTHING = Report(0.0, 0.0, 0)
+
+
+@dataclass
+class Load:
+    """`report` is there when the load has ended."""
+
+    process: "subprocess.Popen[bytes]"
+    report: Report = NOTHING
+
+    @property
+    def running(self) -> bool:
+        return self.process.poll() is None
+
+
+@asynccontextmanager
+async def loading(case: Case, url: str, folder: Path) -> AsyncIterator[Load]:
+    """As many requests as can be had on these connections, as long as the context lasts."""
+    load = Load(_spawn(case, url, folder))
+    try:
+        yield load
+        load.process.send_signal(signal.SIGINT)
+        async with asyncio.timeout(TOLD_LIMIT):
+            await ended(load.process)
+        load.report = parse(said(folder))
+    finally:
+        await stop(load.process)
+
+
+def _spawn(case: Case, url: str, folder: Path) -> "subprocess.Popen[bytes]":
+    wrk = find("wrk")
+    if wrk is None:
+        raise Unusable("the load is made by wrk, which is not installed")
+    (folder / "load.lua").write_text(lua(case))
+    options = ["-t", "1", "-c", str(case.connections), "-d", str(LONGEST), "--timeout", PATIENCE, "-s", "load.lua"]
+    return spawn([wrk, *options, url], folder)
+
+
+def lua(case: Case) -> str:
+    lines = [f'wrk.method = "{case.method}"']
+    lines += [f'wrk.headers["{name}"] = "{value}"' for name, value in FIELDS.items()]
+    if case.body:
+        lines.append(f'wrk.body = string.rep("x", {case.body})')
+    return "\n".join(lines) + DONE
+
+
+def parse(text: str) -> Report:
+    """The last line of its output is ours; raises `ValueError` without it."""
+    last = text.strip().rpartition("\n")[2]
+    if not last.startswith("{"):
+        raise ValueError(f"wrk ended without a report: {text[-300:]}")
+    told = json.loads(last)
+    errors = sum(told[kind] for kind in ("connect", "read", "write", "status", "timeout"))
+    return Report(told["p50"] / 1000, told["p99"] / 1000, errors)
