@@ -13,11 +13,12 @@ import argparse
 import asyncio
 import json
 import os
+import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import psutil
@@ -25,7 +26,7 @@ import uvloop
 
 from benchmarks.router import measure, table
 from benchmarks.router.backend import backends
-from benchmarks.router.case import CASES, Case
+from benchmarks.router.case import CASES, SATURATED, Case
 from benchmarks.router.configs import Routes
 from benchmarks.router.figures import Round, faults, medians
 from benchmarks.router.measure import Bench, Pace
@@ -36,6 +37,9 @@ from benchmarks.router.streams import sources
 FILES_PER_CONNECTION = 2
 """A proxy has one on either side."""
 FILES_BESIDES = 512
+
+INTERRUPTED = 130
+"""The exit code after Ctrl-C or SIGTERM, when all that was started has ended."""
 
 Rounds = dict[str, dict[str, list[Round]]]
 """By case, by proxy."""
@@ -49,7 +53,20 @@ async def run(cases: Sequence[Case], names: Sequence[str], pace: Pace, cores: Co
             bench = Bench(Path(folder), made, events, pace)
             routes = Routes([it.port for it in made], events.ports)
             proxies = await start(stack, names, routes, Path(folder), cores)
-            return {case.name: await case_rounds(bench, case, proxies) for case in cases}
+            rounds: Rounds = {}
+            for case in cases:
+                rated = with_rate(case, rounds.get(SATURATED, {}))
+                if rated is not None:
+                    rounds[case.name] = await case_rounds(bench, rated, proxies)
+            return rounds
+
+
+async def interruptible(work: Awaitable[Rounds]) -> Rounds:
+    """By SIGTERM as by Ctrl-C: what was started has sessions of its own and would stay."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await work
 
 
 async def start(
@@ -60,7 +77,8 @@ async def start(
         (folder / name).mkdir()
         try:
             proxies[name] = await stack.enter_async_context(STARTS[name](folder / name, routes))
-            proxies[name].tree.pin(cores.proxy)
+            if cores.proxy is not None:
+                proxies[name].tree.pin(cores.proxy)
         except Unusable as error:
             print(f"{name} is left out: {error}")
     return proxies
@@ -79,6 +97,18 @@ async def case_rounds(bench: Bench, case: Case, proxies: dict[str, Proxy]) -> di
     whole = {name: its for name, its in rounds.items() if name not in failed}
     print("\n".join(table.lines(case, whole, failed)), flush=True)
     return whole
+
+
+def with_rate(case: Case, saturated: Mapping[str, Sequence[Round]]) -> Case | None:
+    """The same rate for all proxies, so that their latencies can be compared; `None` if there is nothing to halve."""
+    if not case.half:
+        return case
+    full = [medians(saturated[name]).rps for name in (OURS, "haproxy") if name in saturated]
+    if not full:
+        print(f'{case.name} is left out: it takes half of what the case "{SATURATED}" shows')
+        return None
+    rate = min(full) / 2
+    return replace(case, rate=rate, title=f"{case.title} ({rate:,.0f} a second)")
 
 
 def fitting(cases: Sequence[Case], files: int) -> list[Case]:
@@ -107,6 +137,7 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
 def main() -> int:
     told = options(sys.argv[1:])
     pace = measure.QUICK if told.quick else measure.FULL
+    pace = replace(pace, rounds=told.rounds or pace.rounds)
     cores = choose_cores()
     if cores.load is None:
         print("one core only: nothing is pinned, and the load takes its part of it")
@@ -114,8 +145,11 @@ def main() -> int:
         os.sched_setaffinity(0, {cores.load})
     cases = fitting([it for it in CASES if not told.cases or it.name in told.cases], raise_file_limit())
     names = told.proxies or (QUICK if told.quick else tuple(STARTS))
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        rounds = runner.run(run(cases, names, pace, cores))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            rounds = runner.run(interruptible(run(cases, names, pace, cores)))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        return INTERRUPTED
     if (beside := table.parents(rounds)) is not None:
         print(beside)
     if told.json:

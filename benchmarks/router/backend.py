@@ -13,7 +13,7 @@ from benchmarks.router.case import WEIGHTS
 from benchmarks.router.process import Unusable, free_ports, serving
 from benchmarks.router.programs import find
 
-COUNTS = b"GET /counts HTTP/1.1\r\nHost: backend\r\n\r\n"
+COUNTS = "/counts"
 COUNTED = re.compile(rb"\s(\d+) (\d+) (\d+)\s")
 """Of nginx's stub_status: connections accepted, connections handled, requests."""
 
@@ -46,13 +46,13 @@ class Backend:
         return cls(port, *await asyncio.open_connection("127.0.0.1", port))
 
     async def count(self) -> Count:
-        """Of what it had from others than us."""
-        self._writer.write(COUNTS)
+        """Without the requests for the count itself."""
+        self._writer.write(f"GET {COUNTS} HTTP/1.1\r\nHost: backend\r\n\r\n".encode())
         self._asked += 1
         head = await self._reader.readuntil(b"\r\n\r\n")
         body = await self._reader.readexactly(_length(head))
         counted = parse(body)
-        return Count(counted.connections - 1, counted.requests - self._asked)
+        return Count(counted.connections, counted.requests - self._asked)
 
     def close(self) -> None:
         self._writer.close()
@@ -73,7 +73,7 @@ async def backends(folder: Path) -> AsyncIterator[list[Backend]]:
             (here / "nginx.conf").write_text(config(here, number=number, port=port))
             (here / "64k").write_bytes(b"x" * 65_536)
             (here / "1m").write_bytes(b"y" * 1_048_576)
-            await stack.enter_async_context(serving(command(nginx, here), here, port))
+            await stack.enter_async_context(serving(command(nginx, here), here, port, ready=COUNTS))
             made.append(await Backend.reach(port))
             stack.callback(made[-1].close)
         yield made
@@ -94,7 +94,7 @@ http {{
     listen 127.0.0.1:{port} backlog=4096;
     add_header Backend {number};
     add_header Cache-Control "private, max-age=60";
-    location = /counts {{ stub_status; }}
+    location = {COUNTS} {{ stub_status; }}
     location ~ /64k$ {{ alias {folder}/64k; }}
     location ~ /1m$ {{ # a replacement whose length nobody knows beforehand makes it chunked
       alias {folder}/1m;

@@ -19,7 +19,8 @@ FIELDS = {
     "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
 }
 """Nine; the load adds Host as the tenth."""
-HALF_CONNECTIONS = 32
+SATURATED = "get"
+"""The case that tells what a full load is."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,10 @@ class Case:
     body: int = 0
     """Bytes of the request's."""
     unit: str = "request"
+    rate: float | None = None
+    """Requests a second, about; `None`: as many as can be had."""
+    half: bool = False
+    """Its rate is half of what both ours and HAProxy take in the saturated case."""
 
     @property
     def target(self) -> str:
@@ -46,6 +51,7 @@ class Case:
 
 CASES = (
     Case("get", "tiny GET, 64 connections", "tiny", 64),
+    Case("half-load", "tiny GET at half of a full load, 128 connections", "tiny", 128, half=True),
     Case("post", "POST of 1 KiB, 64 connections", "tiny", 64, method="POST", body=1024),
     Case("response-64k", "response of 64 KiB, 32 connections", "64k", 32),
     Case("stream-1m", "chunked response of 1 MiB, 16 connections", "1m", 16),

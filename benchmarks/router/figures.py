@@ -8,6 +8,9 @@ from benchmarks.router.backend import Count, off_balance
 from benchmarks.router.load import Report
 from benchmarks.router.process import Usage
 
+DISTURBING = 0.05
+"""Part of a core."""
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -17,6 +20,8 @@ class Snapshot:
     usage: Usage
     counted_at: float
     count: Count
+    core: float
+    """Seconds that the proxy's core was busy, whoever had it."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,9 @@ class Round:
     """Per request, or per event."""
     rps: float
     busy: float
-    """Part of a core that the proxy had."""
+    """Part of its core that the proxy had."""
+    others: float
+    """Part of it that others had."""
     made: float
     """Connections to backends that were made, per request: 0 where all are kept alive."""
     report: Report
@@ -68,7 +75,9 @@ def measured(first: Snapshot, second: Snapshot, *, report: Report, memory: Memor
         raise ValueError("no request got through while it was measured")
     rate = done.requests / (second.counted_at - first.counted_at)
     made = done.connections / done.requests
-    return Round(user / rate * 1e6, system / rate * 1e6, rate, user + system, made, report, memory, shared)
+    busy = user + system
+    others = max(0.0, (second.core - first.core) / seconds - busy)
+    return Round(user / rate * 1e6, system / rate * 1e6, rate, busy, others, made, report, memory, shared)
 
 
 def medians(rounds: Sequence[Round]) -> Figures:
@@ -92,6 +101,12 @@ def faults(rounds: Sequence[Round]) -> list[str]:
     errors = sum(it.report.errors for it in rounds)
     found = [f"{errors} errors"] if errors else []
     return found + [why for it in rounds if (why := off_balance(it.shared))]
+
+
+def disturbed(rounds: Sequence[Round]) -> str | None:
+    """What else made the figures of these rounds coarse."""
+    others = statistics.median(it.others for it in rounds)
+    return f"others had {others:.0%} of its core" if others > DISTURBING else None
 
 
 def ratio(ours: Figures, other: Figures) -> float | None:

@@ -20,6 +20,8 @@ LONGEST = 120
 """Seconds after which it stops without being told to."""
 TOLD_LIMIT = 30.0
 """Seconds from the signal to its report."""
+ROUNDING = 0.5
+"""wrk takes whole milliseconds."""
 DONE = """
 function done(summary, latency, requests)
   local e = summary.errors
@@ -81,7 +83,15 @@ def lua(case: Case) -> str:
     lines += [f'wrk.headers["{name}"] = "{value}"' for name, value in FIELDS.items()]
     if case.body:
         lines.append(f'wrk.body = string.rep("x", {case.body})')
-    return "\n".join(lines) + DONE
+    return "\n".join(lines) + delay(case) + DONE
+
+
+def delay(case: Case) -> str:
+    """Between an answer and the next request of a connection, by chance, so that the connections do not keep step."""
+    if case.rate is None:
+        return ""
+    mean_ms = case.connections / case.rate * 1000
+    return f"\nfunction delay() return math.random() * {2 * mean_ms:.2f} + {ROUNDING} end"
 
 
 def parse(text: str) -> Report:

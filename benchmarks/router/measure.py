@@ -96,6 +96,6 @@ class Bench:
 
 
 async def snapshot(proxy: Proxy, count: Counting) -> Snapshot:
-    used_at, usage = time.monotonic(), proxy.tree.usage()
+    used_at, usage, core = time.monotonic(), proxy.tree.usage(), proxy.tree.core_seconds()
     counted = await count()
-    return Snapshot(used_at, usage, time.monotonic(), counted)
+    return Snapshot(used_at, usage, time.monotonic(), counted, core)

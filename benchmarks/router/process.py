@@ -10,14 +10,16 @@ import subprocess
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 
+import aiohttp
 import psutil
 
 from hotswap.processes import ended
 
 READY_LIMIT = 20.0
-"""Seconds for a server to take connections."""
+"""Seconds for a server to answer."""
 STOP_LIMIT = 5.0
 """Seconds from SIGTERM to SIGKILL."""
 LOOK_EVERY = 0.02
@@ -54,10 +56,10 @@ class Tree:
         first = psutil.Process(pid)
         self._serving = first.children(recursive=True) or [first]
         self._parents = [] if self._serving == [first] else [first]
+        self._core: int | None = None
 
-    def pin(self, core: int | None) -> None:
-        if core is None:
-            return
+    def pin(self, core: int) -> None:
+        self._core = core
         for process in self._parents + self._serving:
             for thread in process.threads():
                 os.sched_setaffinity(thread.id, {core})
@@ -65,6 +67,13 @@ class Tree:
     def usage(self) -> Usage:
         times = [process.cpu_times() for process in self._parents + self._serving]
         return Usage(sum(it.user for it in times), sum(it.system for it in times))
+
+    def core_seconds(self) -> float:
+        """That its core has been busy, whoever had it; 0 while it has none of its own."""
+        if self._core is None:
+            return 0.0
+        times = psutil.cpu_times(percpu=True)[self._core]  # the last two are within the first two
+        return float(sum(times[:8]) - times.idle - times.iowait)
 
     def serving_mib(self) -> float:
         return float(sum(process.memory_info().rss for process in self._serving)) / MIB
@@ -96,12 +105,13 @@ def free_ports(count: int) -> list[int]:
 
 @asynccontextmanager
 async def serving(
-    command: Sequence[str], folder: Path, port: int, *, env: Mapping[str, str] | None = None
+    command: Sequence[str], folder: Path, port: int, *, ready: str, env: Mapping[str, str] | None = None
 ) -> AsyncIterator[int]:
-    """The id of a server that takes connections on this port; raises `Unusable` with the end of its output."""
+    """The id of a server on this port that answers 200 at the path `ready`; raises `Unusable` with the end of its
+    output."""
     process = spawn(command, folder, env=env)
     try:
-        await _listening(process, port, folder)
+        await _answering(process, f"http://127.0.0.1:{port}{ready}", folder)
         yield process.pid
     finally:
         await stop(process)
@@ -121,19 +131,25 @@ def spawn(command: Sequence[str], folder: Path, *, env: Mapping[str, str] | None
         )
 
 
-async def _listening(process: "subprocess.Popen[bytes]", port: int, folder: Path) -> None:
+async def _answering(process: "subprocess.Popen[bytes]", url: str, folder: Path) -> None:
     try:
-        async with asyncio.timeout(READY_LIMIT):
+        async with asyncio.timeout(READY_LIMIT), aiohttp.ClientSession() as session:
             while process.poll() is None:
-                with contextlib.suppress(ConnectionError):
-                    _, writer = await asyncio.open_connection("127.0.0.1", port)
-                    writer.close()
+                if await _is_well(session, url):
                     return
                 await asyncio.sleep(LOOK_EVERY)
             fault = f"ended with status {process.returncode}"
     except TimeoutError:
-        fault = f"takes no connections within {READY_LIMIT:g} s"
+        fault = f"does not answer within {READY_LIMIT:g} s"
     raise Unusable(f"{fault}: {said(folder)[-SAID:]}")
+
+
+async def _is_well(session: aiohttp.ClientSession, url: str) -> bool:
+    try:
+        async with session.get(url) as answer:
+            return answer.status == HTTPStatus.OK
+    except aiohttp.ClientError:
+        return False
 
 
 def said(folder: Path) -> str:

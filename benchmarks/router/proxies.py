@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.router import configs, programs
 from benchmarks.router.backend import command
-from benchmarks.router.case import WEIGHTS
+from benchmarks.router.case import CASES, WEIGHTS
 from benchmarks.router.configs import Routes
 from benchmarks.router.process import Tree, Unusable, free_ports, serving
 from hotswap.etcd.local import running
@@ -17,6 +17,7 @@ from hotswap.settings import EtcdSettings
 from tests.router_harness import routing
 
 OURS = "hotswap"
+READY = CASES[0].target
 ROOT = Path(__file__).parents[2]
 
 
@@ -47,7 +48,7 @@ async def haproxy(folder: Path, routes: Routes) -> AsyncIterator[Proxy]:
     program = _present(programs.find("haproxy"))
     (port,) = free_ports(1)
     (folder / "haproxy.cfg").write_text(configs.haproxy(routes, port))
-    async with serving([program, "-db", "-f", f"{folder}/haproxy.cfg"], folder, port) as pid:
+    async with serving([program, "-db", "-f", f"{folder}/haproxy.cfg"], folder, port, ready=READY) as pid:
         yield Proxy("haproxy", port, Tree(pid))
 
 
@@ -56,7 +57,7 @@ async def nginx(folder: Path, routes: Routes) -> AsyncIterator[Proxy]:
     program = _present(programs.find("nginx"))
     (port,) = free_ports(1)
     (folder / "nginx.conf").write_text(configs.nginx(routes, port, folder=folder))
-    async with serving(command(program, folder), folder, port) as pid:
+    async with serving(command(program, folder), folder, port, ready=READY) as pid:
         yield Proxy("nginx", port, Tree(pid))
 
 
@@ -66,7 +67,7 @@ async def envoy(folder: Path, routes: Routes) -> AsyncIterator[Proxy]:
     (port,) = free_ports(1)
     (folder / "envoy.json").write_text(configs.envoy(routes, port))
     words = [program, "-c", f"{folder}/envoy.json", "--concurrency", "1", "--disable-hot-restart", "-l", "error"]
-    async with serving(words, folder, port) as pid:
+    async with serving(words, folder, port, ready=READY) as pid:
         yield Proxy("envoy", port, Tree(pid))
 
 
@@ -77,7 +78,7 @@ async def traefik(folder: Path, routes: Routes) -> AsyncIterator[Proxy]:
     (folder / "rules.yaml").write_text(configs.traefik_rules(routes))
     (folder / "traefik.yaml").write_text(configs.traefik(port, rules=folder / "rules.yaml"))
     words = [program, f"--configFile={folder}/traefik.yaml"]
-    async with serving(words, folder, port, env={"GOMAXPROCS": "1"}) as pid:
+    async with serving(words, folder, port, ready=READY, env={"GOMAXPROCS": "1"}) as pid:
         yield Proxy("traefik", port, Tree(pid))
 
 
@@ -86,7 +87,7 @@ async def plain(folder: Path, routes: Routes) -> AsyncIterator[Proxy]:
     (port,) = free_ports(1)
     ports = [",".join(map(str, it)) for _, it in routes.items()]
     words = [sys.executable, "-m", "benchmarks.router.plain", str(port), *ports]
-    async with serving(words, folder, port, env={"PYTHONPATH": str(ROOT)}) as pid:
+    async with serving(words, folder, port, ready=READY, env={"PYTHONPATH": str(ROOT)}) as pid:
         yield Proxy("aiohttp", port, Tree(pid))
 
 

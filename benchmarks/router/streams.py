@@ -21,7 +21,8 @@ HEAD = (
     b"Transfer-Encoding: chunked\r\n\r\n"
 )
 PADDING = b"x" * 64
-END = b"\n\n"
+DATA, END = b"data: ", b"\n\n"
+DIGITS = 20
 OPEN_AT_ONCE = 100
 OPEN_LIMIT = 30.0
 """Seconds for all streams to begin."""
@@ -72,10 +73,10 @@ class Sources:
         clock = asyncio.get_running_loop().time
         slot, due = 0, clock()
         while True:
-            event = _event()
+            news = event()
             for streams in self.streams:
                 for stream in streams[slot::SLOTS]:
-                    stream.write(event)
+                    stream.write(news)
             slot = (slot + 1) % SLOTS
             due += 1 / (RATE * SLOTS)
             await asyncio.sleep(max(0.0, due - clock()))
@@ -142,9 +143,9 @@ class Listener(asyncio.Protocol):
             self._heard.errors += not data.startswith(b"HTTP/1.1 200 ")
         self._heard.events += data.count(END) + (self._half and data.startswith(b"\n"))
         self._half = data.endswith(b"\n") and not data.endswith((END, b"\r\n"))
-        at = data.rfind(b"data: ")
-        stamp = data[at + 6 : at + 26]
-        if at >= 0 and len(stamp) == 20:
+        at = data.rfind(DATA)
+        stamp = data[at + len(DATA) : at + len(DATA) + DIGITS]
+        if at >= 0 and len(stamp) == DIGITS and stamp.isdigit():
             self._heard.latencies.append((time.monotonic_ns() - int(stamp)) / 1e6)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -184,7 +185,7 @@ def _request(case: Case) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
-def _event() -> bytes:
+def event() -> bytes:
     """In a chunk of its own, with the time in nanoseconds."""
-    event = b"data: %020d %b\n\n" % (time.monotonic_ns(), PADDING)
-    return b"%x\r\n%b\r\n" % (len(event), event)
+    text = b"%b%0*d %b%b" % (DATA, DIGITS, time.monotonic_ns(), PADDING, END)
+    return b"%x\r\n%b\r\n" % (len(text), text)

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from benchmarks.router.case import Case
-from benchmarks.router.figures import Figures, Round, faults, medians, ratio
+from benchmarks.router.figures import Figures, Round, disturbed, faults, medians, ratio
 from benchmarks.router.proxies import OURS
 
 GOALS = {"haproxy": 1.0, "nginx": 1.0, "envoy": 0.5, "traefik": 0.35, "aiohttp": 0.15}
@@ -21,6 +21,8 @@ def lines(case: Case, rounds: Mapping[str, Sequence[Round]], failed: Mapping[str
         cells = _cells(name, its, rounds[name], figures.get(OURS))
         told.append(f"  {name:<10}" + "".join(f"{it:>9}" for it in cells))
         told += [f"  {'':<10} ! {fault}" for fault in faults(rounds[name])]
+        if coarse := disturbed(rounds[name]):
+            told.append(f"  {'':<10} ~ {coarse}")
     return told + [f"  {name:<10} ! failed: {why}" for name, why in failed.items()]
 
 
