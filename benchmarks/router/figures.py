@@ -47,6 +47,10 @@ class Round:
     shared: Sequence[int]
     """Requests by backend, before the measured part."""
 
+    @property
+    def cpu_us(self) -> float:
+        return self.user_us + self.system_us
+
 
 @dataclass(frozen=True)
 class Figures:
@@ -85,7 +89,7 @@ def medians(rounds: Sequence[Round]) -> Figures:
         return round(statistics.median(values), digits)
 
     return Figures(
-        cpu_us=middle([it.user_us + it.system_us for it in rounds], 2),
+        cpu_us=middle([it.cpu_us for it in rounds], 2),
         user_us=middle([it.user_us for it in rounds], 2),
         system_us=middle([it.system_us for it in rounds], 2),
         rps=middle([it.rps for it in rounds], 1),
@@ -109,6 +113,9 @@ def disturbed(rounds: Sequence[Round]) -> str | None:
     return f"others had {others:.0%} of its core" if others > DISTURBING else None
 
 
-def ratio(ours: Figures, other: Figures) -> float | None:
-    """How much of the other's processor time ours takes."""
-    return ours.cpu_us / other.cpu_us if other.cpu_us else None
+def ratio(ours: Sequence[Round], other: Sequence[Round]) -> float | None:
+    """How much of the other's processor time ours takes: the median over pairs of rounds, which were run one soon after
+    the other, so that what makes the whole machine slower for a while is in both."""
+    pairs = zip(ours, other, strict=False)
+    found = [mine.cpu_us / its.cpu_us for mine, its in pairs if its.cpu_us]
+    return statistics.median(found) if found else None

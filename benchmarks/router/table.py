@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from benchmarks.router.case import Case
-from benchmarks.router.figures import Figures, Round, disturbed, faults, medians, ratio
+from benchmarks.router.figures import Round, disturbed, faults, medians, ratio
 from benchmarks.router.proxies import OURS
 
 GOALS = {"haproxy": 1.0, "nginx": 1.0, "envoy": 0.5, "traefik": 0.35, "aiohttp": 0.15}
@@ -16,18 +16,18 @@ HEADS = ("CPU µs", "user", "system", "per s", "p50 ms", "p99 ms", "MiB", "busy"
 def lines(case: Case, rounds: Mapping[str, Sequence[Round]], failed: Mapping[str, str]) -> list[str]:
     """Of one case, by proxy; what makes a row not comparable stands below it. `failed`: why, by proxy."""
     told = [f"{case.name}: {case.title}; CPU per {case.unit}", f"  {'':<10}" + "".join(f"{it:>9}" for it in HEADS)]
-    figures = {name: medians(its) for name, its in rounds.items() if its}
-    for name, its in figures.items():
-        cells = _cells(name, its, rounds[name], figures.get(OURS))
+    for name, its in rounds.items():
+        cells = _cells(name, its, rounds.get(OURS, ()))
         told.append(f"  {name:<10}" + "".join(f"{it:>9}" for it in cells))
-        told += [f"  {'':<10} ! {fault}" for fault in faults(rounds[name])]
-        if coarse := disturbed(rounds[name]):
+        told += [f"  {'':<10} ! {fault}" for fault in faults(its)]
+        if coarse := disturbed(its):
             told.append(f"  {'':<10} ~ {coarse}")
     return told + [f"  {name:<10} ! failed: {why}" for name, why in failed.items()]
 
 
-def _cells(name: str, its: Figures, rounds: Sequence[Round], ours: Figures | None) -> list[str]:
-    compared = ratio(ours, its) if ours and name != OURS else None
+def _cells(name: str, rounds: Sequence[Round], ours: Sequence[Round]) -> list[str]:
+    its = medians(rounds)
+    compared = ratio(ours, rounds) if name != OURS else None
     return [
         f"{its.cpu_us:.1f}",
         f"{its.user_us:.1f}",

@@ -156,8 +156,14 @@ def test_work_of_others_on_the_core_is_told() -> None:
 
 
 def test_ratio_is_ours_by_theirs() -> None:
-    assert ratio(medians([one_round(30)]), medians([one_round(20)])) == 1.5
-    assert ratio(medians([one_round(30)]), medians([one_round(0)])) is None
+    assert ratio([one_round(30)], [one_round(20)]) == 1.5
+    assert ratio([one_round(30)], [one_round(0)]) is None
+    assert ratio([], [one_round(20)]) is None
+
+
+def test_ratio_is_of_rounds_that_were_run_together() -> None:
+    """The machine was slow for a while: that says nothing of either."""
+    assert ratio([one_round(30), one_round(300), one_round(30)], [one_round(20), one_round(200), one_round(20)]) == 1.5
 
 
 def test_table_has_a_row_for_each_proxy_with_its_ratio_and_what_is_wrong() -> None:
