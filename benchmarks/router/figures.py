@@ -1,6 +1,7 @@
 """What a round shows, and what many rounds show together."""
 
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -102,9 +103,11 @@ def medians(rounds: Sequence[Round]) -> Figures:
 
 def faults(rounds: Sequence[Round]) -> list[str]:
     """Why the figures of these rounds are not to be compared."""
-    errors = sum(it.report.errors for it in rounds)
-    found = [f"{errors} errors"] if errors else []
-    return found + [why for it in rounds if (why := off_balance(it.shared))]
+    kinds: Counter[str] = Counter()
+    for it in rounds:
+        kinds.update(it.report.kinds)
+    told = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count)
+    return ([f"errors: {told}"] if told else []) + [why for it in rounds if (why := off_balance(it.shared))]
 
 
 def disturbed(rounds: Sequence[Round]) -> str | None:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import signal
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,11 +36,15 @@ end
 class Report:
     p50_ms: float
     p99_ms: float
-    errors: int
-    """Connections refused or broken, answers of 400 and more, and time-outs."""
+    kinds: Mapping[str, int]
+    """Errors by kind: connections refused or broken, answers of 400 and more, time-outs."""
+
+    @property
+    def errors(self) -> int:
+        return sum(self.kinds.values())
 
 
-NOTHING = Report(0.0, 0.0, 0)
+NOTHING = Report(0.0, 0.0, {})
 
 
 @dataclass
@@ -100,5 +104,4 @@ def parse(text: str) -> Report:
     if not last.startswith("{"):
         raise ValueError(f"wrk ended without a report: {text[-300:]}")
     told = json.loads(last)
-    errors = sum(told[kind] for kind in ("connect", "read", "write", "status", "timeout"))
-    return Report(told["p50"] / 1000, told["p99"] / 1000, errors)
+    return Report(told.pop("p50") / 1000, told.pop("p99") / 1000, told)

@@ -109,18 +109,15 @@ class Listeners:
 
     events: int = 0
     begun: int = 0
-    errors: int = 0
+    refused: int = 0
+    lost: int = 0
     latencies: list[float] = field(default_factory=list)
     """Milliseconds from an event's source to its listener."""
     closing: bool = False
 
-    @property
-    def count(self) -> int:
-        return self.events
-
     def report(self) -> Report:
         cuts = statistics.quantiles(self.latencies, n=100) if len(self.latencies) > 1 else [0.0] * 99
-        return Report(cuts[49], cuts[98], self.errors)
+        return Report(cuts[49], cuts[98], {"refused": self.refused, "lost": self.lost})
 
 
 class Listener(asyncio.Protocol):
@@ -140,7 +137,7 @@ class Listener(asyncio.Protocol):
         if not self._begun:
             self._begun = True
             self._heard.begun += 1
-            self._heard.errors += not data.startswith(b"HTTP/1.1 200 ")
+            self._heard.refused += not data.startswith(b"HTTP/1.1 200 ")
         self._heard.events += data.count(END) + (self._half and data.startswith(b"\n"))
         self._half = data.endswith(b"\n") and not data.endswith((END, b"\r\n"))
         at = data.rfind(DATA)
@@ -149,7 +146,7 @@ class Listener(asyncio.Protocol):
             self._heard.latencies.append((time.monotonic_ns() - int(stamp)) / 1e6)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._heard.errors += not self._heard.closing
+        self._heard.lost += not self._heard.closing
 
     def close(self) -> None:
         if self._transport is not None:

@@ -13,7 +13,7 @@ from benchmarks.router.backend import Count, off_balance, parse
 from benchmarks.router.case import CASES, FIELDS, Case
 from benchmarks.router.configs import Routes
 from benchmarks.router.figures import Memory, Round, Snapshot, disturbed, faults, measured, medians, ratio
-from benchmarks.router.load import Report, lua
+from benchmarks.router.load import NOTHING, Report, lua
 from benchmarks.router.load import parse as parse_report
 from benchmarks.router.process import Usage
 from tests.conditions import eventually
@@ -37,7 +37,7 @@ def case(name: str) -> Case:
 def one_round(
     cpu_us: float = 20.0, *, rps: float = 1000.0, errors: int = 0, shared: tuple[int, int] = FAIR, others: float = 0.0
 ) -> Round:
-    report = Report(1.0, 2.0, errors)
+    report = Report(1.0, 2.0, {"status": errors, "read": 0})
     return Round(cpu_us / 2, cpu_us / 2, rps, 0.5, others, 0.0, report, MEMORY, shared)
 
 
@@ -46,7 +46,9 @@ def snapshot(at: float, *, user: float, system: float, requests: int, made: int 
 
 
 def test_report_of_wrk_tells_quantiles_in_milliseconds_and_all_errors() -> None:
-    assert parse_report(WRK + REPORT) == Report(p50_ms=1.5, p99_ms=20.25, errors=31)
+    report = parse_report(WRK + REPORT)
+    assert (report.p50_ms, report.p99_ms, report.errors) == (1.5, 20.25, 31)
+    assert report.kinds == {"connect": 1, "read": 2, "write": 4, "status": 8, "timeout": 16}
 
 
 def test_output_of_wrk_without_report_is_refused() -> None:
@@ -113,7 +115,7 @@ def test_wrong_split_is_off_balance(counts: tuple[int, int]) -> None:
 def test_what_is_measured_is_the_difference_of_two_snapshots() -> None:
     first = snapshot(10.0, user=1.0, system=5.0, requests=100, made=64, core=7.0)
     second = snapshot(12.0, user=1.5, system=6.0, requests=50_100, made=64, core=9.0)
-    seen = measured(first, second, report=Report(1.0, 2.0, 0), memory=MEMORY, shared=FAIR)
+    seen = measured(first, second, report=NOTHING, memory=MEMORY, shared=FAIR)
     assert seen.user_us == pytest.approx(10.0)
     assert seen.system_us == pytest.approx(20.0)
     assert seen.rps == pytest.approx(25_000)
@@ -126,14 +128,14 @@ def test_processor_and_requests_may_be_read_at_different_times() -> None:
     """Half the requests in half the time are the same price."""
     first = snapshot(0.0, user=0.0, system=0.0, requests=0)
     second = replace(snapshot(2.0, user=1.0, system=0.0, requests=500), counted_at=1.0)
-    seen = measured(first, second, report=Report(0, 0, 0), memory=MEMORY, shared=FAIR)
+    seen = measured(first, second, report=NOTHING, memory=MEMORY, shared=FAIR)
     assert seen.user_us == pytest.approx(1000)
 
 
 def test_round_without_a_request_is_refused() -> None:
     still = snapshot(0.0, user=0.0, system=0.0, requests=5)
     with pytest.raises(ValueError, match="no request got through"):
-        measured(still, replace(still, used_at=1.0, counted_at=1.0), report=Report(0, 0, 0), memory=MEMORY, shared=FAIR)
+        measured(still, replace(still, used_at=1.0, counted_at=1.0), report=NOTHING, memory=MEMORY, shared=FAIR)
 
 
 def test_figures_are_medians_and_errors_add_up() -> None:
@@ -145,7 +147,7 @@ def test_figures_are_medians_and_errors_add_up() -> None:
 
 def test_errors_and_wrong_shares_are_told() -> None:
     assert faults([one_round(), one_round()]) == []
-    assert faults([one_round(errors=2), one_round(errors=1)]) == ["3 errors"]
+    assert faults([one_round(errors=2), one_round(errors=1)]) == ["errors: 3 status"]
     (told,) = faults([one_round(shared=(500, 500)), one_round()])
     assert told.startswith("50.0% of 1000 requests went to the second backend")
 
@@ -173,7 +175,7 @@ def test_table_has_a_row_for_each_proxy_with_its_ratio_and_what_is_wrong() -> No
     ours, nginx, fault, failed = (line.split() for line in lines[2:])
     assert ours[:4] == ["hotswap", "30.0", "15.0", "15.0"]
     assert nginx[-3:] == ["7", "1.50", "1.00"]
-    assert fault == ["!", "7", "errors"]
+    assert fault == ["!", "errors:", "7", "status"]
     assert failed == ["envoy", "!", "failed:", "Unusable:", "it", "has", "gone"]
 
 
@@ -220,7 +222,7 @@ def test_refused_stream_and_lost_stream_are_errors() -> None:
     listener = streams.Listener(b"", heard)
     listener.data_received(b"HTTP/1.1 502 Bad Gateway\r\n\r\n")
     listener.connection_lost(None)
-    assert heard.errors == 2
+    assert heard.report().kinds == {"refused": 1, "lost": 1}
 
 
 async def test_source_sends_each_stream_its_events() -> None:
@@ -233,7 +235,7 @@ async def test_source_sends_each_stream_its_events() -> None:
         )
         await eventually(lambda: heard.events >= 3)
         assert sources.shares() == [0, 1]
-        assert heard.errors == 0
+        assert heard.report().errors == 0
         heard.closing = True
         transport.abort()
 
