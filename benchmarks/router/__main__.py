@@ -6,7 +6,8 @@ rounds are interleaved: each proxy has its round of a case before any has the ne
 the processor and at how many requests the backends have had; what is told is the difference of the two. Before that
 the backends' counts must show that the split holds.
 
-Exit code 1 if ours had errors or its shares were off. A proxy that cannot be had is left out and named.
+Exit code 1 if ours had errors or its shares were off. A proxy that cannot be had is left out and named; without wrk and
+nginx there is nothing to measure with.
 """
 
 import argparse
@@ -31,6 +32,7 @@ from benchmarks.router.configs import Routes
 from benchmarks.router.figures import Round, faults, medians
 from benchmarks.router.measure import Bench, Pace
 from benchmarks.router.process import Cores, Unusable, choose_cores, raise_file_limit
+from benchmarks.router.programs import find
 from benchmarks.router.proxies import OURS, QUICK, STARTS, Proxy
 from benchmarks.router.streams import sources
 
@@ -38,6 +40,9 @@ FILES_PER_CONNECTION = 2
 """A proxy has one on either side."""
 FILES_BESIDES = 512
 
+NEEDED = ("wrk", "nginx")
+UNAVAILABLE = 69
+"""The exit code without one of these."""
 INTERRUPTED = 130
 """The exit code after Ctrl-C or SIGTERM, when all that was started has ended."""
 
@@ -136,6 +141,9 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
 
 def main() -> int:
     told = options(sys.argv[1:])
+    if missing := [name for name in NEEDED if find(name) is None]:
+        print(f"not installed: {' and '.join(missing)}; wrk makes the load, nginx is the backends", file=sys.stderr)
+        return UNAVAILABLE
     pace = measure.QUICK if told.quick else measure.FULL
     pace = replace(pace, rounds=told.rounds or pace.rounds)
     cores = choose_cores()
