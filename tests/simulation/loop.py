@@ -17,6 +17,8 @@ from typing import Any, TypeVar, TypeVarTuple, Unpack, cast
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
+PRUNE_EVERY = 2_000
+"""Tasks; those that are done are let go so often."""
 MOST_STEPS = 2_000_000
 """Of one run: one that takes more is busy for nothing."""
 
@@ -37,7 +39,10 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
         self._timers_set = 0
         self._numbers: dict[asyncio.Task[Any], int] = {}
-        """Tasks in the order of their first step; held, so that none is collected at a moment of the collector's."""
+        """Tasks in the order of their first step; held while they run, so that none is collected at a moment of the
+        collector's."""
+        self._numbered = 0
+        self._pruned_at = 0
         self._generators: list[AsyncGenerator[Any, Any]] = []
         self._stopped = False
         self._running = False
@@ -104,9 +109,19 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def _make_ready(self, callback: Callable[..., object], handle: asyncio.Handle) -> None:
         task = getattr(callback, "__self__", None)
         if isinstance(task, asyncio.Task):
-            self._tasks_ready.append((self._numbers.setdefault(task, len(self._numbers)), handle))
+            self._tasks_ready.append((self._number_of(task), handle))
         else:
             self._callbacks.append(handle)
+
+    def _number_of(self, task: asyncio.Task[Any]) -> int:
+        number = self._numbers.get(task)
+        if number is None:
+            number = self._numbers[task] = self._numbered
+            self._numbered += 1
+            if self._numbered - self._pruned_at > PRUNE_EVERY:
+                self._pruned_at = self._numbered
+                self._numbers = {task: number for task, number in self._numbers.items() if not task.done()}
+        return number
 
     def _run_one(self) -> None:
         self.steps += 1

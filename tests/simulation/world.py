@@ -7,11 +7,15 @@ rest     assignments and instances have settled
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from random import Random
 from typing import Any
+from unittest.mock import patch
 
+from controller import decide, turning, waiting
 from controller.verbs import ALLOWED
 from hotswap.deployment import Deployment, Event, Status, Verb
 from hotswap.model import Alias, Assignment, Function, Kind, Manifest, Version
@@ -33,7 +37,10 @@ CALM = 45 * 60.0
 way, and phases that tell too little a minute more each."""
 ENDS_BY_ITSELF = frozenset({Status.HELD, Status.PAUSED, Status.AWAITING_PROMOTION})
 """Where nobody decides, the deadline does."""
-HELD = 25 * 3600.0
+HELD_LIMIT = timedelta(hours=1)
+"""How long what is held waits for a person here. A day would be the same but for its length, and takes ten seconds to
+play."""
+HELD = 2 * 3600.0
 """Seconds after which what is held has gone back by itself."""
 REST = 10 * 60.0
 ROUNDS = 12
@@ -242,7 +249,7 @@ def play(seed: int) -> Outcome:
     scene = scenario(random)
     loop = SimulatedLoop(random)
     world = World(seed, scene, loop, random)
-    with world.history.recording():
+    with world.history.recording(), _impatient():
         try:
             loop.run_until_complete(world.live())
         except Stuck as error:
@@ -263,6 +270,14 @@ def play(seed: int) -> Outcome:
         revisions=world.revisions,
         seconds=ended,
     )
+
+
+@contextmanager
+def _impatient() -> Iterator[None]:
+    with ExitStack() as patches:
+        for module in (turning, decide, waiting):
+            patches.enter_context(patch.object(module, "HELD_LIMIT", HELD_LIMIT))
+        yield
 
 
 def judged(seeds: range) -> list[Outcome]:
