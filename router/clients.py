@@ -5,7 +5,8 @@ import logging
 from collections.abc import Iterator
 from http import HTTPStatus
 
-from aiohttp import web
+from aiohttp import StreamReader, web
+from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import LineTooLong
 
 from router.counters import Counting, Own
@@ -30,7 +31,7 @@ LINGER = 2.0
 
 
 class ClientConnection(web.RequestHandler):
-    __slots__ = ("_clients", "_tunnel", "busy", "heard", "started")
+    __slots__ = ("_body", "_clients", "_tunnel", "busy", "heard", "started")
 
     def __init__(self, clients: "Clients", **settings: float | None) -> None:
         super().__init__(clients, loop=asyncio.get_running_loop(), **settings)  # type: ignore[arg-type]
@@ -41,6 +42,8 @@ class ClientConnection(web.RequestHandler):
         self.started: float | None = None
         """When the first byte of a head came that is not whole yet."""
         self._clients = clients
+        self._body: StreamReader | None = None
+        """Of the request whose head came last."""
         self._tunnel: FromClient | None = None
 
     def data_received(self, data: bytes) -> None:
@@ -48,6 +51,16 @@ class ClientConnection(web.RequestHandler):
         if not self.busy and self.started is None and data:
             self.started = self.heard
         super().data_received(data)
+        if self._messages:
+            self._watch_body()
+
+    def _watch_body(self) -> None:
+        """aiohttp tells what is not HTTP after the answer; if it stands in a body, the answer would wait for that."""
+        message, body = self._messages[-1]
+        if isinstance(message, RawRequestMessage):
+            self._body = body
+        elif self._body is not None and not self._body.is_eof():
+            self._body.set_exception(web.RequestPayloadError(str(message.exc)))
 
     def begin_tunnel(self, reader: FromClient) -> None:
         """From here on the client's bytes are not HTTP; what came with the head already is among them."""
