@@ -62,7 +62,8 @@ class General:
         except Problem as problem:
             if problem.outcome is None:
                 self._counting.own(Own.REFUSED)
-            return refuse(request, problem, request_id=request_id, close=self._closing(request))
+            waits = "Expect" in request.headers  # to be asked for its body, which will now never come
+            return refuse(request, problem, request_id=request_id, close=waits or self._closing(request))
 
     async def _serve(self, request: web.BaseRequest, request_id: str) -> Written:
         began = self._clock()
