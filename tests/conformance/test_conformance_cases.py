@@ -1,33 +1,18 @@
 """Every case of the tables, fed whole and byte by byte, through every lane, on real sockets."""
 
-from collections.abc import AsyncIterator
-
 import pytest
-import pytest_asyncio
 
+from router.counters import Own
 from tests.conformance.cases import WAYS, Listed, Way, listed
 from tests.conformance.lenient import LENIENT
-from tests.conformance.upstream import ScriptedUpstream, scripted_upstream
+from tests.conformance.upstream import ScriptedUpstream
 from tests.conformance.verdict import deviations, play
-from tests.conformance.worker import LANES, Worker, worker
+from tests.conformance.worker import Worker
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ANSWER_LIMIT = 30.0
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def upstream() -> AsyncIterator[ScriptedUpstream]:
-    async with scripted_upstream() as made:
-        yield made
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=LANES)
-async def router(
-    request: pytest.FixtureRequest, upstream: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Worker]:
-    async with worker(request.param, upstream.port, tmp_path_factory.mktemp("worker")) as made:
-        yield made
+MALFORMED = [it for it in listed() if it.case.status in {400, 414, 431, 501, 505} and it.case.forwarded == "none"]
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -39,3 +24,15 @@ async def test_the_case_has_its_verdict(
         request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
     seen = await play(it.case, way, router.port, upstream, limit=ANSWER_LIMIT)
     assert deviations(it.case, seen) == [], seen
+
+
+@pytest.mark.parametrize("it", MALFORMED, ids=lambda it: f"P19-{it.id}")
+async def test_a_malformed_request_is_counted_once_and_leaves_no_line_in_the_log(
+    router: Worker, upstream: ScriptedUpstream, it: Listed
+) -> None:
+    if it.id in LENIENT[router.lane]:
+        pytest.skip("it is not refused as it should be")
+    log, before = router.log.read_bytes(), router.own(Own.MALFORMED) + router.own(Own.REFUSED)
+    await play(it.case, "whole", router.port, upstream, limit=ANSWER_LIMIT)
+    assert router.own(Own.MALFORMED) + router.own(Own.REFUSED) == before + 1
+    assert router.log.read_bytes() == log

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from tests.conformance.cases import Case, Way, raw
+from tests.conformance.cases import ANSWER, Case, Way, raw
 from tests.conformance.wire import END, Message, take_request
 
 PROBE = b"/probe"
@@ -52,6 +52,10 @@ class ScriptedUpstream:
         """From here on it answers by this script; what is recorded grows in the list, by connection."""
         self._script, self._told = script, []
         return self._told
+
+    def begin_plain(self) -> None:
+        """It answers every request alike, at once."""
+        self.begin(Script(raw(ANSWER), at_head=False, piecemeal=False, ends=False))
 
     async def settle(self) -> None:
         """Ends all connections, and returns when whoever had them knows: none is used again by the next case."""

@@ -20,6 +20,7 @@ from router.channel import Apply, Begin, Channel, Drain, Granted, Ready, ToParen
 from router.counters import CounterFile, Own
 from router.rows import Owner, Rows
 from router.table import AliasEntry, EndpointEntry, Revisions, Table, Update, VersionEntry
+from router.worker import run
 
 LANES: dict[str, dict[str, bool]] = {"general": {}}
 """By the name of a lane: with what a worker begins that takes requests by it."""
@@ -44,36 +45,73 @@ class Worker:
 @asynccontextmanager
 async def worker(lane: str, upstream_port: int, folder: Path) -> AsyncIterator[Worker]:
     """It takes requests; its log is in the folder."""
-    rows, file = Rows(clock=time.monotonic), CounterFile.create(f"conformance-{lane}")
-    rows.add(file)
+    rows, file = _counted()
     ours, theirs = socket.socketpair()
     log = folder / f"{lane}.log"
-    with socket.socket() as listener, theirs, log.open("wb") as out:
-        listener.bind(("127.0.0.1", 0))
+    with _listener() as listener, theirs, log.open("wb") as out:
         port = listener.getsockname()[1]
-        fds = (listener.fileno(), theirs.fileno(), file.fd)
-        process = _spawn(fds, out)
-    channel = await parent_end(ours)
+        process = _spawn((listener.fileno(), theirs.fileno(), file.fd), out)
+    try:
+        async with _parent(ours, rows, lane, upstream_port):
+            yield Worker(lane, port, file, log)
+        async with asyncio.timeout(LIMIT):
+            assert await ended(process) == 0
+    finally:
+        if process.poll() is None:
+            process.kill()
+            await ended(process)
+        rows.close()
+
+
+@asynccontextmanager
+async def worker_within(lane: str, upstream_port: int) -> AsyncIterator[int]:
+    """The same on this event loop, where a test may change its limits; the port that it listens on."""
+    rows, file = _counted()
+    ours, theirs = socket.socketpair()
+    listener = _listener()
+    port = listener.getsockname()[1]
+    running = asyncio.create_task(run(listener, theirs, file.fd))
+    try:
+        async with _parent(ours, rows, lane, upstream_port):
+            yield port
+        async with asyncio.timeout(LIMIT):
+            await running
+    finally:
+        running.cancel()
+        rows.close()
+
+
+def _counted() -> tuple[Rows, CounterFile]:
+    rows, file = Rows(clock=time.monotonic), CounterFile.create("conformance")
+    rows.add(file)
+    return rows, file
+
+
+def _listener() -> socket.socket:
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    return listener
+
+
+def _spawn(fds: tuple[int, ...], log: IO[bytes]) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen([sys.executable, "-m", "router.worker", *map(str, fds)], pass_fds=fds, stderr=log)
+
+
+@asynccontextmanager
+async def _parent(sock: socket.socket, rows: Rows, lane: str, upstream_port: int) -> AsyncIterator[None]:
+    """What its parent is to a worker, from when that is ready until it is told to drain."""
+    channel = await parent_end(sock)
     try:
         channel.send(Begin(workers=1, drain_seconds=0.0, **LANES[lane]))
         _apply(channel, rows, upstream_port)
         await _ready(channel)
         attending = asyncio.create_task(_attend(channel, rows))
-        yield Worker(lane, port, file, log)
+        yield
         channel.send(Drain())
         async with asyncio.timeout(LIMIT):
-            assert await ended(process) == 0
             await attending
     finally:
-        if process.poll() is None:
-            process.kill()
-            await ended(process)
         await channel.close()
-        rows.close()
-
-
-def _spawn(fds: tuple[int, ...], log: IO[bytes]) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen([sys.executable, "-m", "router.worker", *map(str, fds)], pass_fds=fds, stderr=log)
 
 
 def _apply(channel: Channel[ToParent], rows: Rows, upstream_port: int) -> None:
@@ -102,7 +140,7 @@ async def _ready(channel: Channel[ToParent]) -> None:
 
 
 async def _attend(channel: Channel[ToParent], rows: Rows) -> None:
-    """What its parent does for a worker, until it is gone."""
+    """Grants what it asks for, until it is gone."""
     while (message := await channel.receive()) is not None:
         if isinstance(message, Want):
             channel.send(Granted([rows.grant(Owner(message.function, "", message.version, 0))]))
