@@ -32,7 +32,7 @@ Forwarded = Literal["whole", "part", "none"]
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One input. A line of a head is compared as it is; a name in lower case."""
+    """One input. A line of a head is compared byte for byte, but for the case of a field's name."""
 
     name: str = ""
     """Sets it apart within its row."""
@@ -53,7 +53,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     sees: list[str] = []
     """Lines that the upstream gets."""
     sees_not: list[str] = []
-    """Names of fields that it must not get, in the head or after the body."""
+    """Names of fields, in lower case, that it must not get, in the head or after the body."""
     body: str | None = None
     """What it gets, without its framing."""
     gets: list[str] = []
@@ -79,6 +79,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """What the router does, and for what reason."""
     case: list[Case]
 
+    def listed(self) -> "Iterator[Listed]":
+        return (Listed(self, case) for case in self.case)
+
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     row: list[Row]
@@ -98,15 +101,16 @@ class Listed:
         return self.case.title or self.row.title
 
 
-def rows() -> list[Row]:
+def rows(*tables: str) -> list[Row]:
+    """Of these tables, or of all."""
     folder = Path(__file__).parent
-    return [row for name in TABLES for row in msgspec.toml.decode((folder / name).read_bytes(), type=Table).row]
+    read = (msgspec.toml.decode((folder / name).read_bytes(), type=Table) for name in tables or TABLES)
+    return [row for table in read for row in table.row]
 
 
 def listed() -> Iterator[Listed]:
     for row in rows():
-        for case in row.case:
-            yield Listed(row, case)
+        yield from row.listed()
 
 
 def raw(text: str) -> bytes:

@@ -5,6 +5,7 @@ the end of all that a case has brought about.
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,6 +16,9 @@ from tests.conformance.wire import END, Message, take_request
 PROBE = b"/probe"
 PROBED = b"HTTP/1.1 200 OK\r\nX-Probed: 1\r\nContent-Length: 0\r\n\r\n"
 PROBED_MARK = b"x-probed"
+LOOPBACK = "127.0.0.1"
+FENCE = b"\x00"
+"""What nobody sends but the upstream itself, to have its turn after all others."""
 CLOSE_LIMIT = 3.0
 """Seconds for whoever is connected to see that a case is over."""
 
@@ -59,14 +63,23 @@ class ScriptedUpstream:
 
     async def settle(self) -> None:
         """Ends all connections, and returns when whoever had them knows: none is used again by the next case."""
+        await self._accept_all()
         for writer in self._open.values():
             if not writer.transport.is_closing():
-                writer.write_eof()
+                with contextlib.suppress(OSError):  # reset by the other side, and not told so yet
+                    writer.write_eof()
         if self._open:
             _, late = await asyncio.wait(self._open, timeout=CLOSE_LIMIT)
             for task in late:
                 self._open[task].transport.abort()
             await asyncio.gather(*late)
+
+    async def _accept_all(self) -> None:
+        """Returns when every connection that was made is open here, since they are accepted in order."""
+        reader, writer = await asyncio.open_connection(LOOPBACK, self.port)
+        writer.write(FENCE)
+        await reader.read(-1)
+        writer.close()
 
     async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -84,7 +97,7 @@ class ScriptedUpstream:
 
     async def _answer_all(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, told: Told) -> None:
         pending, script, answered = b"", self._script, False
-        while data := await reader.read(65_536):
+        while (data := await reader.read(65_536)) != FENCE and data:
             told.bytes += data
             pending += data
             if script.at_head and END in pending and not answered and not _is_probe(pending):
@@ -121,11 +134,11 @@ def _is_probe(head: bytes) -> bool:
 @asynccontextmanager
 async def scripted_upstream() -> AsyncIterator[ScriptedUpstream]:
     upstream = ScriptedUpstream()
-    server = await asyncio.start_server(upstream.talk, "127.0.0.1", 0)
+    server = await asyncio.start_server(upstream.talk, LOOPBACK, 0)
     upstream.port = server.sockets[0].getsockname()[1]
     try:
         yield upstream
     finally:
-        server.close()
         await upstream.settle()
+        server.close()
         await server.wait_closed()

@@ -34,7 +34,8 @@ class Seen:
 
     @property
     def cut(self) -> bool:
-        return self.heard.ended and bool(self.heard.left)
+        """An answer had begun and was broken off."""
+        return self.heard.ended and bool(self.heard.left) and not self.heard.answers
 
     @property
     def kept(self) -> bool:
@@ -47,6 +48,7 @@ class Seen:
         return _summary(self.status, self.forwarded, closes=self.heard.ended, cut=self.cut)
 
 
+ALLOWED: dict[Forwarded, set[Forwarded]] = {"whole": {"whole"}, "part": {"part", "none"}, "none": {"none"}}
 TOLD = {"whole": "forwarded", "part": "begun upstream", "none": "not forwarded"}
 
 
@@ -64,6 +66,27 @@ def expected(case: Case) -> str:
 
 def deviations(case: Case, seen: Seen) -> list[str]:
     """Where it is not as the case has it; empty if all is well."""
+    return [*outcome(case, seen), *details(case, seen)]
+
+
+def outcome(case: Case, seen: Seen) -> list[str]:
+    """What of it is in the summary: the status, how the connection goes on, what was forwarded."""
+    if seen.heard.silent:
+        return ["no answer"]
+    found: list[str] = []
+    if seen.cut is not case.cut:
+        found.append("cut" if seen.cut else "not cut")
+    elif not case.cut and seen.status != case.status:
+        found.append(f"status {seen.status}")
+    if case.closes not in {seen.heard.ended, "either"}:
+        found.append("closes" if seen.heard.ended else "stays open")
+    if seen.forwarded not in ALLOWED[case.forwarded]:
+        found.append(TOLD[seen.forwarded])
+    return found
+
+
+def details(case: Case, seen: Seen) -> list[str]:
+    """What the two ends got, line by line."""
     return [*_at_the_client(case, seen), *_at_the_upstream(case, seen)]
 
 
@@ -74,21 +97,11 @@ def _summary(status: int, forwarded: Forwarded, *, closes: bool | str, cut: bool
 
 def _at_the_client(case: Case, seen: Seen) -> list[str]:
     heard = seen.heard
-    if heard.silent:
-        return ["no answer"]
     found: list[str] = []
-    if case.cut:
-        if not seen.cut or heard.answers:
-            found.append("not broken off")
-        return found
-    if seen.status != case.status:
-        found.append(f"status {seen.status}")
     if len(heard.answers) > 1:
         found.append(f"{len(heard.answers)} answers")
-    if heard.left:
+    if heard.left and heard.answers:
         found.append(f"bytes after the answer: {heard.left[:60]!r}")
-    if case.closes is not heard.ended and case.closes != "either":
-        found.append("closes" if heard.ended else "stays open")
     if [it.status for it in heard.interim] != case.interim:
         found.append(f"interim {[it.status for it in heard.interim]}")
     return found + [it for answer in heard.answers[:1] for it in _answered(case, answer)]
@@ -105,14 +118,11 @@ def _answered(case: Case, answer: Message) -> list[str]:
 
 def _at_the_upstream(case: Case, seen: Seen) -> list[str]:
     found: list[str] = []
-    allowed: tuple[Forwarded, ...] = ("none", "part") if case.forwarded == "part" else (case.forwarded,)
-    if seen.forwarded not in allowed:
-        found.append(TOLD[seen.forwarded])
     if len(seen.requests) > 1:
         found.append(f"{len(seen.requests)} requests forwarded")
     if case.forwarded == "whole":
         found += [f"forwards {it}" for told in seen.told if (it := flaw(bytes(told.bytes)))]
-    if case.keeps is not None and case.keeps is not seen.kept:
+    if case.keeps not in {None, seen.kept}:
         found.append("uses its connection again" if seen.kept else "drops its connection")
     return found + [it for request in seen.requests[:1] for it in _forwarded(case, request)]
 
@@ -125,6 +135,14 @@ def _forwarded(case: Case, request: Message) -> list[str]:
 
 
 def _lines(message: Message, wanted: list[str], unwanted: list[str], verb: str) -> list[str]:
-    present = {message.start.replace(PREFIX, b" /", 1), *message.lines}
-    missing = [f"{verb} no `{line}`" for line in wanted if raw(line) not in present]
-    return missing + [f"{verb} `{name}`" for name in unwanted if name in message.names]
+    present = {message.start.replace(PREFIX, b" /", 1), *map(_folded, message.lines)}
+    missing = [f"`{line}`" for line in wanted if _folded(raw(line)) not in present]
+    found = [f"`{name}`" for name in unwanted if name in message.names]
+    told = [f"{verb} no {' or '.join(missing)}"] if missing else []
+    return [*told, f"{verb} {', '.join(found)}"] if found else told
+
+
+def _folded(line: bytes) -> bytes:
+    """The name of a field has no case; a start line is left as it is."""
+    name, colon, value = line.partition(b":")
+    return line if b" " in name else name.lower() + colon + value

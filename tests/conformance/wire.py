@@ -67,7 +67,7 @@ def flaw(data: bytes) -> str:
     while data:
         request = take_request(data)
         if request is None:
-            return f"no whole request: {data[:200]!r}"
+            return f"no whole request: {data[:60]!r}"
         if not REQUEST_LINE.fullmatch(request.start):
             return f"request line {request.start!r}"
         for line in request.lines:
