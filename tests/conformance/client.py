@@ -85,7 +85,7 @@ class Conversation:
         return take_answer(self.heard.left, to_head=to_head, ended=self.heard.ended)
 
     def _sort(self, answer: Message) -> None:
-        if PROBED_MARK.decode() in answer.names:
+        if PROBED_MARK in answer.names:
             self.heard.probed = True
         elif answer.status < 200:
             self.heard.interim.append(answer)

@@ -4,7 +4,7 @@ import pytest
 
 from router.counters import Own
 from tests.conformance.cases import WAYS, Listed, Way, listed
-from tests.conformance.lenient import LENIENT
+from tests.conformance.lenient import excuse
 from tests.conformance.upstream import ScriptedUpstream
 from tests.conformance.verdict import deviations, play
 from tests.conformance.worker import Worker
@@ -20,7 +20,7 @@ MALFORMED = [it for it in listed() if it.case.status in {400, 414, 431, 501, 505
 async def test_the_case_has_its_verdict(
     request: pytest.FixtureRequest, router: Worker, upstream: ScriptedUpstream, it: Listed, way: Way
 ) -> None:
-    if reason := LENIENT[router.lane].get(it.id):
+    if reason := excuse(router.lane, it.id):
         request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
     seen = await play(it.case, way, router.port, upstream, limit=ANSWER_LIMIT)
     assert deviations(it.case, seen) == [], seen
@@ -30,7 +30,7 @@ async def test_the_case_has_its_verdict(
 async def test_a_malformed_request_is_counted_once_and_leaves_no_line_in_the_log(
     router: Worker, upstream: ScriptedUpstream, it: Listed
 ) -> None:
-    if it.id in LENIENT[router.lane]:
+    if excuse(router.lane, it.id):
         pytest.skip("it is not refused as it should be")
     log, before = router.log.read_bytes(), router.own(Own.MALFORMED) + router.own(Own.REFUSED)
     await play(it.case, "whole", router.port, upstream, limit=ANSWER_LIMIT)

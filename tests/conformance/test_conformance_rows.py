@@ -30,7 +30,7 @@ def test_no_two_cases_have_one_id() -> None:
 
 
 def test_what_is_excused_is_a_case_and_has_a_reason() -> None:
-    assert LENIENT.keys() == LANES.keys()
+    assert LENIENT.keys() <= LANES.keys()
     for excused in LENIENT.values():
         assert excused.keys() <= {it.id for it in listed()}
         assert all(excused.values())

@@ -15,7 +15,7 @@ from tests.conformance.wire import END, Message, take_request
 
 PROBE = b"/probe"
 PROBED = b"HTTP/1.1 200 OK\r\nX-Probed: 1\r\nContent-Length: 0\r\n\r\n"
-PROBED_MARK = b"x-probed"
+PROBED_MARK = "x-probed"
 LOOPBACK = "127.0.0.1"
 FENCE = b"\x00"
 """What nobody sends but the upstream itself, to have its turn after all others."""
