@@ -60,7 +60,8 @@ class ClientConnection(web.RequestHandler):
         if isinstance(message, RawRequestMessage):
             self._body = body
         elif self._body is not None and not self._body.is_eof():
-            self._body.set_exception(web.RequestPayloadError(str(message.exc)))
+            error = web.RequestPayloadError(str(message.exc))
+            self._loop.call_soon(self._body.set_exception, error)  # a reader that wakes now would not look for it again
 
     def begin_tunnel(self, reader: FromClient) -> None:
         """From here on the client's bytes are not HTTP; what came with the head already is among them."""

@@ -57,9 +57,9 @@ class ScriptedUpstream:
         self._script, self._told = script, []
         return self._told
 
-    def begin_plain(self) -> None:
+    def begin_plain(self) -> list[Told]:
         """It answers every request alike, at once."""
-        self.begin(Script(raw(ANSWER), at_head=False, piecemeal=False, ends=False))
+        return self.begin(Script(raw(ANSWER), at_head=False, piecemeal=False, ends=False))
 
     async def settle(self) -> None:
         """Ends all connections, and returns when whoever had them knows: none is used again by the next case."""
