@@ -1,12 +1,13 @@
 """From what a watch tells to what changes in the table.
 
 What does not parse, or cannot be routed by, is told in the log and left out: the last good entry stays. A whole list
-removes what it does not have. A list whose revision is below what the table has comes from a store that went back: it
-holds, whatever its revisions; but if it is empty, that store has lost its data, and the table is kept.
+removes what it does not have, and of the rest only what is news is an update: a router that began with the table on its
+disk has nearly nothing to do for it. A list whose revision is below what the table has comes from a store that went
+back: it holds, whatever its revisions; but if it is empty, that store has lost its data, and the table is kept.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -45,42 +46,44 @@ class Following(Generic[R]):
     revision: Callable[[Revisions], int]
 
     def update(self, changes: Changes[R], table: Table) -> Update:
+        back = changes.whole and changes.revision < self.revision(table.revisions)
         latest = {_key(change): change for change in changes.changes}
         withdrawn = {_key(change) for change in changes.changes if _is_withdrawn(change)}
         entries: list[AnyEntry] = []
         removed: list[Removed] = []
         for (function, name), change in latest.items():
             ends = (function, name) in withdrawn
+            known = table.entry(self.subject, function, name)
             match change:
                 case Stored() if not ends:
-                    entries += self._entries(change)
-                case Stored() | Gone() if table.entry(self.subject, function, name):
+                    if known is None or back or change.mod_revision > known.revision:
+                        entries += self._entries(change, function, name)
+                case Stored() | Gone() if known:
                     removed.append(Removed(self.subject, function, name, change.mod_revision, ends))
                 case Broken(error=error):
                     log.warning("what stands in the store cannot be read; what was known before holds: %s", error)
-        back = changes.whole and changes.revision < self.revision(table.revisions)
         if back and not entries:
             log.error("the store has gone back and has no %s; those that were known are kept", self.subject)
             entries = [msgspec.structs.replace(entry, revision=0) for entry in self._present(table)]
         elif changes.whole:
-            removed += self._missing(table, set(latest), changes.revision)
+            removed += self._missing(table, latest.keys(), changes.revision)
         return self._made(entries, removed, changes.revision, forced=back)
 
-    def _entries(self, stored: Stored[R]) -> list[AnyEntry]:
+    def _entries(self, stored: Stored[R], function: str, name: str) -> list[AnyEntry]:
         try:
             entry = self.read(stored.value, stored.mod_revision)
         except Invalid as error:
             log.warning("%s cannot be used; what was known before holds: %s", stored.key, error)
             return []
-        if (entry.function, _name(entry)) != _key(stored):
+        if (entry.function, _name(entry)) != (function, name):
             log.warning("%s holds something that belongs elsewhere; what was known before holds", stored.key)
             return []
         return [entry]
 
     def _present(self, table: Table) -> Iterator[AnyEntry]:
-        return (entry for entry in table.whole().entries if _subject(entry) == self.subject)
+        return (entry for function in table.functions.values() for entry in function.entries(self.subject))
 
-    def _missing(self, table: Table, named: set[tuple[str, str]], revision: int) -> Iterator[Removed]:
+    def _missing(self, table: Table, named: Set[tuple[str, str]], revision: int) -> Iterator[Removed]:
         for entry in self._present(table):
             if (entry.function, _name(entry)) not in named:
                 yield Removed(self.subject, entry.function, _name(entry), revision)
@@ -116,18 +119,10 @@ def _is_withdrawn(change: Stored[R] | Gone | Broken) -> bool:
 
 def _key(change: Stored[R] | Gone | Broken) -> tuple[str, str]:
     """Function, and the name in it."""
-    parts = change.key.removeprefix(ROOT).split("/")[1:] if isinstance(change, Stored) else change.parts
-    return parts[0], "/".join(parts[1:])
-
-
-def _subject(entry: AnyEntry) -> Subject:
-    match entry:
-        case AliasEntry():
-            return "aliases"
-        case VersionEntry():
-            return "versions"
-        case EndpointEntry():
-            return "endpoints"
+    if isinstance(change, Stored):
+        _, function, name = change.key.removeprefix(ROOT).split("/", 2)
+        return function, name
+    return change.parts[0], "/".join(change.parts[1:])
 
 
 def _name(entry: AnyEntry) -> str:

@@ -47,7 +47,8 @@ class Keeper:
         table = snapshot.load(self._folder)
         if table is not None:
             log.info("%d functions are known from %s", len(table.functions), self._folder)
-            self._apply(table.whole())
+            self.table = table
+            self._workers.apply(table, table.whole())
             self.complete.set()
 
     async def follow(self, store: Store) -> None:

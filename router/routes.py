@@ -1,5 +1,8 @@
 """The table at work in one worker: the place of each split, the endpoints with their connections, the rows to count in.
 
+Of ten thousand functions a worker may see a hundred invoked. So what stands beside the table is made for a function,
+and for each of its versions, when it is first asked for; from then on it follows every change.
+
 A lane asks `find` for the route that a qualifier names, the route for a version, and `endpoints` for where that runs.
 """
 
@@ -56,8 +59,8 @@ class Standing:
     endpoints: dict[int, Endpoints] = field(default_factory=dict)
 
 
-Granted = dict[tuple[str, str, int], dict[int, int]]
-"""By function, alias and alias revision: the row of each version."""
+Granted = dict[tuple[str, int], dict[int, int]]
+"""By alias and alias revision: the row of each version."""
 
 
 class Routes:
@@ -67,20 +70,24 @@ class Routes:
         self._rng = rng
         self._clock = clock
         self._standing: dict[str, Standing] = {}
+        """Of the functions that were asked for."""
+        self._rows: dict[str, list[Row]] = {}
+        """By function, those of its aliases."""
 
     def apply(self, update: Update, rows: Iterable[Row]) -> None:
         """All of one batch, or nothing of it, as seen by any invocation."""
         self.table = self.table.apply(update)
-        granted: Granted = {}
-        for owner, index in ((row.owner, row.index) for row in rows):
-            granted.setdefault((owner.function, owner.alias, owner.alias_revision), {})[owner.version] = index
-        for name in update.functions:
-            function = self.table.functions.get(name) or FunctionTable(name)
-            standing = self._standing.setdefault(name, Standing(function))
-            standing.function = function
-            self._apply_aliases(standing, granted)
-            for version in {*standing.endpoints, *function.endpoints}:
-                self._endpoints(standing, version).replace(function.endpoints.get(version, {}).values())
+        touched = update.functions
+        for name in touched:
+            self._rows.pop(name, None)
+        for row in rows:
+            self._rows.setdefault(row.owner.function, []).append(row)
+        for name in touched & self._standing.keys():
+            standing = self._standing[name]
+            standing.function = function = self.table.functions.get(name) or FunctionTable(name)
+            self._apply_aliases(standing)
+            for version, endpoints in standing.endpoints.items():
+                endpoints.replace(function.endpoints.get(version, {}).values())
             known = function.known_versions
             standing.direct = {version: it for version, it in standing.direct.items() if version in known}
 
@@ -92,7 +99,7 @@ class Routes:
                 route.rows[owner.version] = index
 
     def find(self, function: str, qualifier: str) -> Route | Missing:
-        standing = self._standing.get(function)
+        standing = self._standing.get(function) or self._stand(function)
         if standing and (route := standing.aliases.get(qualifier)):
             return route
         match self.table.find(function, qualifier):
@@ -105,7 +112,9 @@ class Routes:
 
     def endpoints(self, function: str, version: int) -> Endpoints:
         """Also of a function that has been removed while an invocation of it is on its way."""
-        standing = self._standing.setdefault(function, Standing(FunctionTable(function)))
+        standing = self._standing.get(function) or self._stand(function)
+        if standing is None:
+            standing = self._standing[function] = Standing(FunctionTable(function))
         return self._endpoints(standing, version)
 
     def terms(self, function: str, version: int) -> VersionEntry:
@@ -126,12 +135,27 @@ class Routes:
             for endpoints in standing.endpoints.values():
                 endpoints.close()
 
-    def _endpoints(self, standing: Standing, version: int) -> Endpoints:
-        if version not in standing.endpoints:
-            standing.endpoints[version] = Endpoints(workers=self._workers, rng=self._rng, clock=self._clock)
-        return standing.endpoints[version]
+    def _stand(self, name: str) -> Standing | None:
+        """What is kept of a function from now on; `None` if the table does not have it."""
+        function = self.table.functions.get(name)
+        if function is None:
+            return None
+        standing = self._standing[name] = Standing(function)
+        self._apply_aliases(standing)
+        return standing
 
-    def _apply_aliases(self, standing: Standing, granted: Granted) -> None:
+    def _endpoints(self, standing: Standing, version: int) -> Endpoints:
+        endpoints = standing.endpoints.get(version)
+        if endpoints is None:
+            endpoints = Endpoints(workers=self._workers, rng=self._rng, clock=self._clock)
+            endpoints.replace(standing.function.endpoints.get(version, {}).values())
+            standing.endpoints[version] = endpoints
+        return endpoints
+
+    def _apply_aliases(self, standing: Standing) -> None:
+        granted: Granted = {}
+        for owner, index in ((row.owner, row.index) for row in self._rows.get(standing.function.name, ())):
+            granted.setdefault((owner.alias, owner.alias_revision), {})[owner.version] = index
         entries = standing.function.aliases
         standing.aliases = {name: route for name, route in standing.aliases.items() if name in entries}
         for name, entry in entries.items():
@@ -143,4 +167,4 @@ class Routes:
             elif route.weights != entry.weights:
                 route.split.change(entry.weights)
             route.entry, route.weights = entry, entry.weights
-            route.rows = granted[entry.function, name, entry.revision]
+            route.rows = granted[name, entry.revision]

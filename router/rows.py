@@ -28,7 +28,7 @@ FOLDED = 0
 """Alias revision under which what was folded is told."""
 
 
-class Owner(msgspec.Struct, frozen=True, array_like=True):
+class Owner(msgspec.Struct, frozen=True, array_like=True, gc=False):
     function: str
     alias: str
     """Empty for invocations that named their version."""
@@ -36,7 +36,7 @@ class Owner(msgspec.Struct, frozen=True, array_like=True):
     alias_revision: int
 
 
-class Row(msgspec.Struct, frozen=True, array_like=True):
+class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
     owner: Owner
     index: int
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import secrets
 import signal
@@ -29,12 +30,15 @@ GRACE_SECONDS = 0.5
 """From when readiness fails until the workers take no more connections: time for a balancer before us to see it."""
 CHECK_EVERY = 1.0
 """Seconds between two looks for workers that are stuck and endpoints whose time is over."""
+COLLECT_AFTER = 50_000
+"""New objects before garbage is looked for: a list of 100,000 endpoints is read without hundreds of looks."""
 FOLD_EVERY = 10.0
 """Seconds between two looks for rows that nobody uses."""
 
 
 async def run(settings: RouterSettings) -> None:
     """Until SIGTERM or SIGINT, and all is drained. SIGHUP replaces the workers. Raises `Unavailable` for an address."""
+    gc.set_threshold(COLLECT_AFTER)
     settings.state_dir.mkdir(parents=True, exist_ok=True)
     listeners = _listen(settings.bind, settings.workers)
     try:
@@ -83,6 +87,7 @@ class Parent:
         """From when there is a table until the workers are drained."""
         self._keeper.load()
         await self._keeper.complete.wait()
+        gc.freeze()  # the first table is not garbage, and to find that out again and again would hold up changes
         await self._workers.run()
 
     async def _end(self, serving: asyncio.Task[None]) -> None:

@@ -5,7 +5,8 @@ Nothing here does input or output, so that the same code serves the parent (whic
 new worker up to date) and the workers (which route by it).
 
 Entries are smaller than the records they come from: a router needs neither the environment of a version (which may
-hold secrets, and would end up on its disk) nor the history of an alias.
+hold secrets, and would end up on its disk) nor the history of an alias. They are in no cycle, so the garbage collector
+need not look at them (`gc=False`): a hundred thousand of them would be a pause that invocations feel.
 
 Two rules keep a table good whatever arrives:
 
@@ -15,14 +16,16 @@ Two rules keep a table good whatever arrives:
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Literal, Protocol, TypeVar
 
 import msgspec
 
 from hotswap.errors import Invalid
 from hotswap.model import Alias, Endpoint, Kind, Manifest, Sticky, Version, check_weights
+from router.shards import Shards
 
 Subject = Literal["aliases", "endpoints", "versions"]
 
@@ -35,7 +38,7 @@ MISSING_SHOWN = 50
 """Names that are told at most in the answer for one that does not exist."""
 
 
-class AliasEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class AliasEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     function: str
     name: str
     revision: int
@@ -46,7 +49,7 @@ class AliasEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     last_good: int | None = None
 
 
-class VersionEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class VersionEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     function: str
     number: int
     revision: int = 0
@@ -56,7 +59,7 @@ class VersionEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     max_body: int = DEFAULT_MAX_BODY
 
 
-class EndpointEntry(msgspec.Struct, frozen=True, kw_only=True):
+class EndpointEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     function: str
     version: int
     instance: str
@@ -136,6 +139,15 @@ class FunctionTable:
     def known_versions(self) -> set[int]:
         return {*self.versions, *self.endpoints, *self.weighted}
 
+    def entries(self, subject: Subject) -> Iterable[AnyEntry]:
+        match subject:
+            case "aliases":
+                return self.aliases.values()
+            case "versions":
+                return self.versions.values()
+            case "endpoints":
+                return chain.from_iterable(instances.values() for instances in self.endpoints.values())
+
     def terms(self, number: int) -> VersionEntry:
         """The version's limits; the defaults when only its endpoints or its weight are known."""
         return self.versions.get(number) or VersionEntry(function=self.name, number=number)
@@ -157,39 +169,26 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    functions: Mapping[str, FunctionTable] = field(default_factory=dict)
+    functions: Shards[FunctionTable] = field(default_factory=Shards)
     revisions: Revisions = field(default_factory=Revisions)
 
     def apply(self, update: Update) -> "Table":
         """The next table; functions that the update does not touch are shared with this one."""
-        functions = dict(self.functions)
         drafts = {
-            name: _Draft(functions.get(name) or FunctionTable(name), forced=update.forced) for name in update.functions
+            name: _Draft(self.functions.get(name) or FunctionTable(name), forced=update.forced)
+            for name in update.functions
         }
         for removed in update.removed:
             drafts[removed.function].remove(removed)
         for entry in update.entries:
             drafts[entry.function].put(entry)
-        for name, draft in drafts.items():
-            functions[name] = function = draft.done()
-            if function.empty:
-                del functions[name]
+        made = {name: draft.done() for name, draft in drafts.items()}
+        functions = self.functions.changed({name: None if it.empty else it for name, it in made.items()})
         return Table(functions, _later(self.revisions, update.revisions, forced=update.forced))
 
     def whole(self) -> Update:
         """The update that makes this table from an empty one."""
-        functions = self.functions.values()
-        return Update(
-            aliases=[entry for function in functions for entry in function.aliases.values()],
-            versions=[entry for function in functions for entry in function.versions.values()],
-            endpoints=[
-                entry
-                for function in functions
-                for instances in function.endpoints.values()
-                for entry in instances.values()
-            ],
-            revisions=self.revisions,
-        )
+        return msgspec.structs.replace(update_of(self.functions.values()), revisions=self.revisions)
 
     def entry(self, subject: Subject, function: str, name: str) -> AnyEntry | None:
         """What the key names; `name` is as in `Removed`."""
@@ -220,6 +219,17 @@ class Table:
         return known.aliases.get(qualifier) or Missing(
             "alias", f"{function}:{qualifier}", [f"{function}:{it}" for it in names]
         )
+
+
+def update_of(functions: Iterable[FunctionTable]) -> Update:
+    """The update that puts all that these functions have."""
+    update = Update(aliases=[], versions=[], endpoints=[])
+    for function in functions:
+        update.aliases.extend(function.aliases.values())
+        update.versions.extend(function.versions.values())
+        for instances in function.endpoints.values():
+            update.endpoints.extend(instances.values())
+    return update
 
 
 def alias_entry(alias: Alias, *, revision: int) -> AliasEntry:

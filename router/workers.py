@@ -73,6 +73,8 @@ class Workers:
         self._drain_seconds = drain_seconds
         self._rows = rows
         self._table = Table()
+        self._first = b""
+        """What a new worker is told first, or nothing while nobody has asked for it."""
         self._live: set[Handle] = set()
         self._free_files: list[CounterFile] = []
         self._tasks: asyncio.TaskGroup | None = None
@@ -111,8 +113,9 @@ class Workers:
 
     def apply(self, table: Table, update: Update) -> None:
         """The table as it is now, and what has changed since the one before."""
-        self._table = table
-        message = encode(Apply(update, self._rows.follow(table, update.functions)))
+        self._table, self._first = table, b""
+        rows = self._rows.follow(table, update.functions)
+        message = encode(Apply(update, rows)) if self._live else b""
         for handle in self._live:
             handle.channel.send_encoded(message)
 
@@ -199,11 +202,16 @@ class Workers:
         now = time.monotonic()
         handle = Handle(slot, process, await parent_end(ours), file, began=now, heard=now)
         handle.channel.send(Begin(len(self._listeners), self._drain_seconds))
-        handle.channel.send(Apply(self._table.whole(), self._rows.granted()))
+        handle.channel.send_encoded(self._whole())
         self._live.add(handle)
         if self._stopping:  # since we began
             self._drain(handle)
         return handle
+
+    def _whole(self) -> bytes:
+        """The table and its rows for a new worker; kept until they change or all workers have begun."""
+        self._first = self._first or encode(Apply(self._table.whole(), self._rows.granted()))
+        return self._first
 
     def _new_file(self) -> CounterFile:
         file = CounterFile.create(f"counters-{len(self._rows.files)}")
@@ -236,13 +244,15 @@ class Workers:
             case Beat():
                 return
             case Want(function=function, version=version):
-                row = self._rows.grant(Owner(function, "", version, 0))
+                row, self._first = self._rows.grant(Owner(function, "", version, 0)), b""
                 handle.channel.send(Granted([row]))
             case Applied(revisions=revisions):
                 handle.applied = revisions
                 self._tell()
             case Ready():
                 handle.ready.set()
+                if self.ready:
+                    self._first = b""
                 self._tell()
 
     def _tell(self) -> None:

@@ -182,12 +182,18 @@ async def routing(
 
 
 async def start_router(
-    settings: EtcdSettings, folder: Path, *, workers: int, drain: timedelta, bind: str = "127.0.0.1:0"
+    settings: EtcdSettings,
+    folder: Path,
+    *,
+    workers: int,
+    drain: timedelta,
+    bind: str = "127.0.0.1:0",
+    admin: str = "127.0.0.1:0",
 ) -> asyncio.subprocess.Process:
     options = {
         "--name": "router",
         "--bind": bind,
-        "--admin": "127.0.0.1:0",
+        "--admin": admin,
         "--workers": str(workers),
         "--drain": f"{drain.total_seconds():g}s",
         "--state-dir": str(folder),
