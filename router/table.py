@@ -89,41 +89,11 @@ class Revisions(msgspec.Struct, frozen=True, kw_only=True):
     versions: int = 0
 
 
-class Update(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What one batch changes; or a whole table, when it is applied to an empty one."""
-
-    aliases: list[AliasEntry] = []
-    versions: list[VersionEntry] = []
-    endpoints: list[EndpointEntry] = []
-    removed: list[Removed] = []
-    revisions: Revisions = Revisions()
-    forced: bool = False
-
-    @property
-    def functions(self) -> set[str]:
-        """The functions that it touches."""
-        return {entry.function for entry in (*self.entries, *self.removed)}
-
-    @property
-    def entries(self) -> list[AnyEntry]:
-        return [*self.aliases, *self.versions, *self.endpoints]
-
-
-class Revised(Protocol):
-    @property
-    def revision(self) -> int: ...
-
-
-K = TypeVar("K")
-E = TypeVar("E", bound=Revised)
-
-
-@dataclass(frozen=True, slots=True)
-class FunctionTable:
+class FunctionTable(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     name: str
-    aliases: Mapping[str, AliasEntry] = field(default_factory=dict)
-    versions: Mapping[int, VersionEntry] = field(default_factory=dict)
-    endpoints: Mapping[int, Mapping[str, EndpointEntry]] = field(default_factory=dict)
+    aliases: Mapping[str, AliasEntry] = {}
+    versions: Mapping[int, VersionEntry] = {}
+    endpoints: Mapping[int, Mapping[str, EndpointEntry]] = {}
     """By version, then by instance; a version that has none is not in it."""
 
     @property
@@ -153,6 +123,38 @@ class FunctionTable:
         return self.versions.get(number) or VersionEntry(function=self.name, number=number)
 
 
+class Update(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one batch changes; or a whole table, when it is applied to an empty one."""
+
+    tables: list[FunctionTable] = []
+    """Functions with all that is known of them, as they are put into a table that does not have them."""
+    aliases: list[AliasEntry] = []
+    versions: list[VersionEntry] = []
+    endpoints: list[EndpointEntry] = []
+    removed: list[Removed] = []
+    revisions: Revisions = Revisions()
+    forced: bool = False
+
+    @property
+    def functions(self) -> set[str]:
+        """The functions that it touches."""
+        changed = {entry.function for entry in (*self.entries, *self.removed)}
+        return changed.union(function.name for function in self.tables)
+
+    @property
+    def entries(self) -> list[AnyEntry]:
+        return [*self.aliases, *self.versions, *self.endpoints]
+
+
+class Revised(Protocol):
+    @property
+    def revision(self) -> int: ...
+
+
+K = TypeVar("K")
+E = TypeVar("E", bound=Revised)
+
+
 @dataclass(frozen=True, slots=True)
 class Missing:
     """What a qualifier names and the table does not have."""
@@ -174,21 +176,27 @@ class Table:
 
     def apply(self, update: Update) -> "Table":
         """The next table; functions that the update does not touch are shared with this one."""
-        drafts = {
-            name: _Draft(self.functions.get(name) or FunctionTable(name), forced=update.forced)
-            for name in update.functions
-        }
+        made: dict[str, FunctionTable | None] = {it.name: it for it in update.tables if it.name not in self.functions}
+        drafts: dict[str, _Draft] = {}
+
+        def draft(name: str) -> _Draft:
+            if name not in drafts:
+                before = made.get(name) or self.functions.get(name) or FunctionTable(name)
+                drafts[name] = _Draft(before, forced=update.forced)
+            return drafts[name]
+
         for removed in update.removed:
-            drafts[removed.function].remove(removed)
+            draft(removed.function).remove(removed)
         for entry in update.entries:
-            drafts[entry.function].put(entry)
-        made = {name: draft.done() for name, draft in drafts.items()}
-        functions = self.functions.changed({name: None if it.empty else it for name, it in made.items()})
-        return Table(functions, _later(self.revisions, update.revisions, forced=update.forced))
+            draft(entry.function).put(entry)
+        for name, it in drafts.items():
+            function = it.done()
+            made[name] = None if function.empty else function
+        return Table(self.functions.changed(made), _later(self.revisions, update.revisions, forced=update.forced))
 
     def whole(self) -> Update:
         """The update that makes this table from an empty one."""
-        return msgspec.structs.replace(update_of(self.functions.values()), revisions=self.revisions)
+        return Update(tables=list(self.functions.values()), revisions=self.revisions)
 
     def entry(self, subject: Subject, function: str, name: str) -> AnyEntry | None:
         """What the key names; `name` is as in `Removed`."""
@@ -219,17 +227,6 @@ class Table:
         return known.aliases.get(qualifier) or Missing(
             "alias", f"{function}:{qualifier}", [f"{function}:{it}" for it in names]
         )
-
-
-def update_of(functions: Iterable[FunctionTable]) -> Update:
-    """The update that puts all that these functions have."""
-    update = Update(aliases=[], versions=[], endpoints=[])
-    for function in functions:
-        update.aliases.extend(function.aliases.values())
-        update.versions.extend(function.versions.values())
-        for instances in function.endpoints.values():
-            update.endpoints.extend(instances.values())
-    return update
 
 
 def alias_entry(alias: Alias, *, revision: int) -> AliasEntry:
