@@ -22,6 +22,7 @@ import msgspec
 import psutil
 
 from hotswap import etcd
+from hotswap.kv import MAX_OPERATIONS
 from hotswap.metrics import CounterRow, Counters, Tally
 from hotswap.model import Alias, Endpoint, Kind, Manifest, Router, Version
 from hotswap.settings import EtcdSettings
@@ -111,6 +112,17 @@ class RouterUnderTest:
             for index, address in enumerate(addresses):
                 await self.add_endpoint(function, number, f"i{number}-{index}", address, concurrency=concurrency)
         await self.shift(function, weights)
+
+    async def publish_many(self, functions: int) -> None:
+        """So many functions of one version without an endpoint; returns when the router has them."""
+        names = [f"one-of-many-{number}" for number in range(functions)]
+        revision = 0
+        for begin in range(0, functions, MAX_OPERATIONS):
+            transaction = self.store.transaction()
+            for name in names[begin : begin + MAX_OPERATIONS]:
+                transaction.create(Alias(function=name, name="production", weights={1: 100}))
+            revision = await transaction.commit()
+        await self.applied("aliases", revision)
 
     async def add_version(self, function: str, number: int, *, kind: Kind = Kind.HTTP, **manifest: Any) -> None:
         made = Manifest(function=function, kind=kind, entrypoint=["./run"], **manifest)

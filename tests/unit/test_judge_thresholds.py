@@ -50,7 +50,7 @@ def judged(sample: Tally, *, counted_limit: timedelta | None = None, **limits: A
             tally(100, slow=50),
             {"rollback_on_latency_p99": 1000},
             "rollbackOnLatencyP99",
-            "p99 latency 2048 ms of 100 invocations is over the limit of 1000 ms",
+            "p99 latency 1961 ms of 100 invocations is over the limit of 1000 ms",
         ),
     ],
 )
