@@ -32,6 +32,7 @@ class Admin:
         self._router = router
         self._rows = rows
         self._workers = workers
+        self._collector = collector
         self._registry = CollectorRegistry()
         self._registry.register(collector)
 
@@ -55,7 +56,9 @@ class Admin:
         return web.Response(text="ready\n")
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        self._collector.look()
+        body = await asyncio.to_thread(generate_latest, self._registry)  # changes of weights do not wait for it
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _counters(self, request: web.Request) -> web.Response:
         functions = request.query.getall("function", [])

@@ -9,8 +9,10 @@ invocations are in flight on it; `router.rows` says which row is whose. A page o
 of its rows has been used.
 """
 
+import errno
 import mmap
 import os
+from collections.abc import Iterator
 from enum import IntEnum
 from typing import Self
 
@@ -61,9 +63,26 @@ class CounterFile:
     def own(self, count: Own) -> int:
         return self.words[count]
 
+    def written(self, rows: range) -> Iterator[int]:
+        """Those of the rows that share a page with one that was written to. To read another would take memory for its
+        page, and it holds nothing."""
+        at, end = rows.start * STRIDE * WORD, rows.stop * STRIDE * WORD
+        begin = rows.start
+        while at < end:
+            try:
+                data = os.lseek(self.fd, at, os.SEEK_DATA)
+            except OSError as error:
+                if error.errno == errno.ENXIO:  # nothing more
+                    return
+                raise
+            at = os.lseek(self.fd, data, os.SEEK_HOLE)
+            found = range(max(begin, data // (STRIDE * WORD)), min(rows.stop, -(-at // (STRIDE * WORD))))
+            yield from found
+            begin = max(begin, found.stop)
+
     def forget_in_flight(self, rows: range) -> None:
         """After its writer was killed: what it had in flight died with it."""
-        for row in rows:
+        for row in self.written(rows):
             at = row * STRIDE + IN_FLIGHT
             if self.words[at]:
                 self.words[at] = 0

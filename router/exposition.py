@@ -1,7 +1,7 @@
 """`/metrics`: what all workers have counted, in Prometheus's words.
 
-Totals by function, alias (empty for invocations that named their version) and version. Buckets of the latency are at
-every second boundary of `hotswap.metrics`.
+Totals by function, alias (empty for invocations that named their version) and version, of those that were ever invoked.
+Buckets of the latency are at every second boundary of `hotswap.metrics`.
 """
 
 from collections.abc import Iterator
@@ -27,9 +27,16 @@ class RouterCollector(Collector):
         self._rows = rows
         self._workers = workers
         self._keeper = keeper
+        self._totals: Totals = {}
+        self._others: list[Metric] = []
+
+    def look(self) -> None:
+        """Reads what `collect` tells, which may then be done in another thread."""
+        self._totals = self._rows.totals()
+        self._others = [*self._own(), *self._router()]
 
     def collect(self) -> Iterator[Metric]:
-        totals = self._rows.totals()
+        totals = self._totals
         yield _invocations(totals)
         yield _durations(totals)
         yield _counter(totals, "cold_starts", "Invocations that had to wait for their instance", Count.COLD)
@@ -39,8 +46,7 @@ class RouterCollector(Collector):
         for (function, alias, version), (_, flying) in totals.items():
             in_flight.add_metric([function, alias, str(version)], flying)
         yield in_flight
-        yield from self._own()
-        yield from self._router()
+        yield from self._others
 
     def _own(self) -> Iterator[Metric]:
         told: dict[Own, tuple[str, str]] = {

@@ -1,10 +1,10 @@
 """Which row of the counter files is whose; kept by the parent alone, so that all workers write to the same ones.
 
 Each (function, alias, version, alias revision) has a row, so that the figures of a phase are its own. Superseded
-revisions would make that grow without bound: once nobody writes to such a row any more, and it is old or there are
-many newer ones, what it holds is added to the totals of its (function, alias, version), and the row is free for another
-owner. Nobody but its writer changes a count: what a row held when it was given out is its baseline, and what came after
-is its owner's.
+revisions would make that grow without bound: once nobody writes to such a row any more, and it is old, or there are
+many newer ones, or half of all rows are taken, what it holds is added to the totals of its (function, alias, version),
+and the row is free for another owner. Nobody but its writer changes a count: what a row held when it was given out is
+its baseline, and what came after is its owner's.
 
 So `/metrics`, which tells totals, never goes backward, and `/counters` tells each live revision by itself and the older
 ones of a version together, under revision 0.
@@ -63,7 +63,13 @@ class Rows:
         self._by_function: defaultdict[str, set[Owner]] = defaultdict(set)
         self._folded: defaultdict[str, dict[Total, list[int]]] = defaultdict(dict)
         """By function."""
-        self._free: list[int] = []
+        self._superseded: dict[Owner, None] = {}
+        """The oldest first."""
+        self._by_alias: defaultdict[tuple[str, str], dict[Owner, None]] = defaultdict(dict)
+        """The same by function and alias."""
+        self._crowded: set[tuple[str, str]] = set()
+        """Aliases that have more of them than are kept."""
+        self._free: list[_Live] = []
         self._used = 1
 
     @property
@@ -89,7 +95,8 @@ class Rows:
         if live is None:
             live = self._live[owner] = self._take()
             self._by_function[owner.function].add(owner)
-        live.superseded = None
+        elif live.superseded is not None:
+            self._revive(owner, live)
         return Row(owner, live.index)
 
     def follow(self, table: Table, functions: Iterable[str]) -> list[Row]:
@@ -107,14 +114,12 @@ class Rows:
 
     def fold(self) -> None:
         """Frees rows. To be called only when no worker picks by a table that superseded ones are named in."""
-        now = self._clock()
-        for (function, _), owners in self._superseded().items():
-            for place, owner in enumerate(owners):
-                live = self._live[owner]
-                old = live.superseded is not None and now - live.superseded >= KEEP_SECONDS
-                if (old or place >= KEEP_ROWS) and not self._in_flight(live.index):
-                    self._fold(owner, live)
-                    self._by_function[function].discard(owner)
+        due = set(self._due())
+        written = self._written() if due else set()
+        for owner in due:
+            live = self._live[owner]
+            if live.index not in written or not self._in_flight(live.index):
+                self._fold(owner, live, written=live.index in written)
 
     def tell(self, function: str) -> list[CounterRow]:
         """Each live revision by itself, and the older ones of each version together."""
@@ -132,23 +137,28 @@ class Rows:
         ]
 
     def totals(self) -> dict[Total, tuple[list[int], int]]:
-        """Counts, and how many are in flight, by function, alias and version."""
+        """Counts, and how many are in flight, by function, alias and version; of those that were ever invoked."""
         counts = {total: list(folded) for totals in self._folded.values() for total, folded in totals.items()}
         in_flight: defaultdict[Total, int] = defaultdict(int)
+        written = self._written()
         for owner, live in self._live.items():
-            total = (owner.function, owner.alias, owner.version)
-            counts[total] = _plus(counts.get(total), self._counts(live))
-            in_flight[total] += self._in_flight(live.index)
-        return {total: (row, in_flight[total]) for total, row in counts.items()}
+            if live.index in written:
+                total = (owner.function, owner.alias, owner.version)
+                counts[total] = _plus(counts.get(total), self._counts(live))
+                in_flight[total] += self._in_flight(live.index)
+        return {total: (row, in_flight[total]) for total, row in counts.items() if in_flight[total] or any(row)}
 
     def _take(self) -> _Live:
         if self._free:
-            index = self._free.pop()
-            return _Live(index, self._sum(index))
+            return self._free.pop()
         if self._used >= self._capacity:
             raise RuntimeError(f"all {self._capacity} rows of the counter files are in use")
         self._used += 1
         return _Live(self._used - 1, None)
+
+    def _written(self) -> set[int]:
+        """Rows that may hold something."""
+        return {row for file in self._files for row in file.written(self.used)}
 
     def _sum(self, index: int) -> list[int]:
         total = [0] * ROW
@@ -170,25 +180,42 @@ class Rows:
 
     def _supersede(self, function: str, wanted: set[Owner]) -> None:
         for owner in self._by_function[function] - wanted:
-            live = self._live[owner]
+            live, alias = self._live[owner], (owner.function, owner.alias)
             if live.superseded is None:
                 live.superseded = self._clock()
+                self._superseded[owner] = self._by_alias[alias][owner] = None
+                if len(self._by_alias[alias]) > KEEP_ROWS:
+                    self._crowded.add(alias)
 
-    def _superseded(self) -> dict[tuple[str, str], list[Owner]]:
-        """By function and alias, the newest first."""
-        found: defaultdict[tuple[str, str], list[Owner]] = defaultdict(list)
-        for owner, live in self._live.items():
-            if live.superseded is not None:
-                found[owner.function, owner.alias].append(owner)
-        for owners in found.values():
-            owners.sort(key=lambda owner: owner.alias_revision, reverse=True)
-        return found
+    def _revive(self, owner: Owner, live: _Live) -> None:
+        """It is superseded no more, or is gone."""
+        live.superseded = None
+        alias = (owner.function, owner.alias)
+        del self._superseded[owner], self._by_alias[alias][owner]
+        if len(self._by_alias[alias]) <= KEEP_ROWS:
+            self._crowded.discard(alias)
+        if not self._by_alias[alias]:
+            del self._by_alias[alias]
 
-    def _fold(self, owner: Owner, live: _Live) -> None:
-        total = (owner.function, owner.alias, owner.version)
-        folded = self._folded[owner.function]
-        folded[total] = _plus(folded.get(total), self._counts(live))
-        self._free.append(live.index)
+    def _due(self) -> Iterator[Owner]:
+        """Superseded rows that are not kept any longer."""
+        now, too_many = self._clock(), len(self._live) - self._capacity // 2
+        for place, owner in enumerate(self._superseded):
+            since = self._live[owner].superseded
+            if place >= too_many and since is not None and now - since < KEEP_SECONDS:
+                break
+            yield owner
+        for alias in self._crowded:
+            yield from list(self._by_alias[alias])[:-KEEP_ROWS]
+
+    def _fold(self, owner: Owner, live: _Live, *, written: bool) -> None:
+        if written:
+            total = (owner.function, owner.alias, owner.version)
+            folded = self._folded[owner.function]
+            folded[total] = _plus(folded.get(total), self._counts(live))
+        self._revive(owner, live)
+        self._by_function[owner.function].discard(owner)
+        self._free.append(_Live(live.index, self._sum(live.index) if written else None))
         del self._live[owner]
 
 

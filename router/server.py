@@ -32,7 +32,7 @@ CHECK_EVERY = 1.0
 """Seconds between two looks for workers that are stuck and endpoints whose time is over."""
 COLLECT_AFTER = 50_000
 """New objects before garbage is looked for: a list of 100,000 endpoints is read without hundreds of looks."""
-FOLD_EVERY = 10.0
+FOLD_EVERY = 1.0
 """Seconds between two looks for rows that nobody uses."""
 
 

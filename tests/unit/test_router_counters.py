@@ -146,6 +146,29 @@ def test_a_row_in_use_is_not_folded(files: list[CounterFile]) -> None:
     assert {told.alias_revision for told in rows.tell("fn")} == {FOLDED, 2}
 
 
+def test_when_half_of_the_rows_are_taken_the_oldest_are_freed_before_their_time(files: list[CounterFile]) -> None:
+    rows = rows_of(files, Clock())
+    made = Table()
+    names = [f"fn-{number}" for number in range(20)]
+    for revision in range(1, 21):
+        made = made.apply(update(*(alias({1: 100}, revision=revision, function=name) for name in names)))
+        for row in rows.follow(made, names):
+            count(files[0], row.index)
+        rows.fold()
+    assert len(rows.used) < 64
+    assert {rows.totals()[name, "production", 1][0][Count.OK] for name in names} == {20}
+
+
+def test_what_was_never_invoked_is_not_told_and_takes_no_memory(files: list[CounterFile]) -> None:
+    rows = rows_of(files, Clock())
+    made = [rows.grant(Owner(f"fn-{number}", "", 1, 0)) for number in range(60)]
+    count(files[1], made[50].index)
+    assert list(files[0].written(rows.used)) == []
+    assert made[50].index in files[1].written(rows.used)
+    assert len(list(files[1].written(rows.used))) < 8, "those of its page or two"
+    assert list(rows.totals()) == [("fn-50", "", 1)]
+
+
 @given(st.lists(st.integers(0, 5), min_size=BUCKETS, max_size=BUCKETS))
 def test_classic_buckets_are_cumulative_and_end_with_all(fine: list[int]) -> None:
     told = buckets(fine)
