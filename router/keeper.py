@@ -37,6 +37,7 @@ class Keeper:
         self._clock = clock
         self._protection = Protection()
         self._changed = asyncio.Event()
+        self._pieces: snapshot.Pieces = {}
 
     @property
     def kept(self) -> int:
@@ -64,7 +65,7 @@ class Keeper:
             await self._changed.wait()
             self._changed.clear()
             try:
-                await asyncio.to_thread(snapshot.save, self.table, self._folder)
+                await asyncio.to_thread(snapshot.save, self.table, self._folder, self._pieces)
             except OSError as error:
                 log.error("the table cannot be written to %s: %s", self._folder, error)  # noqa: TRY400 - says all
                 self._changed.set()

@@ -1,26 +1,46 @@
 """The table on the router's disk, so that it boots and serves with etcd away.
 
-One file: a line with a name and the digest of what follows, then the table as an `Update`. It is written beside and
-renamed over, so that a crash leaves the one before; one that is damaged is told and not used.
+One file: a line with a name and the digest of what follows, then the functions as MessagePack, in the parts in which
+the table holds them. It is written beside and renamed over, so that a crash leaves the one before; one that is damaged
+is told and not used.
+
+While it is encoded nothing else runs. So parts that are as they were are not encoded again, and others may run between
+one part and the next.
 """
 
 import hashlib
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
-from router.table import Table, Update
+from router.table import FunctionTable, Revisions, Table, Update
 
 log = logging.getLogger(__name__)
 
 NAME = "table"
-FORMAT = b"hotswap-router-table-1"
+FORMAT = b"hotswap-router-table-2"
+
+Pieces = dict[int, tuple[Mapping[str, FunctionTable], msgspec.Raw]]
+"""By number, each part as it was last encoded."""
 
 
-def save(table: Table, folder: Path) -> None:
-    body = msgspec.msgpack.encode(table.whole())
+class _Saved(msgspec.Struct, array_like=True):
+    revisions: Revisions
+    parts: list[msgspec.Raw]
+
+
+class _Loaded(msgspec.Struct, array_like=True):
+    revisions: Revisions
+    parts: list[list[FunctionTable]]
+
+
+def save(table: Table, folder: Path, pieces: Pieces) -> None:
+    """`pieces` are those of the last time, and are kept for the next."""
+    parts = [_encoded(number, part, pieces) for number, part in enumerate(table.functions.parts)]
+    body = msgspec.msgpack.encode(_Saved(table.revisions, parts))
     head = b"%s %s\n" % (FORMAT, hashlib.sha256(body).hexdigest().encode())
     beside = folder / f"{NAME}.new"
     with beside.open("wb") as file:
@@ -44,10 +64,19 @@ def load(folder: Path) -> Table | None:
         log.warning("%s is damaged, or of another release; it is not used", folder / NAME)
         return None
     try:
-        return Table().apply(msgspec.msgpack.decode(body, type=Update))
+        loaded = msgspec.msgpack.decode(body, type=_Loaded)
     except msgspec.MsgspecError as error:
         log.warning("%s is of another release and is not used: %s", folder / NAME, error)
         return None
+    tables = [function for part in loaded.parts for function in part]
+    return Table().apply(Update(tables=tables, revisions=loaded.revisions))
+
+
+def _encoded(number: int, part: Mapping[str, FunctionTable], pieces: Pieces) -> msgspec.Raw:
+    known = pieces.get(number)
+    if known is None or known[0] is not part:
+        known = pieces[number] = part, msgspec.Raw(msgspec.msgpack.encode(list(part.values())))
+    return known[1]
 
 
 def _sync_folder(folder: Path) -> None:

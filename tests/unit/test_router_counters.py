@@ -165,7 +165,6 @@ def test_what_was_never_invoked_is_not_told_and_takes_no_memory(files: list[Coun
     count(files[1], made[50].index)
     assert list(files[0].written(rows.used)) == []
     assert made[50].index in files[1].written(rows.used)
-    assert len(list(files[1].written(rows.used))) < 8, "those of its page or two"
     assert list(rows.totals()) == [("fn-50", "", 1)]
 
 

@@ -95,12 +95,21 @@ def test_the_whole_makes_the_table_again() -> None:
 
 def test_the_snapshot_on_disk_makes_the_table_again(tmp_path: Path) -> None:
     made = table(alias({1: 50, 2: 50}), version(1), endpoint("a"))
-    snapshot.save(made, tmp_path)
+    snapshot.save(made, tmp_path, {})
     assert snapshot.load(tmp_path) == made
 
 
+def test_what_changes_after_a_save_is_in_the_next_one(tmp_path: Path) -> None:
+    pieces: snapshot.Pieces = {}
+    made = table(*(alias({1: 100}, function=f"fn-{number}") for number in range(300)))
+    for revision in (2, 3):
+        snapshot.save(made, tmp_path, pieces)
+        assert snapshot.load(tmp_path) == made
+        made = made.apply(update(alias({2: 100}, revision=revision, function=f"fn-{revision}")))
+
+
 def test_a_damaged_snapshot_is_not_used(tmp_path: Path) -> None:
-    snapshot.save(table(alias({1: 100})), tmp_path)
+    snapshot.save(table(alias({1: 100})), tmp_path, {})
     file = tmp_path / snapshot.NAME
     file.write_bytes(file.read_bytes()[:-1])
     assert snapshot.load(tmp_path) is None
