@@ -10,35 +10,35 @@ The router has four workers. Measured one after the other:
   that takes of the CPU. The question and its answer are in it.
 - *changes at a rate*, of one function after the other, each in a transaction of its own. Whether all workers have them
   is asked without a pause, so what is told is late by one question at most.
-- *balance*: so many connections are opened, each invokes as often; the requests of the busiest worker over the mean.
+- *balance* of connections between the workers, as `scripts/bench balance` has it.
 """
 
 import argparse
 import asyncio
 import json
-import resource
 import socket
 import statistics
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import aiohttp
 import psutil
 import uvloop
 
+from benchmarks.balance import allow_files, balance
 from benchmarks.propagation import Function, quantiles
 from hotswap import etcd
 from hotswap.etcd.local import running
 from hotswap.kv import MAX_OPERATIONS
 from hotswap.model import Alias, Endpoint, Kind, Manifest, Record, Version
+from hotswap.routers import Subject
 from hotswap.settings import EtcdSettings
 from hotswap.store import Store
 from tests.router_harness import start_router
@@ -52,13 +52,12 @@ WRITERS = 16
 SINGLE_CHANGES = 100
 CHANGES_AT_ONCE = 64
 """Transactions that may be under way when changes come at a rate."""
-REQUESTS = 5
-"""On each connection, where balance is measured."""
 BOOT_LIMIT = 120.0
 APPLIED_LIMIT = 30.0
 ASK_EVERY = 0.01
 NOWHERE = EtcdSettings(endpoints=("127.0.0.1:1",))
 MIB = 1_048_576
+KINDS: dict[Subject, type[Alias] | type[Endpoint]] = {"aliases": Alias, "endpoints": Endpoint}
 
 
 @dataclass(frozen=True)
@@ -132,6 +131,8 @@ class Running:
     admin: str
     session: aiohttp.ClientSession
     boot_seconds: float = 0.0
+    boot_cpu_seconds: float = 0.0
+    """Of all its processes."""
 
     @property
     def parent(self) -> psutil.Process:
@@ -148,12 +149,19 @@ class Running:
         except aiohttp.ClientConnectionError:
             return False
 
-    async def applied(self, revision: int, *, wait: float = APPLIED_LIMIT) -> int:
-        """The revision of the aliases that every worker has, as soon as it is this one at least."""
-        url = f"http://{self.admin}/applied?subject=aliases&revision={revision}&wait={wait}"
+    async def applied(self, revision: int, *, subject: Subject = "aliases") -> int:
+        """The revision of the subject that every worker has, as soon as it is this one at least."""
+        url = f"http://{self.admin}/applied?subject={subject}&revision={revision}&wait={APPLIED_LIMIT}"
         async with self.session.get(url) as answer:
             told = await answer.json()
-            return int(told["aliases"])
+            return int(told[subject])
+
+    async def settled(self, store: Store) -> None:
+        """Returns when it has read all that the store has, which it does behind a table from its disk."""
+        subjects: tuple[Subject, ...] = ("aliases", "endpoints")
+        for subject in subjects:
+            last = max(stored.mod_revision for stored in await store.collection(KINDS[subject]).list())
+            await self.applied(last, subject=subject)
 
 
 @asynccontextmanager
@@ -169,11 +177,17 @@ async def booted(settings: EtcdSettings, folder: Path) -> AsyncIterator[Running]
             while not await router.ready():  # noqa: ASYNC110 - it tells when asked
                 await asyncio.sleep(ASK_EVERY)
             router.boot_seconds = time.perf_counter() - begun
+            router.boot_cpu_seconds = sum(cpu_seconds(it) for it in (router.parent, *router.workers))
         async with aiohttp.ClientSession() as router.session:
             yield router
     finally:
         process.terminate()
         await process.wait()
+
+
+def cpu_seconds(process: psutil.Process) -> float:
+    used = process.cpu_times()
+    return used.user + used.system
 
 
 def memory(router: Running) -> dict[str, float]:
@@ -207,7 +221,7 @@ class Cost:
 
     def _used(self) -> list[float]:
         processes = [self.router.parent, *sorted(self.router.workers, key=lambda it: it.pid)]
-        return [used.user + used.system for used in (it.cpu_times() for it in processes)]
+        return [cpu_seconds(process) for process in processes]
 
 
 async def one_at_a_time(router: Running, store: Store, functions: int) -> dict[str, Any]:
@@ -280,66 +294,6 @@ async def _within(limit: asyncio.Timeout, what: Coroutine[Any, Any, None]) -> No
         await what
 
 
-class Caller(asyncio.Protocol):
-    """Invokes so many times over one connection, one after the other."""
-
-    def __init__(self, request: bytes) -> None:
-        self.done = asyncio.get_running_loop().create_future()
-        self._request = request
-        self._left = REQUESTS
-        self._held = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-        self._transport.write(self._request)
-
-    def data_received(self, data: bytes) -> None:
-        self._held += data
-        if not self._held.endswith(b"\r\n\r\nok"):
-            return
-        assert self._held.startswith(b"HTTP/1.1 200 "), self._held
-        self._held = b""
-        self._left -= 1
-        if self._left:
-            self._transport.write(self._request)
-        else:
-            self.done.set_result(self._transport.get_extra_info("sockname")[1])
-
-    def connection_lost(self, error: Exception | None) -> None:
-        if not self.done.done():
-            self.done.set_exception(error or ConnectionError("the router closed the connection"))
-
-    def close(self) -> None:
-        self._transport.close()
-
-
-async def balance(router: Running, size: Size, connections: int) -> dict[str, float]:
-    """The requests of the busiest worker over the mean: of the rounds the mean, and the worst."""
-    ratios = []
-    loop = asyncio.get_running_loop()
-    for number in range(size.rounds):
-        request = b"GET /fn/%b HTTP/1.1\r\nHost: bench\r\n\r\n" % name_of(number).encode()
-        callers = [
-            (await loop.create_connection(lambda: Caller(request), "127.0.0.1", router.port))[1]  # noqa: B023
-            for _ in range(connections)
-        ]
-        ports = set(await asyncio.gather(*(caller.done for caller in callers)))
-        served = Counter(worker for port, worker in clients_of(router) if port in ports)
-        assert served.total() == connections
-        ratios.append(max(served.values()) * WORKERS / connections)
-        for caller in callers:
-            caller.close()
-    return {"mean": statistics.mean(ratios), "worst": max(ratios)}
-
-
-def clients_of(router: Running) -> Iterator[tuple[int, int]]:
-    """The port of each client, and the worker that it is connected to."""
-    for worker in router.workers:
-        for connection in worker.net_connections("tcp"):
-            if connection.raddr and connection.laddr.port == router.port:
-                yield connection.raddr.port, worker.pid
-
-
 async def run(size: Size) -> dict[str, Any]:
     loop = asyncio.get_running_loop()
     function = await loop.create_server(Function, "127.0.0.1", 0)
@@ -363,19 +317,26 @@ async def run(size: Size) -> dict[str, Any]:
 
 
 async def measure(settings: EtcdSettings, store: Store, folder: Path, size: Size) -> dict[str, Any]:
+    boots: dict[str, list[float]] = {}
     async with booted(settings, folder) as router:
-        from_store = router.boot_seconds
+        boots["store"] = [router.boot_seconds, router.boot_cpu_seconds]
         await saved(folder)
     async with booted(NOWHERE, folder) as router:
-        from_disk_alone = router.boot_seconds
+        boots["diskAlone"] = [router.boot_seconds, router.boot_cpu_seconds]
     async with booted(settings, folder) as router:
+        boots["disk"] = [router.boot_seconds, router.boot_cpu_seconds]
+        await router.settled(store)
         return {
-            "bootSeconds": {"store": from_store, "disk": router.boot_seconds, "diskAlone": from_disk_alone},
+            "bootSeconds": {name: seconds for name, (seconds, _) in boots.items()},
+            "bootCpuSeconds": {name: cpu for name, (_, cpu) in boots.items()},
             "memory": memory(router),
             "one": await one_at_a_time(router, store, size.functions),
             "atRate": await at_a_rate(router, store, size),
             "memoryAfterChanges": memory(router),
-            "balance": {count: await balance(router, size, count) for count in size.connections},
+            "balance": {
+                count: await balance(router.port, router.workers, name_of(0), connections=count, rounds=size.rounds)
+                for count in size.connections
+            },
         }
 
 
@@ -390,11 +351,9 @@ def tell(result: dict[str, Any]) -> None:
         f"{result['functions']} functions, {result['endpoints']} endpoints, {result['workers']} workers;"
         f" written to etcd in {result['fillSeconds']:.1f} s"
     )
-    boot = result["bootSeconds"]
-    print(
-        f"boot, s: from the store {boot['store']:.2f}, with the table on disk {boot['disk']:.2f},"
-        f" without etcd {boot['diskAlone']:.2f}"
-    )
+    for key, title in (("store", "from the store"), ("disk", "with the table on disk"), ("diskAlone", "without etcd")):
+        seconds, cpu = result["bootSeconds"][key], result["bootCpuSeconds"][key]
+        print(f"boot {title}: {seconds:.2f} s, {cpu:.1f} s of CPU in {WORKERS + 1} processes")
     for key, title in (("memory", "memory"), ("memoryAfterChanges", "after the changes")):
         told = result[key]
         print(
@@ -432,12 +391,6 @@ def main() -> int:
     if options.json:
         options.json.write_text(json.dumps(result, indent=2) + "\n")
     return 0
-
-
-def allow_files(wanted: int) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard) if hard >= 0 else wanted, hard))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,8 @@ def test_it_holds_what_a_dictionary_would(changes: list[dict[str, int | None]]) 
 
 
 def test_parts_that_do_not_change_are_shared() -> None:
-    made: Shards[int] = Shards().changed({str(number): number for number in range(1_000)})
+    made: Shards[int] = Shards()
+    made = made.changed({str(number): number for number in range(1_000)})
     after = made.changed({"7": 70})
     assert sum(one is not other for one, other in zip(made.parts, after.parts, strict=True)) == 1
     assert after["7"] == 70
