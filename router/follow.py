@@ -120,7 +120,7 @@ def _is_withdrawn(change: Stored[R] | Gone | Broken) -> bool:
 def _key(change: Stored[R] | Gone | Broken) -> tuple[str, str]:
     """Function, and the name in it."""
     if isinstance(change, Stored):
-        _, function, name = change.key.removeprefix(ROOT).split("/", 2)
+        function, _, name = change.key.removeprefix(ROOT).partition("/")[2].partition("/")
         return function, name
     return change.parts[0], "/".join(change.parts[1:])
 

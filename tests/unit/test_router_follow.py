@@ -59,6 +59,19 @@ def test_a_whole_list_removes_what_it_does_not_have() -> None:
     assert made.removed == [Removed("aliases", "fn", "production", 9)]
 
 
+@pytest.mark.parametrize("key", ["/hotswap/aliases/fn", "/hotswap/aliases/", "/hotswap/aliases/fn/production/x"])
+def test_foreign_keys_that_stand_are_left_out(key: str) -> None:
+    made = ALIASES.update(changes(stored({2: 100}, revision=7, key=key), revision=7), known())
+    assert (made.aliases, made.removed) == ([], [])
+
+
+def test_a_whole_list_brings_only_what_is_news() -> None:
+    told = stored({1: 100}, revision=5), stored({2: 100}, revision=8, name="blue")
+    made = ALIASES.update(changes(*told, revision=9, whole=True), known(revision=5))
+    assert made.aliases == [alias({2: 100}, revision=8, name="blue")]
+    assert (made.removed, made.revisions) == ([], Revisions(aliases=9))
+
+
 def test_a_store_that_went_back_is_followed() -> None:
     made = ALIASES.update(changes(stored({2: 100}, revision=2), revision=3, whole=True), known(revision=900))
     after = known(revision=900).apply(made)
