@@ -81,7 +81,7 @@ def _latency(basis: Basis) -> Breach | None:
         if slow <= TAIL * tally.invocations:
             return None
         text = f"p99 latency is over the limit of {limit:g} ms: {share(slow, tally)} took longer, {percent(TAIL)} may"
-        return Breach("rollbackOnLatencyP99", text, limit, measured)
+        return Breach("rollbackOnLatencyP99", text, limit, None if measured is None else max(measured, limit))
     if tally.quantile(1 - TAIL) is None or (measured is not None and measured <= limit):
         return None
     text = f"p99 latency {_shown(measured)} of {plural(tally.invocations)} is over the limit of {limit:g} ms"
