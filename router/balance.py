@@ -85,6 +85,8 @@ class Group:
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
         self._loads: list[Load] = []
+        self._ejected = 0
+        """How many are ejected, due for a probe or not."""
 
     @property
     def loads(self) -> Collection[Load]:
@@ -93,9 +95,13 @@ class Group:
     def replace(self, loads: Iterable[Load]) -> None:
         """Other endpoints, from the next pick on; a `Load` that stays keeps what is known of it."""
         self._loads = list(loads)
+        self._ejected = sum(load.ejected_until is not None for load in self._loads)
 
     def pick(self, now: float, *, avoid: Collection[Load] = ()) -> Load | None:
         """The endpoint that takes an invocation (to be handed back to `done`); `None` when none can take it now."""
+        if not (self._ejected or avoid) and (load := self._either(now)):
+            load.in_flight += 1
+            return load
         everyone = len(self._loads) * LEAST_HEALTHY > sum(not load.out(now) for load in self._loads)
         able = [
             load
@@ -117,6 +123,7 @@ class Group:
             load.failures = 0
             if load.ejected_until is not None:
                 load.ejected_until, load.ejections, load.probing = None, 0, False
+                self._ejected = sum(other.ejected_until is not None for other in self._loads)
             return False
         load.failures += 1
         return self._eject(load, now)
@@ -126,6 +133,16 @@ class Group:
         load.in_flight -= 1
         load.probing = False
 
+    def _either(self, now: float) -> Load | None:
+        """The pick while all are well and none is full: without a look at those that are not chosen."""
+        loads = self._loads
+        if len(loads) < 2:
+            return loads[0] if loads and loads[0].in_flight < loads[0].limit else None
+        one, other = self._two(loads)
+        if one.in_flight < one.limit and other.in_flight < other.limit:
+            return _better(one, other, now)
+        return None
+
     def _two(self, able: list[Load]) -> tuple[Load, Load]:
         one = int(self._rng.random() * len(able))
         other = int(self._rng.random() * (len(able) - 1))
@@ -133,13 +150,13 @@ class Group:
 
     def _eject(self, load: Load, now: float) -> bool:
         failed_probe = load.ejected_until is not None
-        if not failed_probe:
-            ejected = sum(other.ejected_until is not None for other in self._loads)
-            if load.failures < FAILURES_TO_EJECT or ejected >= max(1, int(len(self._loads) * MOST_EJECTED)):
-                return False
+        most = max(1, int(len(self._loads) * MOST_EJECTED))
+        if not failed_probe and (load.failures < FAILURES_TO_EJECT or self._ejected >= most):
+            return False
         load.ejections += 1
         load.ejected_until = now + EJECTION_SECONDS * load.ejections
         load.probing = False
+        self._ejected = sum(other.ejected_until is not None for other in self._loads)
         return True
 
 
