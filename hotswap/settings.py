@@ -4,8 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Literal
 
 from hotswap.errors import Invalid
+
+Lane = Literal["express", "general"]
 
 ETCD_PORT = 2379
 
@@ -33,6 +36,8 @@ class RouterSettings:
     workers: int = 2
     drain_seconds: float = 30
     """How long requests that run may go on after SIGTERM."""
+    lane: Lane = "express"
+    """Of the two lanes the one that every request goes through first; `general` alone is slower."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,15 @@ from functools import partial
 
 from hotswap.metrics import Count
 from router.balance import Load
+from router.codec.responses import FINAL, SWITCHING_PROTOCOLS, Head
 from router.download import Download, Written
 from router.endpoints import Endpoints
 from router.exchange import Exchange
 from router.invocation import Invocation
+from router.outcome import died, judge, late
 from router.problems import Problem
 from router.tunnel import tunnel
-from router.upstream import FINAL, SWITCHING_PROTOCOLS, Broken, ConnectFailed, Connection, Head
+from router.upstream import Broken, ConnectFailed, Connection
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 """RFC 9110 section 9.2.2."""
@@ -64,27 +66,24 @@ class Attempt:
                 self._endpoints.release(self._load)
 
     async def _connect(self) -> Connection:
-        pool = self._endpoints.pool(self._load)
-        if pool is None:
-            raise ConnectFailed(f"{self._load.entry.address} has just been withdrawn")
-        return pool.reuse() or await pool.connect()
+        return await self._endpoints.connect(self._load)
 
     async def _within_limit(self, exchange: Exchange) -> Written:
         invocation = self._invocation
         download = Download(invocation.request, exchange, invocation.limit)
         try:
             async with invocation.limit.running():
-                head, outcome = invocation.judge(await self._answer(exchange, download))
+                head, outcome = judge(await self._answer(exchange, download), invoke=invocation.target.invoke)
                 counted = partial(invocation.count, outcome)
                 if head.status == SWITCHING_PROTOCOLS:
                     invocation.limit.lift()
                     counted()
                     return await self._tunnel(exchange, head)
                 close = self._closing() or invocation.upload.unfinished
-                return await download.relay(head, invocation.answer_fields(), close=close, ending=counted)
+                return await download.relay(head, invocation.answer_lines(), close=close, ending=counted)
         except TimeoutError:
             self._failed()
-            problem = invocation.late()
+            problem = late(invocation.name, invocation.terms.timeout)
         except Broken as error:
             problem = self._broken(exchange, error)
         if download.began:
@@ -95,7 +94,7 @@ class Attempt:
         """The head of the final answer."""
         invocation = self._invocation
         sent = invocation.clock()
-        exchange.connection.begin(exchange, method=invocation.request.method)
+        exchange.connection.begin(exchange, headless=invocation.request.method == "HEAD")
         invocation.upload.start(exchange, invocation.request_head())
         while (head := await exchange.next_head()).status < FINAL:
             if head.status == SWITCHING_PROTOCOLS:
@@ -110,7 +109,7 @@ class Attempt:
         if invocation.upgrade is None:
             raise Broken("it changed the protocol, which nobody had asked for")
         try:
-            return await tunnel(invocation.request, exchange, head, invocation.answer_fields())
+            return await tunnel(invocation.request, exchange, head, invocation.answer_lines())
         except Broken:
             raise Cut(Count.DIED) from None
 
@@ -124,7 +123,7 @@ class Attempt:
         if connection.reused and not connection.answered and safe:
             raise SendAgain(str(error))
         self._failed()
-        return invocation.died(error)
+        return died(invocation.name, error)
 
     def _failed(self) -> None:
         if not self._handed_back:

@@ -22,6 +22,8 @@ class Begin(Message, frozen=True):
 
     workers: int
     drain_seconds: float
+    express: bool = True
+    """Otherwise every request goes through the general lane."""
 
 
 class Apply(Message, frozen=True):

@@ -31,7 +31,7 @@ LINGER = 2.0
 
 
 class ClientConnection(web.RequestHandler):
-    __slots__ = ("_body", "_clients", "_tunnel", "busy", "heard", "started")
+    __slots__ = ("_body", "_clients", "_tunnel", "busy", "heard", "last", "started")
 
     def __init__(self, clients: "Clients", **settings: float | None) -> None:
         super().__init__(clients, loop=asyncio.get_running_loop(), **settings)  # type: ignore[arg-type]
@@ -41,6 +41,8 @@ class ClientConnection(web.RequestHandler):
         """When a byte last came."""
         self.started: float | None = None
         """When the first byte of a head came that is not whole yet."""
+        self.last = False
+        """Nothing comes after the answer to the request that it has."""
         self._clients = clients
         self._body: StreamReader | None = None
         """Of the request whose head came last."""
@@ -107,6 +109,15 @@ class Clients(web.Server):
             read_bufsize=READ_BUFFER,
             lingering_time=LINGER,
         )
+
+    def take_over(self, transport: asyncio.Transport, data: bytes) -> None:
+        """A connection of another lane's, for the request that the data begin with; it ends with that, so that no head
+        is read here which that lane has not validated."""
+        connection = self()
+        connection.last = True
+        transport.set_protocol(connection)
+        connection.connection_made(transport)
+        connection.data_received(data)
 
     def malformed(self, error: BaseException | None) -> None:
         self._counting.own(Own.MALFORMED)

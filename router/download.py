@@ -11,11 +11,12 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
 from router import fields
+from router.codec.body import LAST_CHUNK, framed
+from router.codec.responses import NO_CONTENT, NOT_MODIFIED, Head
 from router.exchange import Exchange
-from router.fields import Field
 from router.limit import Limit
-from router.problems import CONTENT_TYPE, Problem
-from router.upstream import Head
+from router.problems import Problem
+from router.refusal import refusal
 
 WRITE_LIMIT = 30.0
 """Seconds that a client may take nothing of what is written to it."""
@@ -46,23 +47,23 @@ class Download:
     def interim(self, head: Head) -> None:
         """A 1xx of the function's; not 100, which the router sends by itself, and not to HTTP/1.0, which has none."""
         if head.status != 100 and self._request.version >= (1, 1):
-            self._write(fields.response_head(head.status, head.reason, _interim(head.fields)))
+            self._write(b"%b%b\r\n\r\n" % (head.start, head.lines))
 
-    async def relay(self, head: Head, added: list[Field], *, close: bool, ending: Callable[[], None]) -> Written:
+    async def relay(self, head: Head, added: bytes, *, close: bool, ending: Callable[[], None]) -> Written:
         """`ending` is called before the last bytes go out.
 
         Raises `Broken` if the function does not end its answer; the client's connection is then to be cut.
         """
-        bodiless = self._request.method == "HEAD" or head.status in {204, 304}
+        bodiless = self._request.method == "HEAD" or head.status in {NO_CONTENT, NOT_MODIFIED}
         undelimited = not bodiless and head.length is None
         chunked = undelimited and self._request.version >= (1, 1)
         close = close or (undelimited and not chunked)
-        answer = [*fields.relayed(head.fields, keep_length=head.status != 204), *added]
-        if chunked:
-            answer.append((b"Transfer-Encoding", b"chunked"))
-        answer += connection_fields(self._request, close=close)
+        framing = b"\r\nTransfer-Encoding: chunked" if chunked else b""
+        ends = fields.connection_line(last=close, minor=self._request.version.minor)
+        date = b"" if head.dated else fields.date_line()
         self.began = True
-        last = await self._copy(fields.response_head(head.status, head.reason, answer), chunked=chunked)
+        lines = (head.start, head.lines, added, date, framing, ends, b"\r\n\r\n")
+        last = await self._copy(b"".join(lines), chunked=chunked)
         ending()
         await self._send(last)
         return Written(status=head.status, close=close)
@@ -70,12 +71,12 @@ class Download:
     async def _copy(self, first: bytes, *, chunked: bool) -> bytes:
         """All but the last bytes, which are returned. What is there already goes out together."""
         exchange = self._exchange
-        data = first + _framed(exchange.take(), chunked=chunked)
+        data = first + _piece(exchange.take(), chunked=chunked)
         while not exchange.ended:
             await self._send(data)
-            data = _framed(await exchange.next_piece(), chunked=chunked)
-        data += _framed(exchange.take(), chunked=chunked)
-        return data + (b"0\r\n\r\n" if chunked else b"")
+            data = _piece(await exchange.next_piece(), chunked=chunked)
+        data += _piece(exchange.take(), chunked=chunked)
+        return data + (LAST_CHUNK if chunked else b"")
 
     async def _send(self, data: bytes) -> None:
         if data:
@@ -100,32 +101,13 @@ class Download:
 
 def refuse(request: web.BaseRequest, problem: Problem, *, request_id: str, close: bool) -> Written:
     """The router's own answer."""
-    body = problem.document(request_id)
     close = close or problem.close
-    answer: list[Field] = [
-        (b"Content-Type", CONTENT_TYPE.encode()),
-        (b"Content-Length", b"%d" % len(body)),
-        (b"Hotswap-Request-Id", request_id.encode()),
-        *((name.encode(), value.encode()) for name, value in problem.fields),
-        *connection_fields(request, close=close),
-    ]
-    head = fields.response_head(problem.status, problem.status.phrase.encode(), fields.relayed(answer[:2]) + answer[2:])
     if request.transport is not None:
-        request.transport.write(head if request.method == "HEAD" else head + body)
+        ends = fields.connection_line(last=close, minor=request.version.minor)
+        headless = request.method == "HEAD"
+        request.transport.write(refusal(problem, request_id=request_id.encode(), added=ends, headless=headless))
     return Written(status=problem.status, close=close)
 
 
-def connection_fields(request: web.BaseRequest, *, close: bool) -> list[Field]:
-    """Told only where it differs from what the version of HTTP means by silence."""
-    if close:
-        return [(b"Connection", b"close")]
-    return [(b"Connection", b"keep-alive")] if request.version < (1, 1) else []
-
-
-def _interim(told: list[Field]) -> list[Field]:
-    dropped = fields.RESPONSE_DROPPED | fields.connection_tokens(told)
-    return [(name, value) for name, value in told if name.lower() not in dropped]
-
-
-def _framed(piece: bytes, *, chunked: bool) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(piece), piece) if chunked and piece else piece
+def _piece(piece: bytes, *, chunked: bool) -> bytes:
+    return framed(piece) if chunked else piece

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable
 
 from router.balance import Group, Load, share
 from router.table import EndpointEntry
-from router.upstream import Pool
+from router.upstream import ConnectFailed, Connection, Pool
 
 MOST_HELD = 1_024
 """Invocations of one version that a worker holds."""
@@ -30,6 +30,7 @@ class Endpoints:
         self._clock = clock
         self._group = Group(rng)
         self._known: dict[Key, tuple[Load, Pool]] = {}
+        self._pools: dict[Load, Pool] = {}
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     @property
@@ -49,15 +50,23 @@ class Endpoints:
             load, pool = before.pop(key) if key in before else self._new(entry)
             load.entry, load.limit = entry, share(entry.concurrency, self._workers)
             self._known[key] = (load, pool)
+        self._pools = dict(self._known.values())
         self._group.replace(load for load, _ in self._known.values())
         for _, pool in before.values():
             pool.close()
         self._wake(sum(load.limit - load.in_flight for load, _ in self._known.values()))
 
-    def pool(self, load: Load) -> Pool | None:
-        """`None` when the endpoint has left since it was picked."""
-        known = self._known.get((load.entry.instance, load.entry.address))
-        return known[1] if known else None
+    def reuse(self, load: Load) -> Connection | None:
+        """A connection that was kept, if there is one."""
+        pool = self._pools.get(load)
+        return pool.reuse() if pool is not None else None
+
+    async def connect(self, load: Load) -> Connection:
+        """A connection, new if none was kept. Raises `ConnectFailed`."""
+        pool = self._pools.get(load)
+        if pool is None:
+            raise ConnectFailed(f"{load.entry.address} has just been withdrawn")
+        return pool.reuse() or await pool.connect()
 
     def take(self, *, avoid: Collection[Load] = ()) -> Load | None:
         """An endpoint for now, to be handed back to `done` or `release`; `None` when none has room for a newcomer."""

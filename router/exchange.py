@@ -6,7 +6,8 @@ At most about 64 KiB are kept; then the connection is not read until all of it w
 import asyncio
 from collections import deque
 
-from router.upstream import Broken, Connection, Head
+from router.codec.responses import Head
+from router.upstream import Broken, Connection
 
 HOLD_LIMIT = 65_536
 """Bytes of a body that are kept."""
@@ -22,6 +23,7 @@ class Exchange:
         self._paused = False
         self._error: Broken | None = None
         self._wanted: asyncio.Future[None] | None = None
+        self._room: asyncio.Future[None] | None = None
 
     async def next_head(self) -> Head:
         """Interim ones first. Raises `Broken`."""
@@ -46,25 +48,39 @@ class Exchange:
                 self.connection.resume()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def head(self, head: Head) -> None:
+    async def drain(self) -> None:
+        """Returns when the endpoint has taken enough of what was written, or is gone."""
+        if self.connection.backed_up:
+            self._room = self._room or asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._room)
+
+    def interim(self, head: Head) -> None:
         self._heads.append(head)
         self._wake()
 
-    def body(self, piece: bytes) -> None:
-        self._pieces.append(piece)
-        self._held += len(piece)
-        if self._held >= HOLD_LIMIT and not self._paused:
+    def head(self, head: Head, piece: bytes, *, ended: bool) -> None:
+        self._heads.append(head)
+        self.body(piece, ended=ended)
+
+    def body(self, piece: bytes, *, ended: bool) -> None:
+        self.ended = ended
+        if piece:
+            self._pieces.append(piece)
+            self._held += len(piece)
+        if self._held >= HOLD_LIMIT and not (self._paused or ended):
             self._paused = True
             self.connection.pause()
         self._wake()
 
-    def end(self) -> None:
-        self.ended = True
-        self._wake()
-
     def broken(self, error: Broken) -> None:
         self._error = error
+        self.drained()
         self._wake()
+
+    def drained(self) -> None:
+        room, self._room = self._room, None
+        if room is not None and not room.done():
+            room.set_result(None)
 
     async def _more(self) -> None:
         if self._error is not None:

@@ -1,6 +1,7 @@
 """The fields of a message on its way through: what is taken off, what is put on, what is refused.
 
-Names and values are bytes, as they came; only a copy of a name is lowered to compare it.
+Names and values are bytes, as they came; only a copy of a name is lowered to compare it. The names are for both lanes;
+the functions read what aiohttp has parsed.
 """
 
 import re
@@ -30,6 +31,7 @@ REWRITTEN = frozenset({b"host", b"content-length", b"expect", b"via"})
 FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 REQUEST_DROPPED = HOP_BY_HOP | OURS | REWRITTEN
 RESPONSE_DROPPED = HOP_BY_HOP | frozenset({b"hotswap-request-id", b"hotswap-version", b"hotswap-error"})
+"""The connection to the client and what the router tells are its own."""
 VIA = b"1.1 hotswap"
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 AUTHORITY = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
@@ -100,30 +102,18 @@ def request_head(
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
-def response_head(status: int, reason: bytes, fields: Iterable[Field]) -> bytes:
-    lines = [b"HTTP/1.1 %d %s" % (status, reason)]
-    lines += [key + b": " + found for key, found in fields]
-    return b"\r\n".join(lines) + b"\r\n\r\n"
+def connection_line(*, last: bool, minor: int) -> bytes:
+    """Told only where it differs from what the version of HTTP means by silence."""
+    if last:
+        return b"\r\nConnection: close"
+    return b"" if minor else b"\r\nConnection: keep-alive"
 
 
-def relayed(fields: Sequence[Field], *, keep_length: bool = True) -> list[Field]:
-    """Of a function's response fields those that reach the client, with Via and Date."""
-    dropped = RESPONSE_DROPPED | connection_tokens(fields)
-    if not keep_length:
-        dropped |= {b"content-length"}
-    kept: list[Field] = []
-    dated = False
-    for key, found in fields:
-        name = key.lower()
-        if name not in dropped:
-            kept.append((key, found))
-            dated = dated or name == b"date"
-    if not dated:  # RFC 9110 section 6.6.1: who has a clock adds the field that is missing
-        kept.append((b"Date", date(int(time.time()))))
-    kept.append((b"Via", VIA))
-    return kept
+def date_line() -> bytes:
+    """RFC 9110 section 6.6.1: who has a clock adds the field that is missing."""
+    return _date_line(int(time.time()))
 
 
 @lru_cache(maxsize=2)
-def date(second: int) -> bytes:
-    return formatdate(second, usegmt=True).encode()
+def _date_line(second: int) -> bytes:
+    return b"\r\nDate: " + formatdate(second, usegmt=True).encode()

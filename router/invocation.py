@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http import HTTPStatus
 
 from aiohttp import web
 
@@ -11,19 +10,14 @@ from hotswap.model import Kind
 from router import fields
 from router.balance import Load
 from router.counters import Pending
-from router.fields import Field
 from router.limit import Limit
-from router.problems import Problem
 from router.routes import Route
 from router.table import VersionEntry
 from router.target import Target
 from router.upload import Upload
-from router.upstream import Head
 
 INVOKE_TARGET = "/2015-03-31/functions/function/invocations"
 """Where an instance of the kind `handler` takes the event itself."""
-EXCEPTION = b"exception"
-"""Value of Hotswap-Error with which an instance tells that its handler raised."""
 
 
 @dataclass(slots=True)
@@ -83,40 +77,12 @@ class Invocation:
             upgrade=self.upgrade,
         )
 
-    def answer_fields(self) -> list[Field]:
+    def answer_lines(self) -> bytes:
         """What the router adds to every answer of a function."""
-        version = b"%d" % self.version
-        added = [(b"Hotswap-Version", version), (b"Hotswap-Request-Id", self.id.encode())]
-        return [*added, (b"X-Amz-Executed-Version", version)] if self.target.invoke else added
-
-    def judge(self, head: Head) -> tuple[Head, Count]:
-        """What the answer counts as, and how it is told.
-
-        An exception is a 500; but to a caller of Lambda's Invoke it is a 200 that says so, since a 5xx there means the
-        platform, and would be sent again.
-        """
-        if fields.value(head.fields, b"hotswap-error") == EXCEPTION:
-            if self.target.invoke:
-                told = [*head.fields, (b"X-Amz-Function-Error", b"Unhandled")]
-                head = head._replace(status=HTTPStatus.OK, reason=b"OK", fields=told)
-            return head, Count.EXCEPTION
-        if head.status < HTTPStatus.BAD_REQUEST:
-            return head, Count.OK
-        return head, Count.CLIENT_ERROR if head.status < HTTPStatus.INTERNAL_SERVER_ERROR else Count.STATUS
+        added = b"\r\nHotswap-Version: %d\r\nHotswap-Request-Id: %b" % (self.version, self.id.encode())
+        return added + b"\r\nX-Amz-Executed-Version: %d" % self.version if self.target.invoke else added
 
     def count(self, outcome: Count) -> None:
         """Before the last byte of the answer goes out: who has it finds it counted, whatever dies then."""
         seconds = max(0.0, self.clock() - self.began - self.limit.waited)
         self.pending.end(outcome, seconds=seconds, slow=seconds > self.route.latency_limit, cold=self.cold)
-
-    def died(self, error: Exception) -> Problem:
-        detail = f"an instance of {self.name} broke the connection before it had answered: {error}"
-        return Problem(HTTPStatus.BAD_GATEWAY, detail, outcome=Count.DIED)
-
-    def unreachable(self, error: Exception) -> Problem:
-        detail = f"no instance of {self.name} can be reached: {error}"
-        return Problem(HTTPStatus.BAD_GATEWAY, detail, outcome=Count.PLATFORM)
-
-    def late(self) -> Problem:
-        detail = f"{self.name} did not answer within its limit of {self.terms.timeout:g} s"
-        return Problem(HTTPStatus.GATEWAY_TIMEOUT, detail, outcome=Count.TIMEOUT)

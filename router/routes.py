@@ -17,6 +17,22 @@ from router.split import Split, slot, sticky_pick
 from router.table import AliasEntry, FunctionTable, Missing, Table, Update, VersionEntry
 
 
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where the invocations of a route go once their version is picked; good until the table or a row changes."""
+
+    version: int
+    terms: VersionEntry
+    endpoints: Endpoints
+    row: int | None
+    """Where they are counted; `None` until the parent has said that."""
+    latency_limit: float
+    request_lines: bytes
+    """For the function, each with the end of the line before it; what follows is the id of the request."""
+    answer_lines: bytes
+    """The same for the client."""
+
+
 @dataclass(slots=True)
 class Route:
     """Where the invocations of one qualifier go: an alias, or a version that was named itself."""
@@ -29,6 +45,8 @@ class Route:
     entry: AliasEntry | None = None
     rows: dict[int, int] = field(default_factory=dict)
     """Where to count, by version."""
+    destinations: dict[int, Destination] = field(default_factory=dict)
+    """By version, those that were asked for since the table last changed."""
 
     @property
     def sticky_by(self) -> str:
@@ -57,6 +75,10 @@ class Standing:
     aliases: dict[str, Route] = field(default_factory=dict)
     direct: dict[int, Route] = field(default_factory=dict)
     endpoints: dict[int, Endpoints] = field(default_factory=dict)
+
+    def forget_destinations(self) -> None:
+        for route in (*self.aliases.values(), *self.direct.values()):
+            route.destinations.clear()
 
 
 Granted = dict[tuple[str, int], dict[int, int]]
@@ -88,6 +110,7 @@ class Routes:
             self._apply_aliases(standing)
             for version, endpoints in standing.endpoints.items():
                 endpoints.replace(function.endpoints.get(version, {}).values())
+            standing.forget_destinations()
             known = function.known_versions
             standing.direct = {version: it for version, it in standing.direct.items() if version in known}
 
@@ -97,6 +120,7 @@ class Routes:
             standing = self._standing.get(owner.function)
             if standing and (route := standing.direct.get(owner.version)):
                 route.rows[owner.version] = index
+                route.destinations.clear()
 
     def find(self, function: str, qualifier: str) -> Route | Missing:
         standing = self._standing.get(function) or self._stand(function)
@@ -117,6 +141,22 @@ class Routes:
             standing = self._standing[function] = Standing(FunctionTable(function))
         return self._endpoints(standing, version)
 
+    def destination(self, route: Route, version: int) -> Destination:
+        """Of a route that `find` has just found."""
+        found = route.destinations.get(version)
+        if found is None:
+            name = route.function.encode()
+            found = route.destinations[version] = Destination(
+                version,
+                self.terms(route.function, version),
+                self.endpoints(route.function, version),
+                route.rows.get(version),
+                route.latency_limit,
+                b"\r\nHotswap-Function: %b\r\nHotswap-Version: %d\r\nHotswap-Request-Id: " % (name, version),
+                b"\r\nHotswap-Version: %d\r\nHotswap-Request-Id: " % version,
+            )
+        return found
+
     def terms(self, function: str, version: int) -> VersionEntry:
         """Of a function that `find` has just found."""
         return self._standing[function].function.terms(version)
@@ -126,7 +166,9 @@ class Routes:
         for name, standing in list(self._standing.items()):
             for endpoints in standing.endpoints.values():
                 endpoints.sweep()
-            standing.endpoints = {version: it for version, it in standing.endpoints.items() if not it.idle}
+            if any(it.idle for it in standing.endpoints.values()):
+                standing.endpoints = {version: it for version, it in standing.endpoints.items() if not it.idle}
+                standing.forget_destinations()
             if standing.function.empty and not standing.endpoints:
                 del self._standing[name]
 

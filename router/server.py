@@ -19,6 +19,7 @@ from hotswap.settings import RouterSettings, host_and_port
 from hotswap.store import Store
 from router.admin import Admin
 from router.announce import announced
+from router.channel import Begin
 from router.exposition import RouterCollector
 from router.keeper import Keeper
 from router.rows import Rows
@@ -60,7 +61,8 @@ class Parent:
         self._admin_address = ""
         self._boot = secrets.token_hex(8)
         self._rows = Rows(clock=time.monotonic)
-        self._workers = Workers(listeners=listeners, drain_seconds=settings.drain_seconds, rows=self._rows)
+        begin = Begin(settings.workers, settings.drain_seconds, express=settings.lane == "express")
+        self._workers = Workers(listeners=listeners, begin=begin, rows=self._rows)
         self._keeper = Keeper(folder=settings.state_dir, workers=self._workers)
         collector = RouterCollector(rows=self._rows, workers=self._workers, keeper=self._keeper)
         self._admin = Admin(router=self._router, rows=self._rows, workers=self._workers, collector=collector)

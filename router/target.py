@@ -13,7 +13,9 @@ from http import HTTPStatus
 from urllib.parse import parse_qs, unquote
 
 from hotswap.model import DEFAULT_ALIAS
+from router.fields import AUTHORITY
 from router.problems import Problem, malformed
+from router.table import Missing
 
 FUNCTIONS = "/fn/"
 INVOKE = re.compile(r"/2015-03-31/functions/([^/]+)/invocations/?")
@@ -46,6 +48,8 @@ def parse(text: str, *, method: str) -> Target:
     authority = None
     if absolute := ABSOLUTE.match(text):
         authority, text = absolute[1], text[absolute.end() :] or "/"
+        if not authority or not AUTHORITY.fullmatch(authority.encode("latin-1")):
+            raise malformed("the request target has no host with an optional port")
     if not text.startswith("/") or FORBIDDEN.search(text):
         raise malformed("the request target is not a path of visible ASCII characters")
     path, mark, query = text.partition("?")
@@ -64,6 +68,18 @@ def parse(text: str, *, method: str) -> Target:
     raise Problem(
         HTTPStatus.NOT_FOUND, f"functions are at {FUNCTIONS}NAME, {FUNCTIONS}NAME:ALIAS and {FUNCTIONS}NAME:VERSION"
     )
+
+
+def not_found(missing: Missing, named: Target) -> Problem:
+    told = (("X-Amzn-ErrorType", "ResourceNotFoundException"),) if named.invoke else ()
+    return Problem(HTTPStatus.NOT_FOUND, str(missing), exists=missing.exists, fields=told)
+
+
+def check_invocation_type(kind: bytes | None) -> None:
+    """Of Lambda's three ways to invoke the router knows the one that waits for the answer. Raises `Problem`."""
+    if kind is not None and kind.lower() != b"requestresponse":
+        detail = f'invocations of the type "{kind.decode("ascii", "replace")}" are not taken; use RequestResponse'
+        raise Problem(HTTPStatus.NOT_IMPLEMENTED, detail)
 
 
 def _invoke(named: str, query: str, authority: str | None) -> Target:

@@ -6,9 +6,9 @@ from typing import Protocol, cast
 from aiohttp import web
 
 from router import fields
+from router.codec.responses import Head
 from router.download import Written
 from router.exchange import Exchange
-from router.upstream import Head
 
 
 class FromClient:
@@ -27,7 +27,7 @@ class FromClient:
         transport = self._request.transport
         if connection.backed_up and self._resuming is None and transport is not None:
             transport.pause_reading()
-            self._resuming = asyncio.ensure_future(connection.drain())
+            self._resuming = asyncio.ensure_future(self._exchange.drain())
             self._resuming.add_done_callback(self._resume)
         return False, b""
 
@@ -53,15 +53,15 @@ class TunnelEnd(Protocol):
     def begin_tunnel(self, reader: FromClient) -> None: ...
 
 
-async def tunnel(request: web.BaseRequest, exchange: Exchange, head: Head, added: list[fields.Field]) -> Written:
+async def tunnel(request: web.BaseRequest, exchange: Exchange, head: Head, added: bytes) -> Written:
     """Until both sides have ended. Raises `Broken` if the function's does so badly."""
     from_client = FromClient(request, exchange)
     transport = request.transport
     if transport is None:
         raise ConnectionResetError("the client is gone")
-    upgrade = fields.value(head.fields, b"upgrade") or b"websocket"
-    told = [*fields.relayed(head.fields), *added, (b"Connection", b"Upgrade"), (b"Upgrade", upgrade)]
-    transport.write(fields.response_head(head.status, head.reason, told))
+    upgrade = b"\r\nConnection: Upgrade\r\nUpgrade: " + (head.upgrade or b"websocket")
+    date = b"" if head.dated else fields.date_line()
+    transport.write(b"".join((head.start, head.lines, added, date, upgrade, b"\r\n\r\n")))
     try:
         cast("TunnelEnd", request.protocol).begin_tunnel(from_client)
         while piece := await exchange.next_piece():

@@ -11,11 +11,12 @@ from aiohttp import web
 
 from hotswap.metrics import Count
 from router import fields
+from router.codec.body import LAST_CHUNK, framed
 from router.exchange import Exchange
 from router.fields import Framing
 from router.limit import Limit
 from router.problems import Problem, malformed, too_large
-from router.upstream import Broken, Connection
+from router.upstream import Broken
 
 READ_LIMIT = 30.0
 """Seconds between two reads of a body."""
@@ -72,12 +73,11 @@ class Upload:
     async def _stream(self, exchange: Exchange) -> None:
         """Ends the exchange if the client does not send what it promised."""
         try:
-            await self._copy(exchange.connection)
+            await self._copy(exchange)
         except Problem as problem:
             self.problem = problem
         except TimeoutError:
-            detail = f"the body did not go on for {READ_LIMIT:g} s"
-            self.problem = Problem(HTTPStatus.REQUEST_TIMEOUT, detail, outcome=Count.CLIENT_ERROR, close=True)
+            self.problem = late_body()
         except (web.RequestPayloadError, ConnectionError) as error:
             self.problem = malformed(f"the body is not what its head says: {error}")
             self.problem.outcome = Count.CLIENT_ERROR
@@ -85,8 +85,9 @@ class Upload:
             exchange.connection.abort()
             exchange.broken(Broken("the request's body ended early"))
 
-    async def _copy(self, connection: Connection) -> None:
+    async def _copy(self, exchange: Exchange) -> None:
         self._continue()
+        connection = exchange.connection
         sent = 0
         while piece := await self._read():
             sent += len(piece)
@@ -94,7 +95,7 @@ class Upload:
                 raise too_large(self._most, outcome=Count.CLIENT_ERROR)
             connection.write(self._framed(piece))
             if connection.backed_up:
-                await connection.drain()
+                await exchange.drain()
         connection.write(self._last())
         connection.sent()
 
@@ -110,10 +111,15 @@ class Upload:
             transport.write(CONTINUE)
 
     def _framed(self, piece: bytes) -> bytes:
-        return b"%x\r\n%b\r\n" % (len(piece), piece) if self.framing.chunked and piece else piece
+        return framed(piece) if self.framing.chunked else piece
 
     def _last(self) -> bytes:
-        return b"0\r\n\r\n" if self.framing.chunked else b""
+        return LAST_CHUNK if self.framing.chunked else b""
+
+
+def late_body() -> Problem:
+    detail = f"the body did not go on for {READ_LIMIT:g} s"
+    return Problem(HTTPStatus.REQUEST_TIMEOUT, detail, outcome=Count.CLIENT_ERROR, close=True)
 
 
 def _expects_continue(request: web.BaseRequest) -> bool:

@@ -1,6 +1,6 @@
 """Connections to endpoints: HTTP/1.1, one request at a time, kept alive in a pool per endpoint.
 
-A `Connection` reads responses with llhttp and tells its `Receiver` what arrives, at once and without a task; so it
+A `Connection` reads responses with the codec and tells its `Receiver` what arrives, at once and without a task; so it
 serves a lane that waits and one that does not. It knows nothing of retries, of versions, or of what is counted.
 
 What it sees to: bytes that no request asked for end the connection and reach nobody; a response that two readers may
@@ -10,11 +10,18 @@ read in two ways is broken, not relayed; and it goes back to its pool only after
 import asyncio
 from collections.abc import Callable
 from enum import IntEnum
-from typing import NamedTuple, Protocol, cast
+from typing import Protocol, cast
 
-import httptools
-
-from router.fields import Field
+from router.codec.body import BadBody, Body, Chunked, Sized
+from router.codec.grammar import BARE_LF, MOST_HEAD
+from router.codec.responses import (
+    FINAL,
+    NOT_MODIFIED,
+    SWITCHING_PROTOCOLS,
+    BadResponse,
+    Head,
+    read_head,
+)
 
 CONNECT_LIMIT = 1.0
 """Seconds."""
@@ -22,12 +29,6 @@ IDLE_LIMIT = 4.0
 """Seconds; below the 5 s after which uvicorn and Node close an idle connection, so that we do first."""
 MOST_IDLE = 256
 """Connections that a pool keeps."""
-HEAD_LIMIT = 65_536
-"""Bytes of a response's head, as for requests."""
-FINAL = 200
-"""Statuses below this one are interim."""
-SWITCHING_PROTOCOLS = 101
-"""The only one of them that ends what is HTTP."""
 
 
 class ConnectFailed(Exception):
@@ -38,25 +39,21 @@ class Broken(Exception):
     """The connection ended, or what came over it is not a response."""
 
 
-class Head(NamedTuple):
-    status: int
-    reason: bytes
-    fields: list[Field]
-    length: int | None
-    """Of the body, if it was told."""
-
-
 class Receiver(Protocol):
-    """Called by a connection, in this order: `head` (interim ones too), `body` any number of times, then `end`; or
-    `broken` at any time instead of what is still missing."""
+    """Called by a connection: `interim` any number of times, `head`, and `body` until the response has `ended`; or
+    `broken` at any time instead of what is still missing. When it has ended, the connection may be another's."""
 
-    def head(self, head: Head) -> None: ...
+    def interim(self, head: Head) -> None: ...
 
-    def body(self, piece: bytes) -> None: ...
+    def head(self, head: Head, piece: bytes, *, ended: bool) -> None:
+        """Of the final response, with what of its body came along."""
 
-    def end(self) -> None: ...
+    def body(self, piece: bytes, *, ended: bool) -> None: ...
 
     def broken(self, error: Broken) -> None: ...
+
+    def drained(self) -> None:
+        """The connection is not `backed_up` any more."""
 
 
 class State(IntEnum):
@@ -68,43 +65,69 @@ class State(IntEnum):
     CLOSED = 4
 
 
+IDLE, ACTIVE = State.IDLE, State.ACTIVE
+
+
+class UntilClosed:
+    """A body that ends with its connection."""
+
+    done = False
+
+    def read(self, data: bytes) -> tuple[bytes, bytes]:
+        return data, b""
+
+
 class Connection(asyncio.Protocol):
+    __slots__ = (
+        "_body",
+        "_headless",
+        "_keep",
+        "_partial",
+        "_paused",
+        "_pool",
+        "_receiver",
+        "_sent",
+        "_transport",
+        "answered",
+        "backed_up",
+        "reused",
+        "state",
+    )
+
     def __init__(self, pool: "Pool") -> None:
         # global
         self._pool = pool
         # per connection
         self.state = State.NEW
         self.reused = False
+        self.backed_up = False
+        """More is written than the endpoint takes now; the receiver hears when it is `drained`."""
         self._transport: asyncio.Transport | None = None
-        self._drained: asyncio.Future[None] | None = None
+        self._paused = False
         # per request
         self._receiver: Receiver | None = None
-        self._parser: httptools.HttpResponseParser | None = None
         self._headless = False
         self._sent = False
         # per response
         self.answered = False
         """Whether any byte of it has come."""
-        self._fields: list[Field] = []
-        self._reason = b""
-        self._in_head = False
-        self._head_bytes = 0
+        self._partial = b""
+        """Of a head."""
+        self._body: Body | None = None
+        """Since the final head has come."""
         self._keep = False
-        self._ends_with_connection = False
-        self._complete = False
 
     def __repr__(self) -> str:
         return f"<Connection {self._pool.address} {self.state.name}>"
 
-    def begin(self, receiver: Receiver, *, method: str) -> None:
-        """The next bytes written are a request; what answers it goes to the receiver."""
-        self.reused = self.state is State.IDLE
-        self.state = State.ACTIVE
+    def begin(self, receiver: Receiver, *, headless: bool) -> None:
+        """The next bytes written are a request; what answers it goes to the receiver. `headless`: without a body."""
+        self.reused = self.state is IDLE
+        self.state = ACTIVE
         self._receiver = receiver
-        self._parser = httptools.HttpResponseParser(self)
-        self._headless = method == "HEAD"
-        self._sent = self.answered = self._complete = False
-        self._reset_response()
+        self._headless = headless
+        self._sent = self.answered = False
+        self._body = None
 
     def write(self, data: bytes) -> None:
         if self._transport is not None:
@@ -114,23 +137,15 @@ class Connection(asyncio.Protocol):
         """The request is whole; without this the connection is not used again."""
         self._sent = True
 
-    @property
-    def backed_up(self) -> bool:
-        """More is written than the endpoint takes now: `drain` before the next `write`."""
-        return self._drained is not None
-
-    async def drain(self) -> None:
-        """Returns when the endpoint has taken enough, or is gone."""
-        if self._drained is not None:
-            await asyncio.shield(self._drained)
-
     def pause(self) -> None:
         if self._transport is not None and not self._transport.is_closing():
+            self._paused = True
             self._transport.pause_reading()
 
     def resume(self) -> None:
-        if self._transport is not None and not self._transport.is_closing():
+        if self._paused and self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
+        self._paused = False
 
     def write_eof(self) -> None:
         """The client's side of a tunnel has ended."""
@@ -153,43 +168,31 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        if self.state is State.TUNNEL:
-            self._tell_body(data)
-            return
-        if self.state is not State.ACTIVE or self._parser is None:
-            self._close()
+        if self.state is not ACTIVE or self._receiver is None:
+            self._unasked(data)
             return
         self.answered = True
-        if self._in_head:
-            self._head_bytes += len(data)
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._enter_tunnel(data[upgrade.args[0] :])
-            return
-        except httptools.HttpParserError as error:
-            self._keep = False
-            if not self._complete:
-                self._break(f"its answer is not HTTP: {error.__context__ or error}")
-                return
-        if self._complete:
-            self._finish()
-        elif self._in_head and self._head_bytes > HEAD_LIMIT:
-            self._break(f"the head of its answer is larger than {HEAD_LIMIT} bytes")
+            if self._body is None:
+                self._read_head(self._partial + data if self._partial else data)
+            else:
+                self._read_body(self._body, data)
+        except (BadResponse, BadBody) as error:
+            self._break(str(error))
 
     def eof_received(self) -> bool:
-        if self.state is State.TUNNEL:
-            if self._receiver:
-                self._receiver.end()
+        if self.state is State.TUNNEL and self._receiver is not None:
+            self._receiver.body(b"", ended=True)
             return True
+        if self.state is IDLE:  # nobody takes it any more
+            self.state = State.CLOSED
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        ended_well = self.state is State.ACTIVE and self._ends_with_connection and exc is None
-        if ended_well:
+        if self.state is ACTIVE and isinstance(self._body, UntilClosed) and exc is None:
             self._keep = False
-            self._finish()
-        elif self.state in {State.ACTIVE, State.TUNNEL}:
+            self._finish(b"")
+        elif self.state in {ACTIVE, State.TUNNEL}:
             self._break(f"it closed the connection: {exc}" if exc else "it closed the connection")
         self.state = State.CLOSED
         self._transport = None
@@ -197,73 +200,79 @@ class Connection(asyncio.Protocol):
         self.resume_writing()
 
     def pause_writing(self) -> None:
-        self._drained = asyncio.get_running_loop().create_future()
+        self.backed_up = True
 
     def resume_writing(self) -> None:
-        drained, self._drained = self._drained, None
-        if drained is not None and not drained.done():
-            drained.set_result(None)
-
-    def on_status(self, reason: bytes) -> None:
-        self._reason += reason
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_head:  # those of a trailer are dropped
-            self._fields.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        assert self._parser is not None
-        assert self._receiver is not None
-        status = self._parser.get_status_code()
-        length, chunked = _framing(self._fields)
-        head = Head(status, self._reason, self._fields, length)
-        self._in_head = False
-        self._keep = self._parser.should_keep_alive()
-        bodiless = self._headless or status < FINAL or status in {204, 304}
-        self._ends_with_connection = not (bodiless or chunked or length is not None)
-        self._receiver.head(head)
-        if self._headless and status >= FINAL:
-            self._complete = True
-
-    def on_body(self, piece: bytes) -> None:
-        if self._complete:
-            self._keep = False
-        else:
-            self._tell_body(piece)
-
-    def on_message_complete(self) -> None:
-        assert self._parser is not None
-        if self._parser.get_status_code() >= FINAL:
-            self._complete = True
-        else:
-            self._reset_response()
-
-    def _tell_body(self, piece: bytes) -> None:
+        self.backed_up = False
         if self._receiver is not None:
-            self._receiver.body(piece)
+            self._receiver.drained()
 
-    def _reset_response(self) -> None:
-        self._fields = []
-        self._reason = b""
-        self._in_head = True
-        self._head_bytes = 0
-        self._ends_with_connection = False
+    def _unasked(self, data: bytes) -> None:
+        if self.state is State.TUNNEL and self._receiver is not None:
+            self._receiver.body(data, ended=False)
+        else:
+            self._close()
 
-    def _enter_tunnel(self, first: bytes) -> None:
-        self.state = State.TUNNEL
-        if first:
-            self._tell_body(first)
+    def _read_head(self, data: bytes) -> None:
+        """Interim ones too, until the final one."""
+        while (end := data.find(b"\r\n\r\n")) >= 0:
+            head = read_head(data[:end])
+            data = data[end + 4 :]
+            if head.status >= FINAL or head.status == SWITCHING_PROTOCOLS:
+                self._partial = b""
+                self._begin_body(head, data)
+                return
+            if self._receiver is not None:
+                self._receiver.interim(head)
+        self._partial = data
+        if len(data) > MOST_HEAD:
+            raise BadResponse(f"the head of its answer is larger than {MOST_HEAD} bytes")
+        if BARE_LF.search(data):
+            raise BadResponse("its answer is not HTTP/1.1")
 
-    def _finish(self) -> None:
-        receiver, self._receiver = self._receiver, None
+    def _begin_body(self, head: Head, data: bytes) -> None:
+        receiver = self._receiver
+        assert receiver is not None
+        self._keep = head.keep
+        length = 0 if self._headless or head.status == NOT_MODIFIED else head.length
+        if head.status == SWITCHING_PROTOCOLS:
+            self.state = State.TUNNEL
+            receiver.head(head, data, ended=False)
+        elif length == len(data):  # most often it has come whole
+            self._put_back()
+            receiver.head(head, data, ended=True)
+        else:
+            self._body = body = _body(head, length)
+            piece, rest = body.read(data)
+            ended = body.done
+            if ended:
+                self._keep = self._keep and not rest
+                self._put_back()
+            receiver.head(head, piece, ended=ended)
+
+    def _read_body(self, body: Body, data: bytes) -> None:
+        piece, rest = body.read(data)
+        if body.done:
+            self._keep = self._keep and not rest  # nobody asked for more
+            self._finish(piece)
+        elif piece and self._receiver is not None:
+            self._receiver.body(piece, ended=False)
+
+    def _finish(self, piece: bytes) -> None:
+        receiver = self._receiver
+        self._put_back()
+        if receiver is not None:
+            receiver.body(piece, ended=True)
+
+    def _put_back(self) -> None:
+        """The response has ended."""
+        self._receiver = None
         if self._keep and self._sent:
-            self.state = State.IDLE
+            self.state = IDLE
             self.resume()  # what its last exchange still holds is not the next one's concern
             self._pool.put_back(self)
         else:
             self._close()
-        if receiver is not None:
-            receiver.end()
 
     def _break(self, why: str) -> None:
         receiver, self._receiver = self._receiver, None
@@ -292,7 +301,7 @@ class Pool:
     def reuse(self) -> Connection | None:
         while self._idle:
             connection, _ = self._idle.pop()
-            if connection.state is State.IDLE:
+            if connection.state is IDLE:
                 return connection
         return None
 
@@ -334,15 +343,7 @@ class Pool:
             connection.close()
 
 
-def _framing(fields: list[Field]) -> tuple[int | None, bool]:
-    """Length and whether it is chunked; llhttp has seen to it that there are not both, and not two lengths."""
-    length, codings = None, []
-    for key, found in fields:
-        match key.lower():
-            case b"content-length":
-                length = int(found)
-            case b"transfer-encoding":
-                codings.append(found.strip().lower())
-    if codings and codings != [b"chunked"]:
-        raise ValueError("a transfer coding other than chunked")
-    return length, bool(codings)
+def _body(head: Head, length: int | None) -> Body:
+    if length is not None:
+        return Sized(length)
+    return Chunked() if head.chunked else UntilClosed()

@@ -12,16 +12,22 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 
 import uvloop
 
 from hotswap.logs import configure
+from router.balance import RetryBudget
 from router.channel import Applied, Apply, Beat, Begin, Channel, Drain, Granted, Ready, ToWorker, Want, worker_end
 from router.clients import Clients
 from router.counters import CounterFile, Counting
+from router.express import Express
 from router.general import General
+from router.lane import Lane
 from router.routes import Routes
 from router.rows import Row
+from router.supply import Supply
+from router.wheel import TICK, Wheel
 
 BACKLOG = 4_096
 SWEEP_SECONDS = 1.0
@@ -41,19 +47,27 @@ class Worker:
         self._draining = asyncio.Event()
         self._asked: dict[tuple[str, int], asyncio.Future[int]] = {}
         self._routes = Routes(workers=begin.workers, rng=rng, clock=time.monotonic)
-        self._lane = General(
-            routes=self._routes, counting=counting, ask_row=self._ask_row, clock=time.monotonic, rng=rng
+        supply = Supply(counting, self._ask_row)
+        budget = RetryBudget()
+        wheel = Wheel(time.monotonic())
+        self._lane = Lane(self._routes, counting, supply, budget, wheel, time.monotonic, rng)
+        self._general = General(
+            routes=self._routes, counting=counting, supply=supply, budget=budget, clock=time.monotonic, rng=rng
         )
-        self._clients = Clients(self._lane, counting)
+        self._clients = Clients(self._general, counting)
+        self._express = Express(self._lane, self._clients)
+        self._takes: Callable[[], asyncio.BaseProtocol] = self._express if begin.express else self._clients
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             follower = tasks.create_task(self._follow(), name="follow")
             sweeper = tasks.create_task(self._sweep(), name="sweep")
+            timer = tasks.create_task(self._turn(), name="turn")
             await self._draining.wait()
             await self._drain()
             follower.cancel()
             sweeper.cancel()
+            timer.cancel()
 
     async def _follow(self) -> None:
         """Does what the parent says, also while draining: what runs on is routed by the latest table too."""
@@ -74,18 +88,20 @@ class Worker:
     async def _listen(self) -> None:
         if self._server is None and not self._draining.is_set():
             loop = asyncio.get_running_loop()
-            self._server = await loop.create_server(self._clients, sock=self._listener, backlog=BACKLOG)
+            self._server = await loop.create_server(self._takes, sock=self._listener, backlog=BACKLOG)
             self._channel.send(Ready())
 
     async def _drain(self) -> None:
-        self._lane.draining = True
+        self._lane.draining = self._general.draining = True
         if self._server is not None:
             self._server.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._drain_seconds):
-                while not self._clients.gone:
+                while self._express.connections or not self._clients.gone:
+                    self._express.close_idle()
                     self._clients.close_idle()
                     await asyncio.sleep(DRAIN_STEP)
+        self._express.cut()
         await self._clients.shutdown(0)
         self._routes.close()
 
@@ -95,6 +111,11 @@ class Worker:
             self._routes.sweep()
             self._channel.send(Beat())
             await asyncio.sleep(SWEEP_SECONDS)
+
+    async def _turn(self) -> None:
+        while True:
+            self._lane.wheel.turn(time.monotonic())
+            await asyncio.sleep(TICK)
 
     async def _ask_row(self, function: str, version: int) -> int:
         """Asked once, whoever waits for it."""

@@ -67,10 +67,10 @@ class Handle:
 class Workers:
     """`run` is the owner of all tasks."""
 
-    def __init__(self, *, listeners: list[socket.socket], drain_seconds: float, rows: Rows) -> None:
+    def __init__(self, *, listeners: list[socket.socket], begin: Begin, rows: Rows) -> None:
         self.restarts = 0
         self._listeners = listeners
-        self._drain_seconds = drain_seconds
+        self._begin = begin
         self._rows = rows
         self._table = Table()
         self._first = b""
@@ -171,7 +171,7 @@ class Workers:
     def _drain(self, handle: Handle) -> None:
         handle.draining = True
         handle.channel.send(Drain())
-        asyncio.get_running_loop().call_later(self._drain_seconds + KILL_AFTER, _kill, handle.process)
+        asyncio.get_running_loop().call_later(self._begin.drain_seconds + KILL_AFTER, _kill, handle.process)
 
     async def _keep(self, slot: int, *, backoff: float) -> None:
         """A worker in this slot, again and again, until it is drained."""
@@ -201,7 +201,7 @@ class Workers:
             theirs.close()
         now = time.monotonic()
         handle = Handle(slot, process, await parent_end(ours), file, began=now, heard=now)
-        handle.channel.send(Begin(len(self._listeners), self._drain_seconds))
+        handle.channel.send(self._begin)
         handle.channel.send_encoded(self._whole())
         self._live.add(handle)
         if self._stopping:  # since we began

@@ -25,7 +25,7 @@ from hotswap import etcd
 from hotswap.kv import MAX_OPERATIONS
 from hotswap.metrics import CounterRow, Counters, Tally
 from hotswap.model import Alias, Endpoint, Kind, Manifest, Router, Version
-from hotswap.settings import EtcdSettings
+from hotswap.settings import EtcdSettings, Lane
 from hotswap.store import Store
 
 START_LIMIT = 30.0
@@ -173,11 +173,16 @@ def endpoint(function: str, number: int, instance: str, address: str, *, concurr
 
 @asynccontextmanager
 async def routing(
-    settings: EtcdSettings, folder: Path, *, workers: int = 1, drain: timedelta = timedelta(seconds=5)
+    settings: EtcdSettings,
+    folder: Path,
+    *,
+    workers: int = 1,
+    drain: timedelta = timedelta(seconds=5),
+    lane: Lane = "express",
 ) -> AsyncIterator[RouterUnderTest]:
     """A router that is ready; it is ended with the context, and must end well if it still runs."""
     store = Store(etcd.connect(settings))
-    process = await start_router(settings, folder, workers=workers, drain=drain)
+    process = await start_router(settings, folder, workers=workers, drain=drain, lane=lane)
     try:
         async with aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=ANSWER_LIMIT)
@@ -199,6 +204,7 @@ async def start_router(
     *,
     workers: int,
     drain: timedelta,
+    lane: Lane = "express",
     bind: str = "127.0.0.1:0",
     admin: str = "127.0.0.1:0",
 ) -> asyncio.subprocess.Process:
@@ -208,6 +214,7 @@ async def start_router(
         "--admin": admin,
         "--workers": str(workers),
         "--drain": f"{drain.total_seconds():g}s",
+        "--lane": lane,
         "--state-dir": str(folder),
         "--etcd": ",".join(settings.endpoints),
     }

@@ -24,6 +24,7 @@ from hotswap.settings import (
     AgentSettings,
     ControllerSettings,
     EtcdSettings,
+    Lane,
     RouterSettings,
     check_listener,
     host_and_port,
@@ -120,6 +121,12 @@ def admin_tokens(file: Path | None, given: str, *, auth: bool) -> tuple[str, ...
 @click.option("--admin", default="127.0.0.1:0", help="host:port of metrics and health; port 0 takes a free one.")
 @click.option("--workers", type=click.IntRange(min=1), default=2, help="Processes that share the port.")
 @click.option("--drain", type=DURATION, default="30s", help="How long requests that run may go on at the end.")
+@click.option(
+    "--lane",
+    type=click.Choice(["express", "general"]),
+    default="express",
+    help="general: every request through the slower lane, to tell where a fault is.",
+)
 @click.option("--state-dir", type=FOLDER, help="Where it keeps its table and its counters.")
 @insecure_option
 @etcd_options
@@ -130,6 +137,7 @@ def router(
     admin: str,
     workers: int,
     drain: float,
+    lane: Lane,
     state_dir: Path | None,
     insecure: bool,
     etcd: EtcdSettings,
@@ -143,7 +151,7 @@ def router(
 
     logs.configure("router")
     folder = state_dir or default_state_dir() / "router"
-    uvloop.run(run(RouterSettings(name, folder, etcd, bind, admin, workers, drain)))
+    uvloop.run(run(RouterSettings(name, folder, etcd, bind, admin, workers, drain, lane)))
 
 
 @click.command(context_settings={"show_default": True})

@@ -8,16 +8,25 @@ import pytest
 import pytest_asyncio
 
 from hotswap.etcd.local import LocalEtcd
-from hotswap.settings import EtcdSettings
+from hotswap.settings import EtcdSettings, Lane
 from tests.rest import World, world_on
 from tests.router_harness import RouterUnderTest, routing
 
 
+@pytest.fixture(scope="module", params=["express", "general"])
+def lane(request: pytest.FixtureRequest) -> Lane:
+    """What a router does is the same through both."""
+    chosen: Lane = request.param
+    return chosen
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def router(shared_etcd: LocalEtcd, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RouterUnderTest]:
+async def router(
+    shared_etcd: LocalEtcd, tmp_path_factory: pytest.TempPathFactory, lane: Lane
+) -> AsyncIterator[RouterUnderTest]:
     """One router for all of these tests; each has a function of its own."""
     settings = EtcdSettings(endpoints=(shared_etcd.endpoint,))
-    async with routing(settings, tmp_path_factory.mktemp("router")) as made:
+    async with routing(settings, tmp_path_factory.mktemp("router"), lane=lane) as made:
         yield made
 
 

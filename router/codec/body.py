@@ -1,0 +1,139 @@
+"""Bodies, piece by piece, without their framing: of a length that was told, or in chunks (RFC 9112 section 7.1)."""
+
+import re
+from enum import IntEnum
+from typing import Protocol
+
+from router.codec.grammar import FIELD, TEXT
+
+MOST_EXTENSION = 16_384
+"""Bytes of a body's chunk extensions and trailers together: they say nothing to us."""
+SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;" + TEXT + rb"*)?")
+"""No space around it: where one reader skips it another one may read a size that differs."""
+BEGUN = re.compile(rb"(?:" + SIZE.pattern + rb")?\r?")
+"""What may become a size with the bytes that come."""
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+class BadBody(ValueError):
+    """Not the body that its head tells of."""
+
+
+class Body(Protocol):
+    done: bool
+    """All of it has been read."""
+
+    def read(self, data: bytes) -> tuple[bytes, bytes]:
+        """What of the data is of the body, and what comes after it. Raises `BadBody`."""
+
+
+class Sized:
+    def __init__(self, length: int) -> None:
+        self.done = not length
+        self._left = length
+
+    def read(self, data: bytes) -> tuple[bytes, bytes]:
+        left = self._left
+        if len(data) < left:
+            self._left = left - len(data)
+            return data, b""
+        self._left, self.done = 0, True
+        return data[:left], data[left:]
+
+
+class _Within(IntEnum):
+    SIZE = 0
+    DATA = 1
+    DATA_END = 2
+    TRAILERS = 3
+
+
+class Chunked:
+    """Extensions and trailers are validated and dropped."""
+
+    def __init__(self) -> None:
+        self.done = False
+        self._within = _Within.SIZE
+        self._left = 0
+        self._extension = 0
+        self._partial = b""
+
+    def read(self, data: bytes) -> tuple[bytes, bytes]:
+        data, self._partial = self._partial + data, b""
+        pieces: list[bytes] = []
+        at: int | None = 0
+        while at is not None and not self.done:
+            here = at
+            match self._within:
+                case _Within.SIZE:
+                    at = self._size(data, here)
+                case _Within.DATA:
+                    at = self._data(data, here, pieces)
+                case _Within.DATA_END:
+                    at = self._data_end(data, here)
+                case _Within.TRAILERS:
+                    at = self._trailer(data, here)
+            if at is None:
+                self._partial = data[here:]
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces), b"" if at is None else data[at:]
+
+    def _size(self, data: bytes, at: int) -> int | None:
+        end = data.find(b"\r\n", at)
+        if end < 0:
+            self._check_length(len(data) - at)
+            if not BEGUN.fullmatch(data, at):
+                raise BadBody("a chunk has no size")
+            return None
+        size = SIZE.fullmatch(data, at, end)
+        if size is None:
+            raise BadBody("a chunk has no size")
+        self._spend(end - size.end(1))
+        self._left = int(size[1], 16)
+        self._within = _Within.DATA if self._left else _Within.TRAILERS
+        return end + 2
+
+    def _data(self, data: bytes, at: int, pieces: list[bytes]) -> int | None:
+        piece = data[at : at + self._left]
+        if not piece:
+            return None
+        pieces.append(piece)
+        self._left -= len(piece)
+        if not self._left:
+            self._within = _Within.DATA_END
+        return at + len(piece)
+
+    def _data_end(self, data: bytes, at: int) -> int | None:
+        end = data[at : at + 2]
+        if end != b"\r\n"[: len(end)]:
+            raise BadBody("a chunk is longer than its size")
+        if len(end) < 2:
+            return None
+        self._within = _Within.SIZE
+        return at + 2
+
+    def _trailer(self, data: bytes, at: int) -> int | None:
+        end = data.find(b"\r\n", at)
+        if end < 0:
+            self._check_length(len(data) - at)
+            if b"\n" in data[at:]:
+                raise BadBody("a trailer is not a field")
+            return None
+        if end == at:
+            self.done = True
+        elif not FIELD.fullmatch(data, at, end):
+            raise BadBody("a trailer is not a field")
+        self._spend(end - at)
+        return end + 2
+
+    def _check_length(self, length: int) -> None:
+        if self._extension + length > MOST_EXTENSION:
+            raise BadBody("the chunks carry too much that is not the body")
+
+    def _spend(self, length: int) -> None:
+        self._check_length(length)
+        self._extension += length
+
+
+def framed(piece: bytes) -> bytes:
+    """A chunk; nothing for nothing, since an empty one would be the last."""
+    return b"%x\r\n%b\r\n" % (len(piece), piece) if piece else b""

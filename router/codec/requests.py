@@ -1,0 +1,230 @@
+"""The heads of requests: validated, and edited into what the function gets to see.
+
+A client that invokes repeats itself: what was read of a request line is kept for all connections, and what was read of
+the fields for the next request on the same one. What is equal byte for byte needs no second look, so that most heads
+cost a comparison; nothing is kept of what was refused.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from http import HTTPStatus
+
+from router import target
+from router.codec import grammar
+from router.codec.grammar import BARE_LF, MOST_FIELDS, MOST_HEAD, MOST_LINE, TOKEN, Special
+from router.fields import (
+    AUTHORITY,
+    FRAMING,
+    HOP_BY_HOP,
+    NOT_HOP_BY_HOP,
+    REQUEST_DROPPED,
+    REQUEST_ID,
+    VIA,
+)
+from router.problems import Problem, malformed
+from router.target import Target
+
+LINES_KEPT = 2_048
+LONGEST_KEPT = 1_024
+"""Bytes of a request line."""
+FIELDS_KEPT = 4_096
+"""Bytes of the fields that a connection keeps."""
+
+LINE = re.compile(rb"(" + TOKEN + rb"++) ([^\x00-\x20\x7f]++) HTTP/([0-9])\.([0-9])")
+"""RFC 9112 section 3, one space between the parts. What a target may not be is told apart by `router.target`."""
+BEGUN = re.compile(TOKEN)
+DROPPED = Special(REQUEST_DROPPED | FRAMING)
+IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
+"""RFC 9110 section 9.2.2."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A request line; `target` is the refusal where it names nothing that can be invoked."""
+
+    method: bytes
+    target: Target | Problem
+    minor: int
+    """Of the version: 0 or 1."""
+    authority: bytes | None
+    start: bytes
+    """The line for the function."""
+    headless: bool
+    """Its answer has no body."""
+    idempotent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    lines: bytes
+    """For the function, each with the end of the line before it."""
+    length: int | None
+    chunked: bool
+    last: bool
+    """The client wants no other answer on this connection."""
+    request_id: bytes | None
+    expect: bytes | None
+    upgrade: bytes | None
+    """The protocol that the client offers to change to, where it asks for that."""
+    received: bytes
+    """The lines as they came."""
+
+
+class RequestReader:
+    """Reads the heads of one connection."""
+
+    def __init__(self, peer: str) -> None:
+        self.end = 0
+        """Where the body of the request that was read begins."""
+        self._forwarded = f"\r\nX-Forwarded-For: {peer}\r\nX-Forwarded-Proto: http".encode()
+        self._fields: Fields | None = None
+        self._minor = 1
+        self._authority: bytes | None = None
+
+    def read(self, data: bytes) -> tuple[Line, Fields] | None:
+        """The head at the start of the data; `None` if it is not whole. Raises `Problem`, and then nothing else can be
+        read from this connection."""
+        end = data.find(b"\r\n\r\n")
+        if end < 0:
+            _check_begun(data)
+            return None
+        line_end = data.find(b"\r\n", 0, end + 2)
+        line = read_line(data[:line_end])
+        lines = data[line_end:end]
+        fields = self._fields
+        if fields is None or fields.received != lines or line.minor != self._minor or line.authority != self._authority:
+            fields = read_fields(lines, minor=line.minor, authority=line.authority, forwarded=self._forwarded)
+            self._fields = fields if len(lines) <= FIELDS_KEPT else None
+            self._minor, self._authority = line.minor, line.authority
+        self.end = end + 4
+        return line, fields
+
+
+def read_line(line: bytes) -> Line:
+    return _read_line_once(line) if len(line) <= LONGEST_KEPT else _read_line(line)
+
+
+def _read_line(line: bytes) -> Line:
+    if len(line) > MOST_LINE:
+        raise _line_too_long()
+    parts = LINE.fullmatch(line)
+    if parts is None:
+        raise malformed("the request line is not one of HTTP/1.1")
+    method, told, major, minor = parts.groups()
+    if major != b"1" or minor not in {b"0", b"1"}:
+        raise Problem(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "the router speaks HTTP/1.1", close=True)
+    named = _target(told, method)
+    rest, authority = b"", None
+    if isinstance(named, Target):
+        rest = named.rest.encode()
+        authority = None if named.authority is None else named.authority.encode()
+    return Line(
+        method=method,
+        target=named,
+        minor=int(minor),
+        authority=authority,
+        start=method + b" " + rest + b" HTTP/1.1",
+        headless=method == b"HEAD",
+        idempotent=method in IDEMPOTENT,
+    )
+
+
+_read_line_once = lru_cache(maxsize=LINES_KEPT)(_read_line)
+
+
+def _target(told: bytes, method: bytes) -> Target | Problem:
+    """Raises the refusals after which the connection ends."""
+    if method == b"CONNECT":
+        raise Problem(HTTPStatus.METHOD_NOT_ALLOWED, "this is not a proxy for other hosts", close=True)
+    try:
+        return target.parse(told.decode("latin-1"), method=method.decode())
+    except Problem as problem:
+        if problem.close:
+            raise
+        return problem.with_traceback(None)
+
+
+def read_fields(lines: bytes, *, minor: int, authority: bytes | None, forwarded: bytes) -> Fields:
+    """`authority` of the target stands for Host; `forwarded` is what we tell of the client. Raises `Problem`."""
+    _check_lines(lines)
+    kept, found = DROPPED.split(lines)
+    connection = grammar.tokens(found.get(b"connection", ()))
+    if connection & NOT_HOP_BY_HOP:
+        raise malformed("Connection names a field that must reach its receiver")
+    if named := connection - HOP_BY_HOP - {b"close"}:
+        kept = grammar.without(kept, named)
+    told = _host(found.get(b"host", []), minor=minor)
+    host = told if authority is None else authority
+    length, chunked = _framing(found, minor=minor)
+    via = b", ".join([*found.get(b"via", ()), VIA])
+    edited = [b"\r\nHost: ", host, kept, b"\r\nVia: ", via, forwarded, b"\r\nX-Forwarded-Host: ", host]
+    if chunked:
+        edited.append(b"\r\nTransfer-Encoding: chunked")
+    elif length is not None:
+        edited.append(b"\r\nContent-Length: %d" % length)
+    upgrade = found.get(b"upgrade", [])
+    expect = found.get(b"expect", [])
+    request_id = found.get(b"hotswap-request-id", [b""])[0]
+    return Fields(
+        lines=b"".join(edited),
+        length=length,
+        chunked=chunked,
+        last=b"close" in connection or (minor == 0 and b"keep-alive" not in connection),
+        request_id=request_id if REQUEST_ID.fullmatch(request_id) else None,
+        expect=expect[0].lower() if expect and minor else None,
+        upgrade=upgrade[0] if upgrade and b"upgrade" in connection and minor else None,
+        received=lines,
+    )
+
+
+def _host(told: list[bytes], *, minor: int) -> bytes:
+    if len(told) > 1 or (minor and not told):
+        raise malformed("a request has exactly one Host")
+    host = told[0] if told else b""
+    if not AUTHORITY.fullmatch(host):
+        raise malformed("Host is not a host with an optional port")
+    return host
+
+
+def _framing(found: dict[bytes, list[bytes]], *, minor: int) -> tuple[int | None, bool]:
+    """RFC 9112 section 6, without the ways out that it leaves: two answers to where the body ends are one too many."""
+    codings = found.get(b"transfer-encoding", [])
+    lengths = found.get(b"content-length", [])
+    if codings and (lengths or not minor):
+        raise malformed("Transfer-Encoding stands with Content-Length, or in HTTP/1.0")
+    if codings and [coding.lower() for coding in codings] != [b"chunked"]:
+        raise Problem(HTTPStatus.NOT_IMPLEMENTED, "the only transfer coding is chunked", close=True)
+    try:
+        return grammar.length(lengths), bool(codings)
+    except ValueError as error:
+        raise malformed(str(error)) from None
+
+
+def _check_lines(lines: bytes) -> None:
+    longest = max(map(len, lines.split(b"\r\n"))) if len(lines) > MOST_LINE else 0
+    if len(lines) > MOST_HEAD or longest > MOST_LINE or lines.count(b"\r\n") > MOST_FIELDS:
+        raise _head_too_large()
+    if not grammar.FIELDS.fullmatch(lines):
+        raise malformed("a field is not as RFC 9112 has it")
+
+
+def _check_begun(data: bytes) -> None:
+    """Refuses at once what no more bytes can mend."""
+    if (data and not BEGUN.match(data)) or BARE_LF.search(data):
+        raise malformed("the request is not HTTP/1.1 as RFC 9112 has it")
+    if len(data) > MOST_LINE:
+        line_end = data.find(b"\r\n")
+        if not 0 <= line_end <= MOST_LINE:
+            raise _line_too_long()
+        if len(data) > MOST_HEAD or max(map(len, data[line_end:].split(b"\r\n"))) > MOST_LINE:
+            raise _head_too_large()
+
+
+def _line_too_long() -> Problem:
+    return Problem(HTTPStatus.REQUEST_URI_TOO_LONG, f"the request line is over {MOST_LINE} bytes", close=True)
+
+
+def _head_too_large() -> Problem:
+    detail = f"a field is over {MOST_LINE} bytes, or there are over {MOST_FIELDS}, or {MOST_HEAD} bytes of them"
+    return Problem(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, detail, close=True)

@@ -1,0 +1,361 @@
+"""The express lane: a connection from a client as an `asyncio.Protocol`, with no task, future or timer per request.
+
+Requests are taken one at a time, in their order; what a client sends ahead is kept until its turn. Every head is read
+by the codec, so nothing goes on that it has not validated. A request to change the protocol is handed, with its
+connection, to the general lane, which makes a tunnel of it; all others are relayed or refused here.
+"""
+
+import asyncio
+import logging
+import re
+from binascii import hexlify
+from http import HTTPStatus
+from typing import cast
+
+from hotswap.metrics import Count
+from router import sticky, target
+from router.clients import HEAD_LIMIT, KEEP_ALIVE_LIMIT, LINGER, QUIET, Clients
+from router.codec import grammar
+from router.codec.body import BadBody, Body, Chunked, Sized
+from router.codec.requests import Fields, Line, RequestReader
+from router.counters import Own
+from router.download import WRITE_LIMIT
+from router.fields import connection_line
+from router.lane import Lane
+from router.problems import Problem, malformed, too_large
+from router.refusal import refusal
+from router.relay import HOLD_LIMIT, Relay
+from router.table import Missing
+from router.upload import READ_LIMIT, late_body
+from router.wheel import Timed
+
+log = logging.getLogger(__name__)
+
+WEBSOCKET = b"websocket"
+CR = 13
+EMPTY_LINES = re.compile(rb"\A(?:\r\n)++")
+NOBODY = b"-"
+"""Id of a request that could not be read."""
+
+
+class ExpressConnection(Timed, asyncio.Protocol):
+    __slots__ = (
+        "_body",
+        "_closing",
+        "_express",
+        "_fields",
+        "_held",
+        "_id",
+        "_in_head",
+        "_lane",
+        "_line",
+        "_peer",
+        "_pending",
+        "_reader",
+        "_relay",
+        "_stalled",
+        "_transport",
+        "heard",
+    )
+
+    def __init__(self, express: "Express", lane: Lane) -> None:
+        super().__init__()
+        # global
+        self._express = express
+        self._lane = lane
+        # per connection
+        self.heard = lane.clock()
+        """When a byte last came."""
+        self._transport: asyncio.Transport
+        self._reader: RequestReader
+        self._peer = ""
+        self._pending = b""
+        """What has come and is not read yet."""
+        self._in_head = False
+        """A part of a head has come."""
+        self._held = False
+        """Nothing is read from the client."""
+        self._stalled = False
+        """The client takes nothing."""
+        self._closing = False
+        """The last answer is out; what still comes is dropped."""
+        # per request
+        self._line: Line | None = None
+        self._fields: Fields | None = None
+        self._id = NOBODY
+        self._body: Body | None = None
+        """While it is not whole."""
+        self._relay: Relay | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        address = transport.get_extra_info("peername")
+        self._peer = str(address[0]) if address else "unknown"
+        self._reader = RequestReader(self._peer)
+        self._express.connections.add(self)
+        self._lane.wheel.limit(self, self.heard + KEEP_ALIVE_LIMIT)
+
+    def data_received(self, data: bytes) -> None:
+        self.heard = now = self._lane.clock()
+        if self._relay is None and not (self._stalled or self._closing):
+            self._read(self._pending + data if self._pending else data, now)
+        elif self._relay is not None and self._body is not None:
+            self._read_body(self._body, self._relay, data, now)
+        elif not self._closing:
+            self._pending += data
+            if len(self._pending) >= HOLD_LIMIT:
+                self.hold()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._closing = True
+        self._express.connections.discard(self)
+        self._lane.wheel.forget(self)
+        relay, self._relay = self._relay, None
+        if relay is not None:
+            relay.cancel()
+
+    def pause_writing(self) -> None:
+        self._stalled = True
+        if self._relay is not None:
+            self._relay.pause()
+        self._set_limit(self._lane.clock())
+
+    def resume_writing(self) -> None:
+        self._stalled = False
+        if self._relay is not None:
+            self._relay.resume()
+        elif not self._closing:
+            self._next()
+        self._set_limit(self._lane.clock())
+
+    def overdue(self, now: float) -> None:
+        relay = self._relay
+        if relay is None or self._stalled:
+            self._transport.abort()
+        elif self._body is not None and not self._held:
+            relay.spoiled(late_body())
+        else:
+            relay.overdue()
+
+    @property
+    def idle(self) -> bool:
+        """No request is on its way on it."""
+        return self._relay is None and not (self._pending or self._closing)
+
+    def close(self) -> None:
+        """When what was written is out."""
+        self._closing = True
+        self._transport.close()
+
+    @property
+    def last(self) -> bool:
+        return self._lane.draining or self._body is not None or self._fields is None or self._fields.last
+
+    def write(self, data: bytes) -> None:
+        self._transport.write(data)
+
+    def finish(self, data: bytes, *, last: bool) -> None:
+        self._relay = None
+        self._transport.write(data)
+        if last:
+            self._end(linger=self._body is not None)
+        elif self._pending or self._held:
+            self._go_on_reading()
+            asyncio.get_running_loop().call_soon(self._next)
+        elif not self._stalled:
+            self._lane.wheel.limit(self, self._lane.clock() + KEEP_ALIVE_LIMIT)
+
+    def refuse(self, problem: Problem) -> None:
+        self._relay = None
+        last = self.last or problem.close
+        minor = self._line.minor if self._line else 1
+        headless = self._line is not None and self._line.headless
+        added = connection_line(last=last, minor=minor)
+        data = refusal(problem, request_id=self._id, added=added, headless=headless)
+        if last:
+            self._transport.write(data)
+            self._end(linger=True)
+        else:
+            self.finish(data, last=False)
+
+    def cut(self) -> None:
+        self._relay = None
+        self._closing = True
+        self._transport.abort()
+
+    def hold(self) -> None:
+        if not self._held:
+            self._held = True
+            self._transport.pause_reading()
+            self._set_limit(self._lane.clock())
+
+    def go_on(self) -> None:
+        self._go_on_reading()
+        self._set_limit(self._lane.clock())
+
+    def _go_on_reading(self) -> None:
+        if self._held:
+            self._held = False
+            self._transport.resume_reading()
+
+    def _end(self, *, linger: bool) -> None:
+        """The connection, after its last answer. A client that still sends would lose that to the reset which answers
+        its next bytes, so these are read on for a while."""
+        self._closing = True
+        if linger and not self._transport.is_closing():
+            self._go_on_reading()
+            self._transport.write_eof()
+        else:
+            self._transport.close()
+        self._lane.wheel.limit(self, self._lane.clock() + (WRITE_LIMIT if self._stalled else LINGER))
+
+    def _next(self) -> None:
+        """What was sent ahead."""
+        if self._relay is None and not (self._closing or self._stalled):
+            now = self._lane.clock()
+            data, self._pending = self._pending, b""
+            if data:
+                self._read(data, now)
+            elif not self._in_head:
+                self._set_limit(now)
+
+    def _set_limit(self, now: float) -> None:
+        relay = self._relay
+        uploading = relay is not None and self._body is not None and not self._held
+        if relay is not None:
+            relay.wait_for_client(now, waits=uploading or self._stalled)
+        if self._stalled:
+            deadline = now + WRITE_LIMIT
+        elif relay is None:
+            deadline = now + (LINGER if self._closing else KEEP_ALIVE_LIMIT)
+        else:
+            deadline = now + READ_LIMIT if uploading else relay.deadline
+        self._lane.wheel.limit(self, deadline)
+
+    def _read(self, data: bytes, now: float) -> None:
+        """A request, from its start; empty lines before it are let pass (RFC 9112 section 2.2)."""
+        if data[0] == CR:
+            data = EMPTY_LINES.sub(b"", data, count=1)
+            if data in {b"", b"\r"}:
+                self._pending = data
+                return
+        self._line = self._fields = None
+        self._id = NOBODY
+        try:
+            head = self._reader.read(data)
+        except Problem as problem:
+            self._lane.counting.own(Own.MALFORMED)
+            log.debug("a request is not HTTP: %s", problem)
+            self.refuse(problem)
+            return
+        if head is None:
+            self._pending = data
+            if not self._in_head:
+                self._in_head = True
+                self._lane.wheel.limit(self, now + HEAD_LIMIT)
+            return
+        self._in_head = False
+        self._line, self._fields = line, fields = head
+        if fields.upgrade is not None and fields.upgrade.lower() == WEBSOCKET:
+            self._express.hand_over(self, self._transport, data)
+            return
+        self._id = fields.request_id or hexlify(self._lane.rng.randbytes(16))
+        try:
+            piece = self._begin_body(fields, data[self._reader.end :])
+            self._begin(line, fields, piece, now)
+        except Problem as problem:
+            self._lane.counting.own(Own.REFUSED)
+            self.refuse(problem)
+
+    def _begin_body(self, fields: Fields, data: bytes) -> bytes:
+        """What has come of it."""
+        self._body = None
+        if fields.length is None and not fields.chunked:
+            self._pending = data
+            return b""
+        body: Body = Chunked() if fields.length is None else Sized(fields.length)
+        try:
+            piece, self._pending = body.read(data)
+        except BadBody as error:
+            raise malformed(str(error)) from None
+        self._body = None if body.done else body
+        return piece
+
+    def _begin(self, line: Line, fields: Fields, piece: bytes, now: float) -> None:
+        """Raises `Problem` for what cannot be relayed."""
+        lane = self._lane
+        named = line.target
+        if isinstance(named, Problem):
+            raise Problem(named.status, named.detail, fields=named.fields)
+        if fields.expect not in {None, b"100-continue"}:
+            raise Problem(HTTPStatus.EXPECTATION_FAILED, "nothing but 100-continue can be expected")
+        route = lane.routes.find(named.function, named.qualifier)
+        if isinstance(route, Missing):
+            raise target.not_found(route, named)
+        if named.invoke:
+            target.check_invocation_type(grammar.value(fields.received, b"x-amz-invocation-type"))
+        by = route.sticky_by
+        version = route.pick(sticky.key(by, field=self._field, client=self._peer) if by else None)
+        destination = route.destinations.get(version) or lane.routes.destination(route, version)
+        if fields.length is not None and fields.length > destination.terms.max_body:
+            raise too_large(destination.terms.max_body)
+        self._relay = relay = Relay(lane, self, line, fields, named, route, destination, request_id=self._id, began=now)
+        relay.start(piece, whole=self._body is None, now=now)
+        if self._relay is relay:
+            if self._body is None:
+                lane.wheel.limit(self, relay.deadline)
+            else:
+                self._set_limit(now)
+
+    def _read_body(self, body: Body, relay: Relay, data: bytes, now: float) -> None:
+        try:
+            piece, self._pending = body.read(data)
+        except BadBody as error:
+            problem = malformed(f"the body is not what its head says: {error}")
+            problem.outcome = Count.CLIENT_ERROR
+            relay.spoiled(problem)
+            return
+        if body.done:
+            self._body = None
+        if piece or body.done:
+            relay.more(piece, whole=body.done)
+        if self._relay is relay:
+            self._set_limit(now)
+
+    def _field(self, name: str) -> str | None:
+        assert self._fields is not None
+        found = grammar.value(self._fields.received, name.encode())
+        return None if found is None else found.decode("utf-8", "surrogateescape")
+
+
+class Express:
+    """Makes a connection of each client that comes."""
+
+    def __init__(self, lane: Lane, clients: Clients) -> None:
+        self.connections: set[ExpressConnection] = set()
+        self._lane = lane
+        self._clients = clients
+
+    def __call__(self) -> ExpressConnection:
+        return ExpressConnection(self, self._lane)
+
+    def close_idle(self) -> None:
+        """Those that no request is on its way on."""
+        now = self._lane.clock()
+        for connection in list(self.connections):
+            if connection.idle and now - connection.heard > QUIET:
+                connection.close()
+
+    def cut(self) -> None:
+        """All of them."""
+        for connection in list(self.connections):
+            connection.cut()
+
+    def hand_over(self, connection: ExpressConnection, transport: asyncio.Transport, data: bytes) -> None:
+        """To the general lane, with what has come of the request."""
+        self.connections.discard(connection)
+        self._lane.wheel.forget(connection)
+        self._clients.take_over(transport, data)

@@ -1,0 +1,51 @@
+"""What the invocations of a worker share, and what they need of the connection that they came over."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from router.balance import RetryBudget
+from router.counters import Counting
+from router.problems import Problem
+from router.routes import Routes
+from router.supply import Supply
+from router.wheel import Wheel
+
+
+@dataclass(slots=True)
+class Lane:
+    routes: Routes
+    counting: Counting
+    supply: Supply
+    budget: RetryBudget
+    wheel: Wheel
+    clock: Callable[[], float]
+    rng: random.Random
+    draining: bool = False
+    """Every answer is the last on its connection."""
+
+
+class Client(Protocol):
+    """The connection of whoever invokes; one invocation at a time."""
+
+    @property
+    def last(self) -> bool:
+        """Nothing comes after this answer."""
+
+    def write(self, data: bytes) -> None: ...
+
+    def finish(self, data: bytes, *, last: bool) -> None:
+        """The answer ends with these bytes, and with it the connection if this was the last one."""
+
+    def refuse(self, problem: Problem) -> None:
+        """The answer is the router's own."""
+
+    def cut(self) -> None:
+        """The answer had begun and cannot be ended."""
+
+    def hold(self) -> None:
+        """Reads no more of the body for now."""
+
+    def go_on(self) -> None:
+        """The request is with an endpoint, or it takes more of the body."""

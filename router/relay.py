@@ -1,0 +1,373 @@
+"""One invocation in the express lane: picked for, sent, answered, counted; by callbacks, with no task of its own.
+
+The common case is one pass: an endpoint is ready and a connection to it is kept. What has to be waited for (a row to
+count in, an instance, a connection) is waited for in a task, after which the invocation goes on as any other.
+"""
+
+import asyncio
+import logging
+import math
+from http import HTTPStatus
+
+from hotswap.metrics import Count
+from hotswap.model import Kind
+from router.balance import Load
+from router.codec.body import LAST_CHUNK, framed
+from router.codec.requests import Fields, Line
+from router.codec.responses import NOT_MODIFIED, SWITCHING_PROTOCOLS, Head
+from router.counters import Own
+from router.fields import connection_line, date_line
+from router.invocation import INVOKE_TARGET
+from router.lane import Client, Lane
+from router.outcome import died, judge, late, unreachable
+from router.problems import Problem, too_large
+from router.routes import Destination, Route
+from router.table import VersionEntry
+from router.target import Target
+from router.upstream import Broken, ConnectFailed, Connection
+
+log = logging.getLogger(__name__)
+
+HOLD_LIMIT = 65_536
+"""Bytes of a body that are kept while there is no endpoint to send them to."""
+END = b"\r\n\r\n"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Relay:
+    __slots__ = (
+        "_answering",
+        "_began",
+        "_chunked",
+        "_client",
+        "_connection",
+        "_destination",
+        "_endpoints",
+        "_fields",
+        "_id",
+        "_lane",
+        "_last",
+        "_line",
+        "_load",
+        "_outcome",
+        "_piece",
+        "_received",
+        "_resent",
+        "_route",
+        "_row",
+        "_sent",
+        "_since",
+        "_streamed",
+        "_target",
+        "_task",
+        "_waited",
+        "_whole",
+        "cold",
+        "deadline",
+        "tried",
+    )
+
+    def __init__(
+        self,
+        lane: Lane,
+        client: Client,
+        line: Line,
+        fields: Fields,
+        target: Target,
+        route: Route,
+        destination: Destination,
+        *,
+        request_id: bytes,
+        began: float,
+    ) -> None:
+        # of the request
+        self._lane = lane
+        self._client = client
+        self._line = line
+        self._fields = fields
+        self._target = target
+        self._route = route
+        self._destination = destination
+        self._id = request_id
+        self._began = began
+        self._row = destination.row
+        # where it goes
+        self._endpoints = destination.endpoints
+        self._load: Load | None = None
+        self._connection: Connection | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._sent = 0.0
+        self._resent = False
+        self.tried: set[Load] | tuple[()] = ()
+        """Endpoints that took no connection."""
+        self.cold = False
+        """It had to wait for its instance."""
+        # its body
+        self._piece = b""
+        """What came of it before it was sent; kept afterwards if that was all of it."""
+        self._whole = True
+        self._streamed = False
+        """It cannot be sent again."""
+        self._received = 0
+        # its answer
+        self._answering = False
+        self._chunked = False
+        self._last = False
+        self._outcome = Count.OK
+        # its limit, which does not run while the client is waited for
+        self.deadline = math.inf
+        """When the function should have answered; infinity until it has the request, and while the limit stands."""
+        self._waited = 0.0
+        self._since: float | None = None
+        """Since when the client is waited for."""
+
+    @property
+    def name(self) -> str:
+        return f'version {self._destination.version} of "{self._route.function}"'
+
+    @property
+    def terms(self) -> VersionEntry:
+        return self._destination.terms
+
+    def start(self, piece: bytes, *, whole: bool, now: float) -> None:
+        """`piece` is what has come of the body, `whole` if that is all of it. To be called once, before all others."""
+        self._piece, self._whole, self._received = piece, whole, len(piece)
+        self._lane.budget.earn()
+        if self._row is None:
+            self._wait(None)
+        else:
+            self._lane.counting.begin(self._row)
+            self._try(now)
+
+    def more(self, piece: bytes, *, whole: bool) -> None:
+        """Of the body."""
+        self._whole = whole
+        self._received += len(piece)
+        connection = self._connection
+        if connection is None:
+            self._piece += piece
+            if len(self._piece) >= HOLD_LIMIT and not whole:
+                self._client.hold()
+        elif self._received > self.terms.max_body:
+            self.spoiled(self._too_large())
+        else:
+            connection.write(self._body(piece))
+            if whole:
+                connection.sent()
+            elif connection.backed_up:
+                self._client.hold()
+
+    def spoiled(self, problem: Problem) -> None:
+        """The body is not what the client promised."""
+        self._leave()
+        self._fail(problem)
+
+    def cancel(self) -> None:
+        """The client is gone."""
+        self._leave()
+        self._count(Count.CLIENT_ERROR)
+
+    def overdue(self) -> None:
+        self._failed()
+        self._leave()
+        self._fail(late(self.name, self.terms.timeout))
+
+    def wait_for_client(self, now: float, *, waits: bool) -> None:
+        """From now on, or no longer: a slow sender or reader is not a slow function."""
+        if waits and self._since is None:
+            self._since = now
+        elif not waits and self._since is not None:
+            since, self._since = self._since, None
+            self._waited += now - since
+            self.deadline += now - max(since, self._sent)
+
+    def pause(self) -> None:
+        """The client takes no more of the answer for now."""
+        if self._connection is not None:
+            self._connection.pause()
+
+    def resume(self) -> None:
+        if self._connection is not None:
+            self._connection.resume()
+
+    def interim(self, head: Head) -> None:
+        """Not 100, which the router sends by itself, and not to HTTP/1.0, which has none."""
+        if head.status != HTTPStatus.CONTINUE and self._line.minor:
+            self._client.write(b"%b%b\r\n\r\n" % (head.start, head.lines))
+
+    def head(self, head: Head, piece: bytes, *, ended: bool) -> None:
+        self._answered()
+        if head.status == SWITCHING_PROTOCOLS:
+            self.broken(Broken("it changed the protocol, which nobody had asked for"))
+            return
+        self._answering = True
+        head, self._outcome = judge(head, invoke=self._target.invoke)
+        line = self._line
+        undelimited = head.length is None and not line.headless and head.status != NOT_MODIFIED
+        self._chunked = undelimited and line.minor == 1
+        self._last = self._client.last or (undelimited and not self._chunked)
+        usual = head.dated and line.minor and not (undelimited or self._last or self._target.invoke)
+        ends = END if usual else self._ends(head)
+        data = b"".join((head.start, head.lines, self._destination.answer_lines, self._id, ends))
+        self._tell(data, piece, ended=ended)
+
+    def body(self, piece: bytes, *, ended: bool) -> None:
+        self._tell(b"", piece, ended=ended)
+
+    def broken(self, error: Broken) -> None:
+        connection = self._connection
+        assert connection is not None
+        safe = self._line.idempotent and self._whole and not self._resent and not self._streamed
+        if safe and connection.reused and not connection.answered and self._lane.budget.spend():
+            self._lane.counting.own(Own.RETRIES)
+            self._resent = True
+            self._leave()
+            self._try(self._lane.clock())
+            return
+        self._failed()
+        self._leave()
+        self._fail(died(self.name, error))
+
+    def drained(self) -> None:
+        self._client.go_on()
+
+    def _try(self, now: float) -> None:
+        """Sends it at once, if there is an endpoint and a connection to it."""
+        load = self._endpoints.take(avoid=self.tried)
+        connection = self._endpoints.reuse(load) if load is not None else None
+        if connection is not None:
+            self._load = load
+            self._send(connection, now)
+        else:
+            self._wait(load)
+
+    def _wait(self, load: Load | None) -> None:
+        self._load = load
+        self._task = asyncio.create_task(self._obtain(), name="obtain")
+        self._task.add_done_callback(self._obtained)
+
+    async def _obtain(self) -> None:
+        try:
+            if self._row is None:
+                self._row = await self._lane.supply.row(self._route, self._destination.version)
+                self._lane.counting.begin(self._row)
+            connection = await self._connected()
+        except Problem as problem:
+            self._task = None
+            self._leave()
+            self._fail(problem)
+        else:
+            self._task = None
+            self._send(connection, self._lane.clock())
+            self._client.go_on()
+
+    def _obtained(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()):
+            log.error("an invocation failed by a fault of the router", exc_info=error)
+            self._leave()
+            self._count(Count.PLATFORM)
+            self._client.cut()
+
+    async def _connected(self) -> Connection:
+        """A retry keeps the version."""
+        while True:
+            if self._load is None:
+                self._endpoints = self._lane.routes.endpoints(self._route.function, self._destination.version)
+                self._load = await self._lane.supply.endpoint(self, self._endpoints)
+            try:
+                return await self._endpoints.connect(self._load)
+            except ConnectFailed as error:
+                self.tried = {*self.tried, self._load}
+                self._failed()
+                if self._endpoints.exhausted(self.tried):
+                    raise unreachable(self.name, error) from None
+                self._lane.counting.own(Own.RETRIES)
+
+    def _send(self, connection: Connection, now: float) -> None:
+        self._connection = connection
+        if self._received > self._destination.terms.max_body:
+            self.spoiled(self._too_large())
+            return
+        self._sent = now
+        self.deadline = min(self.deadline, now + self._destination.terms.timeout)
+        connection.begin(self, headless=self._line.headless)
+        start = self._invoke_line() if self._target.invoke else self._line.start
+        fields = self._fields
+        data = b"".join((start, fields.lines, self._destination.request_lines, self._id, END))
+        connection.write(data + self._body(self._piece) if fields.length or fields.chunked else data)
+        if self._whole:
+            connection.sent()
+            return
+        if fields.expect is not None and not self._piece:
+            self._client.write(CONTINUE)
+        self._streamed, self._piece = True, b""
+
+    def _invoke_line(self) -> bytes:
+        """Where an instance of the kind `handler` takes the event itself; others are posted to."""
+        path = INVOKE_TARGET if self.terms.kind is Kind.HANDLER else "/"
+        return b"%b %b HTTP/1.1" % (self._line.method, path.encode())
+
+    def _body(self, piece: bytes) -> bytes:
+        if not self._fields.chunked:
+            return piece
+        return framed(piece) + LAST_CHUNK if self._whole else framed(piece)
+
+    def _ends(self, head: Head) -> bytes:
+        """The end of an answer's head that is not the usual one."""
+        version = b"\r\nX-Amz-Executed-Version: %d" % self._destination.version if self._target.invoke else b""
+        date = b"" if head.dated else date_line()
+        framing = b"\r\nTransfer-Encoding: chunked" if self._chunked else b""
+        return b"".join((version, date, framing, connection_line(last=self._last, minor=self._line.minor), END))
+
+    def _tell(self, head: bytes, piece: bytes, *, ended: bool) -> None:
+        if self._chunked:
+            piece = framed(piece) + LAST_CHUNK if ended else framed(piece)
+        if ended:
+            self._connection = None
+            self._count(self._outcome)
+            self._client.finish(head + piece, last=self._last)
+        else:
+            self._client.write(head + piece)
+
+    def _fail(self, problem: Problem) -> None:
+        """Of ours, in the place of an answer; if that had begun, the client's connection must end with it."""
+        if problem.outcome is None and self._row is None:
+            self._lane.counting.own(Own.REFUSED)
+        self._count(problem.outcome or Count.PLATFORM)
+        if self._answering:
+            self._client.cut()
+        else:
+            self._client.refuse(problem)
+
+    def _leave(self) -> None:
+        """Ends what is under way."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abort()
+        load, self._load = self._load, None
+        if load is not None:
+            self._endpoints.release(load)
+
+    def _answered(self) -> None:
+        load, self._load = self._load, None
+        if load is not None:
+            self._endpoints.done(load, latency=self._lane.clock() - self._sent)
+
+    def _failed(self) -> None:
+        load, self._load = self._load, None
+        if load is not None and self._endpoints.done(load, latency=None):
+            self._lane.counting.own(Own.EJECTIONS)
+
+    def _count(self, outcome: Count) -> None:
+        """Before the last byte of the answer goes out: who has it finds it counted, whatever dies then."""
+        row, self._row = self._row, None
+        if row is not None:
+            seconds = max(0.0, self._lane.clock() - self._began - self._waited)
+            slow = seconds > self._destination.latency_limit
+            self._lane.counting.end(row, outcome, seconds=seconds, slow=slow, cold=self.cold)
+
+    def _too_large(self) -> Problem:
+        return too_large(self.terms.max_body, outcome=Count.CLIENT_ERROR)
