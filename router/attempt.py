@@ -101,7 +101,8 @@ class Attempt:
                 break
             download.interim(head)
         self._handed_back = True
-        self.ejected = self._endpoints.done(self._load, latency=invocation.clock() - sent)
+        now = invocation.clock()
+        self.ejected = self._endpoints.done(self._load, now, latency=now - sent)
         return head
 
     async def _tunnel(self, exchange: Exchange, head: Head) -> Written:
@@ -128,4 +129,4 @@ class Attempt:
     def _failed(self) -> None:
         if not self._handed_back:
             self._handed_back = True
-            self.ejected = self._endpoints.done(self._load, latency=None)
+            self.ejected = self._endpoints.done(self._load, self._invocation.clock(), latency=None)

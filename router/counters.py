@@ -12,12 +12,14 @@ of its rows has been used.
 import errno
 import mmap
 import os
+from bisect import bisect_left
 from collections.abc import Iterator
 from enum import IntEnum
 from typing import Self
 
-from hotswap.metrics import FIXED, ROW, Count, bucket
+from hotswap.metrics import BOUNDARIES, FIXED, ROW, Count
 
+MICROSECONDS = int(Count.MICROSECONDS)
 IN_FLIGHT = ROW
 """Place of the word that tells how many are in flight, after those of `hotswap.metrics`."""
 STRIDE = ROW + 1
@@ -25,6 +27,9 @@ WORD = 8
 """Bytes."""
 CAPACITY = 262_144
 """Rows of a file: enough for 10,000 functions with 26 live (alias, version, alias revision) each."""
+
+
+PLATFORM = Count.PLATFORM
 
 
 class Own(IntEnum):
@@ -111,12 +116,14 @@ class Counting:
         at = row * STRIDE
         words[at + IN_FLIGHT] -= 1
         words[at + outcome] += 1
-        if outcome is Count.PLATFORM:
+        if outcome is PLATFORM:
             return
-        words[at + Count.SLOW] += slow
-        words[at + Count.COLD] += cold
-        words[at + Count.MICROSECONDS] += int(seconds * 1_000_000)
-        words[at + FIXED + bucket(seconds)] += 1
+        if slow:
+            words[at + Count.SLOW] += 1
+        if cold:
+            words[at + Count.COLD] += 1
+        words[at + MICROSECONDS] += int(seconds * 1_000_000)
+        words[at + FIXED + bisect_left(BOUNDARIES, seconds)] += 1
 
 
 class Pending:

@@ -68,13 +68,13 @@ class Endpoints:
             raise ConnectFailed(f"{load.entry.address} has just been withdrawn")
         return pool.reuse() or await pool.connect()
 
-    def take(self, *, avoid: Collection[Load] = ()) -> Load | None:
-        """An endpoint for now, to be handed back to `done` or `release`; `None` when none has room for a newcomer."""
-        return None if self._waiting else self._group.pick(self._clock(), avoid=avoid)
+    def take(self, now: float, *, avoid: Collection[Load] = ()) -> Load | None:
+        """An endpoint at once, to be handed back to `done` or `release`; `None` when none has room for a newcomer."""
+        return None if self._waiting else self._group.pick(now, avoid=avoid)
 
     async def hold(self, *, avoid: Collection[Load] = ()) -> Load:
         """An endpoint as soon as there is one; waits as long as the caller lets it. Raises `Full`."""
-        if load := self.take(avoid=avoid):
+        if load := self.take(self._clock(), avoid=avoid):
             return load
         if len(self._waiting) >= MOST_HELD:
             raise Full
@@ -95,10 +95,11 @@ class Endpoints:
         """All that there are were tried in vain."""
         return bool(self._known) and all(load in tried for load in self._group.loads)
 
-    def done(self, load: Load, *, latency: float | None) -> bool:
+    def done(self, load: Load, now: float, *, latency: float | None) -> bool:
         """What the first byte took, or `None` for a failure; whether that ejected the endpoint."""
-        ejected = self._group.done(load, self._clock(), latency=latency)
-        self._wake(1)
+        ejected = self._group.done(load, now, latency=latency)
+        if self._waiting:
+            self._wake(1)
         return ejected
 
     def release(self, load: Load) -> None:

@@ -157,7 +157,7 @@ class ExpressConnection(Timed, asyncio.Protocol):
     def write(self, data: bytes) -> None:
         self._transport.write(data)
 
-    def finish(self, data: bytes, *, last: bool) -> None:
+    def finish(self, data: bytes, *, last: bool, now: float) -> None:
         self._relay = None
         self._transport.write(data)
         if last:
@@ -166,7 +166,7 @@ class ExpressConnection(Timed, asyncio.Protocol):
             self._go_on_reading()
             asyncio.get_running_loop().call_soon(self._next)
         elif not self._stalled:
-            self._lane.wheel.limit(self, self._lane.clock() + KEEP_ALIVE_LIMIT)
+            self._lane.wheel.limit(self, now + KEEP_ALIVE_LIMIT)
 
     def refuse(self, problem: Problem) -> None:
         self._relay = None
@@ -179,7 +179,7 @@ class ExpressConnection(Timed, asyncio.Protocol):
             self._transport.write(data)
             self._end(linger=True)
         else:
-            self.finish(data, last=False)
+            self.finish(data, last=False, now=self._lane.clock())
 
     def cut(self) -> None:
         self._relay = None
@@ -242,11 +242,10 @@ class ExpressConnection(Timed, asyncio.Protocol):
             if data in {b"", b"\r"}:
                 self._pending = data
                 return
-        self._line = self._fields = None
-        self._id = NOBODY
         try:
             head = self._reader.read(data)
         except Problem as problem:
+            self._line, self._fields, self._id = None, None, NOBODY
             self._lane.counting.own(Own.MALFORMED)
             log.debug("a request is not HTTP: %s", problem)
             self.refuse(problem)
@@ -262,23 +261,19 @@ class ExpressConnection(Timed, asyncio.Protocol):
         if fields.upgrade is not None and fields.upgrade.lower() == WEBSOCKET:
             self._express.hand_over(self, self._transport, data)
             return
-        self._id = fields.request_id or hexlify(self._lane.rng.randbytes(16))
+        self._id = fields.request_id or hexlify(self._lane.rng.getrandbits(128).to_bytes(16, "big"))
+        self._body, self._pending = None, data[self._reader.end :]
         try:
-            piece = self._begin_body(fields, data[self._reader.end :])
-            self._begin(line, fields, piece, now)
+            self._begin(line, fields, b"" if fields.bodiless else self._begin_body(fields), now)
         except Problem as problem:
             self._lane.counting.own(Own.REFUSED)
             self.refuse(problem)
 
-    def _begin_body(self, fields: Fields, data: bytes) -> bytes:
+    def _begin_body(self, fields: Fields) -> bytes:
         """What has come of it."""
-        self._body = None
-        if fields.length is None and not fields.chunked:
-            self._pending = data
-            return b""
         body: Body = Chunked() if fields.length is None else Sized(fields.length)
         try:
-            piece, self._pending = body.read(data)
+            piece, self._pending = body.read(self._pending)
         except BadBody as error:
             raise malformed(str(error)) from None
         self._body = None if body.done else body
@@ -290,7 +285,7 @@ class ExpressConnection(Timed, asyncio.Protocol):
         named = line.target
         if isinstance(named, Problem):
             raise Problem(named.status, named.detail, fields=named.fields)
-        if fields.expect not in {None, b"100-continue"}:
+        if fields.expect is not None and fields.expect != b"100-continue":
             raise Problem(HTTPStatus.EXPECTATION_FAILED, "nothing but 100-continue can be expected")
         route = lane.routes.find(named.function, named.qualifier)
         if isinstance(route, Missing):

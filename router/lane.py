@@ -35,7 +35,7 @@ class Client(Protocol):
 
     def write(self, data: bytes) -> None: ...
 
-    def finish(self, data: bytes, *, last: bool) -> None:
+    def finish(self, data: bytes, *, last: bool, now: float) -> None:
         """The answer ends with these bytes, and with it the connection if this was the last one."""
 
     def refuse(self, problem: Problem) -> None:

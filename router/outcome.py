@@ -1,5 +1,6 @@
 """What an answer of a function counts as, and what is answered in its place."""
 
+from dataclasses import replace
 from http import HTTPStatus
 
 from hotswap.metrics import Count
@@ -16,7 +17,7 @@ def judge(head: Head, *, invoke: bool) -> tuple[Head, Count]:
     if head.raised:
         if invoke:
             told = head.lines + b"\r\nX-Amz-Function-Error: Unhandled"
-            head = head._replace(status=HTTPStatus.OK, start=b"HTTP/1.1 200 OK", lines=told)
+            head = replace(head, status=HTTPStatus.OK, start=b"HTTP/1.1 200 OK", lines=told)
         return head, Count.EXCEPTION
     if head.status < HTTPStatus.BAD_REQUEST:
         return head, Count.OK

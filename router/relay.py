@@ -35,37 +35,36 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Relay:
-    __slots__ = (
-        "_answering",
-        "_began",
-        "_chunked",
-        "_client",
-        "_connection",
-        "_destination",
-        "_endpoints",
-        "_fields",
-        "_id",
-        "_lane",
-        "_last",
-        "_line",
-        "_load",
-        "_outcome",
-        "_piece",
-        "_received",
-        "_resent",
-        "_route",
-        "_row",
-        "_sent",
-        "_since",
-        "_streamed",
-        "_target",
-        "_task",
-        "_waited",
-        "_whole",
-        "cold",
-        "deadline",
-        "tried",
-    )
+    """What stands on the class is where most invocations begin and end; setting it anew for each would be felt."""
+
+    # where it goes
+    _load: Load | None = None
+    _connection: Connection | None = None
+    _task: asyncio.Task[None] | None = None
+    _sent = 0.0
+    _resent = False
+    tried: set[Load] | tuple[()] = ()
+    """Endpoints that took no connection."""
+    cold = False
+    """It had to wait for its instance."""
+    # its body
+    _piece = b""
+    """What came of it before it was sent; kept afterwards if that was all of it."""
+    _whole = True
+    _streamed = False
+    """It cannot be sent again."""
+    _received = 0
+    # its answer
+    _answering = False
+    _chunked = False
+    _last = False
+    _outcome = Count.OK
+    # its limit, which does not run while the client is waited for
+    deadline = math.inf
+    """When the function should have answered; infinity until it has the request."""
+    _waited = 0.0
+    _since: float | None = None
+    """Since when the client is waited for."""
 
     def __init__(
         self,
@@ -80,7 +79,6 @@ class Relay:
         request_id: bytes,
         began: float,
     ) -> None:
-        # of the request
         self._lane = lane
         self._client = client
         self._line = line
@@ -88,38 +86,10 @@ class Relay:
         self._target = target
         self._route = route
         self._destination = destination
+        self._endpoints = destination.endpoints
+        self._row = destination.row
         self._id = request_id
         self._began = began
-        self._row = destination.row
-        # where it goes
-        self._endpoints = destination.endpoints
-        self._load: Load | None = None
-        self._connection: Connection | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._sent = 0.0
-        self._resent = False
-        self.tried: set[Load] | tuple[()] = ()
-        """Endpoints that took no connection."""
-        self.cold = False
-        """It had to wait for its instance."""
-        # its body
-        self._piece = b""
-        """What came of it before it was sent; kept afterwards if that was all of it."""
-        self._whole = True
-        self._streamed = False
-        """It cannot be sent again."""
-        self._received = 0
-        # its answer
-        self._answering = False
-        self._chunked = False
-        self._last = False
-        self._outcome = Count.OK
-        # its limit, which does not run while the client is waited for
-        self.deadline = math.inf
-        """When the function should have answered; infinity until it has the request, and while the limit stands."""
-        self._waited = 0.0
-        self._since: float | None = None
-        """Since when the client is waited for."""
 
     @property
     def name(self) -> str:
@@ -131,7 +101,8 @@ class Relay:
 
     def start(self, piece: bytes, *, whole: bool, now: float) -> None:
         """`piece` is what has come of the body, `whole` if that is all of it. To be called once, before all others."""
-        self._piece, self._whole, self._received = piece, whole, len(piece)
+        if piece or not whole:
+            self._piece, self._whole, self._received = piece, whole, len(piece)
         self._lane.budget.earn()
         if self._row is None:
             self._wait(None)
@@ -165,7 +136,7 @@ class Relay:
     def cancel(self) -> None:
         """The client is gone."""
         self._leave()
-        self._count(Count.CLIENT_ERROR)
+        self._count(Count.CLIENT_ERROR, self._lane.clock())
 
     def overdue(self) -> None:
         self._failed()
@@ -196,20 +167,25 @@ class Relay:
             self._client.write(b"%b%b\r\n\r\n" % (head.start, head.lines))
 
     def head(self, head: Head, piece: bytes, *, ended: bool) -> None:
-        self._answered()
+        now = self._lane.clock()
+        load, self._load = self._load, None
+        if load is not None:
+            self._endpoints.done(load, now, latency=now - self._sent)
         if head.status == SWITCHING_PROTOCOLS:
             self.broken(Broken("it changed the protocol, which nobody had asked for"))
             return
-        self._answering = True
-        head, self._outcome = judge(head, invoke=self._target.invoke)
-        line = self._line
-        undelimited = head.length is None and not line.headless and head.status != NOT_MODIFIED
-        self._chunked = undelimited and line.minor == 1
-        self._last = self._client.last or (undelimited and not self._chunked)
-        usual = head.dated and line.minor and not (undelimited or self._last or self._target.invoke)
-        ends = END if usual else self._ends(head)
+        self._last = last = self._client.last
+        ends = END
+        if last or not (head.usual and self._line.usual):
+            head, ends = self._decide(head)
         data = b"".join((head.start, head.lines, self._destination.answer_lines, self._id, ends))
-        self._tell(data, piece, ended=ended)
+        if ended and not self._chunked:
+            self._connection = None
+            self._count(self._outcome, now)
+            self._client.finish(data + piece, last=self._last, now=now)
+        else:
+            self._answering = True
+            self._tell(data, piece, ended=ended)
 
     def body(self, piece: bytes, *, ended: bool) -> None:
         self._tell(b"", piece, ended=ended)
@@ -233,7 +209,7 @@ class Relay:
 
     def _try(self, now: float) -> None:
         """Sends it at once, if there is an endpoint and a connection to it."""
-        load = self._endpoints.take(avoid=self.tried)
+        load = self._endpoints.take(now, avoid=self.tried)
         connection = self._endpoints.reuse(load) if load is not None else None
         if connection is not None:
             self._load = load
@@ -265,7 +241,7 @@ class Relay:
         if not task.cancelled() and (error := task.exception()):
             log.error("an invocation failed by a fault of the router", exc_info=error)
             self._leave()
-            self._count(Count.PLATFORM)
+            self._count(Count.PLATFORM, self._lane.clock())
             self._client.cut()
 
     async def _connected(self) -> Connection:
@@ -289,12 +265,13 @@ class Relay:
             self.spoiled(self._too_large())
             return
         self._sent = now
-        self.deadline = min(self.deadline, now + self._destination.terms.timeout)
+        if not self._resent:  # a second try has what the first one left
+            self.deadline = now + self._destination.terms.timeout
         connection.begin(self, headless=self._line.headless)
         start = self._invoke_line() if self._target.invoke else self._line.start
         fields = self._fields
         data = b"".join((start, fields.lines, self._destination.request_lines, self._id, END))
-        connection.write(data + self._body(self._piece) if fields.length or fields.chunked else data)
+        connection.write(data if fields.bodiless else data + self._body(self._piece))
         if self._whole:
             connection.sent()
             return
@@ -312,20 +289,26 @@ class Relay:
             return piece
         return framed(piece) + LAST_CHUNK if self._whole else framed(piece)
 
-    def _ends(self, head: Head) -> bytes:
-        """The end of an answer's head that is not the usual one."""
+    def _decide(self, head: Head) -> tuple[Head, bytes]:
+        """How an answer is told that is not the usual one: its head, and what ends that."""
+        head, self._outcome = judge(head, invoke=self._target.invoke)
+        line = self._line
+        undelimited = head.length is None and not line.headless and head.status != NOT_MODIFIED
+        self._chunked = undelimited and line.minor == 1
+        self._last = self._last or (undelimited and not self._chunked)
         version = b"\r\nX-Amz-Executed-Version: %d" % self._destination.version if self._target.invoke else b""
         date = b"" if head.dated else date_line()
         framing = b"\r\nTransfer-Encoding: chunked" if self._chunked else b""
-        return b"".join((version, date, framing, connection_line(last=self._last, minor=self._line.minor), END))
+        return head, b"".join((version, date, framing, connection_line(last=self._last, minor=line.minor), END))
 
     def _tell(self, head: bytes, piece: bytes, *, ended: bool) -> None:
         if self._chunked:
             piece = framed(piece) + LAST_CHUNK if ended else framed(piece)
         if ended:
+            now = self._lane.clock()
             self._connection = None
-            self._count(self._outcome)
-            self._client.finish(head + piece, last=self._last)
+            self._count(self._outcome, now)
+            self._client.finish(head + piece, last=self._last, now=now)
         else:
             self._client.write(head + piece)
 
@@ -333,7 +316,7 @@ class Relay:
         """Of ours, in the place of an answer; if that had begun, the client's connection must end with it."""
         if problem.outcome is None and self._row is None:
             self._lane.counting.own(Own.REFUSED)
-        self._count(problem.outcome or Count.PLATFORM)
+        self._count(problem.outcome or Count.PLATFORM, self._lane.clock())
         if self._answering:
             self._client.cut()
         else:
@@ -351,21 +334,16 @@ class Relay:
         if load is not None:
             self._endpoints.release(load)
 
-    def _answered(self) -> None:
-        load, self._load = self._load, None
-        if load is not None:
-            self._endpoints.done(load, latency=self._lane.clock() - self._sent)
-
     def _failed(self) -> None:
         load, self._load = self._load, None
-        if load is not None and self._endpoints.done(load, latency=None):
+        if load is not None and self._endpoints.done(load, self._lane.clock(), latency=None):
             self._lane.counting.own(Own.EJECTIONS)
 
-    def _count(self, outcome: Count) -> None:
+    def _count(self, outcome: Count, now: float) -> None:
         """Before the last byte of the answer goes out: who has it finds it counted, whatever dies then."""
         row, self._row = self._row, None
         if row is not None:
-            seconds = max(0.0, self._lane.clock() - self._began - self._waited)
+            seconds = now - self._began - self._waited
             slow = seconds > self._destination.latency_limit
             self._lane.counting.end(row, outcome, seconds=seconds, slow=slow, cold=self.cold)
 

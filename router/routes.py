@@ -43,14 +43,12 @@ class Route:
     weights: dict[int, int] = field(default_factory=dict)
     split: Split | None = None
     entry: AliasEntry | None = None
+    sticky_by: str = ""
+    """What ties a user to a version; empty for an alias that is not sticky."""
     rows: dict[int, int] = field(default_factory=dict)
     """Where to count, by version."""
     destinations: dict[int, Destination] = field(default_factory=dict)
     """By version, those that were asked for since the table last changed."""
-
-    @property
-    def sticky_by(self) -> str:
-        return self.entry.sticky.by if self.entry and self.entry.sticky else ""
 
     @property
     def latency_limit(self) -> float:
@@ -209,4 +207,5 @@ class Routes:
             elif route.weights != entry.weights:
                 route.split.change(entry.weights)
             route.entry, route.weights = entry, entry.weights
+            route.sticky_by = entry.sticky.by if entry.sticky else ""
             route.rows = granted[name, entry.revision]

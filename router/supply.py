@@ -39,7 +39,8 @@ class Waiting(Protocol):
 
 
 class Supply:
-    def __init__(self, counting: Counting, ask_row: AskRow) -> None:
+    def __init__(self, counting: Counting, ask_row: AskRow, *, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self._counting = counting
         self._ask_row = ask_row
 
@@ -54,7 +55,7 @@ class Supply:
 
     async def endpoint(self, waiting: Waiting, endpoints: Endpoints) -> Load:
         """One that is ready, held until there is one. Raises `Problem`."""
-        if load := endpoints.take(avoid=waiting.tried):
+        if load := endpoints.take(self._clock(), avoid=waiting.tried):
             return load
         waiting.cold = waiting.cold or endpoints.empty
         self._counting.own(Own.HELD)

@@ -294,8 +294,9 @@ class Pool:
         host, _, port = address.rpartition(":")
         self._host, self._port = host.strip("[]"), int(port)
         self._clock = clock
+        self._swept = clock()
         self._idle: list[tuple[Connection, float]] = []
-        """With the time since when; the one used last is used next."""
+        """With the last look of `sweep` before it was put back; the one used last is used next."""
         self._closed = False
 
     def reuse(self) -> Connection | None:
@@ -321,15 +322,17 @@ class Pool:
         if self._closed or len(self._idle) >= MOST_IDLE:
             connection.close()
         else:
-            self._idle.append((connection, self._clock()))
+            self._idle.append((connection, self._swept))
 
     def discard(self, connection: Connection) -> None:
         if self._idle:
             self._idle = [entry for entry in self._idle if entry[0] is not connection]
 
     def sweep(self) -> None:
-        """Closes what was idle for too long."""
-        oldest = self._clock() - IDLE_LIMIT
+        """Closes what was idle for too long. To be called about every second: idle times are as exact as that, and none
+        is taken for shorter than it is."""
+        self._swept = self._clock()
+        oldest = self._swept - IDLE_LIMIT
         late = [connection for connection, since in self._idle if since < oldest]
         self._idle = [entry for entry in self._idle if entry[1] >= oldest]
         for connection in late:

@@ -47,7 +47,7 @@ class Worker:
         self._draining = asyncio.Event()
         self._asked: dict[tuple[str, int], asyncio.Future[int]] = {}
         self._routes = Routes(workers=begin.workers, rng=rng, clock=time.monotonic)
-        supply = Supply(counting, self._ask_row)
+        supply = Supply(counting, self._ask_row, clock=time.monotonic)
         budget = RetryBudget()
         wheel = Wheel(time.monotonic())
         self._lane = Lane(self._routes, counting, supply, budget, wheel, time.monotonic, rng)

@@ -28,8 +28,8 @@ from router.target import Target
 LINES_KEPT = 2_048
 LONGEST_KEPT = 1_024
 """Bytes of a request line."""
-FIELDS_KEPT = 4_096
-"""Bytes of the fields that a connection keeps."""
+HEAD_KEPT = 4_096
+"""Bytes of the head that a connection keeps."""
 
 LINE = re.compile(rb"(" + TOKEN + rb"++) ([^\x00-\x20\x7f]++) HTTP/([0-9])\.([0-9])")
 """RFC 9112 section 3, one space between the parts. What a target may not be is told apart by `router.target`."""
@@ -53,6 +53,8 @@ class Line:
     headless: bool
     """Its answer has no body."""
     idempotent: bool
+    usual: bool
+    """Of HTTP/1.1, to a function by its own path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class Fields:
     """For the function, each with the end of the line before it."""
     length: int | None
     chunked: bool
+    bodiless: bool
     last: bool
     """The client wants no other answer on this connection."""
     request_id: bytes | None
@@ -77,28 +80,35 @@ class RequestReader:
     def __init__(self, peer: str) -> None:
         self.end = 0
         """Where the body of the request that was read begins."""
+        self._head = b""
+        self._last: tuple[Line, Fields] | None = None
+        """What was read of it."""
         self._forwarded = f"\r\nX-Forwarded-For: {peer}\r\nX-Forwarded-Proto: http".encode()
-        self._fields: Fields | None = None
-        self._minor = 1
-        self._authority: bytes | None = None
 
     def read(self, data: bytes) -> tuple[Line, Fields] | None:
         """The head at the start of the data; `None` if it is not whole. Raises `Problem`, and then nothing else can be
         read from this connection."""
+        last = self._last
+        if last is not None and data.startswith(self._head):
+            return last
         end = data.find(b"\r\n\r\n")
         if end < 0:
             _check_begun(data)
             return None
         line_end = data.find(b"\r\n", 0, end + 2)
         line = read_line(data[:line_end])
-        lines = data[line_end:end]
-        fields = self._fields
-        if fields is None or fields.received != lines or line.minor != self._minor or line.authority != self._authority:
-            fields = read_fields(lines, minor=line.minor, authority=line.authority, forwarded=self._forwarded)
-            self._fields = fields if len(lines) <= FIELDS_KEPT else None
-            self._minor, self._authority = line.minor, line.authority
+        fields = self._read_fields(line, data[line_end:end], last)
         self.end = end + 4
+        self._head = data[: self.end]
+        self._last = (line, fields) if self.end <= HEAD_KEPT else None
         return line, fields
+
+    def _read_fields(self, line: Line, lines: bytes, last: tuple[Line, Fields] | None) -> Fields:
+        if last is not None and last[1].received == lines:
+            before, fields = last
+            if line.minor == before.minor and line.authority == before.authority:
+                return fields
+        return read_fields(lines, minor=line.minor, authority=line.authority, forwarded=self._forwarded)
 
 
 def read_line(line: bytes) -> Line:
@@ -127,6 +137,7 @@ def _read_line(line: bytes) -> Line:
         start=method + b" " + rest + b" HTTP/1.1",
         headless=method == b"HEAD",
         idempotent=method in IDEMPOTENT,
+        usual=minor == b"1" and isinstance(named, Target) and not named.invoke,
     )
 
 
@@ -170,6 +181,7 @@ def read_fields(lines: bytes, *, minor: int, authority: bytes | None, forwarded:
         lines=b"".join(edited),
         length=length,
         chunked=chunked,
+        bodiless=length is None and not chunked,
         last=b"close" in connection or (minor == 0 and b"keep-alive" not in connection),
         request_id=request_id if REQUEST_ID.fullmatch(request_id) else None,
         expect=expect[0].lower() if expect and minor else None,

@@ -5,8 +5,8 @@ equal byte for byte.
 """
 
 import re
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 from router.codec import grammar
 from router.codec.grammar import MOST_FIELDS, TEXT, Special
@@ -20,6 +20,8 @@ FINAL = 200
 SWITCHING_PROTOCOLS = 101
 """The only one of them that ends what is HTTP."""
 NO_CONTENT = 204
+ERRORS = 400
+"""Statuses from this one on are the errors of somebody."""
 NOT_MODIFIED = 304
 EXCEPTION = b"exception"
 """Value of Hotswap-Error with which an instance tells that its handler raised."""
@@ -34,7 +36,8 @@ class BadResponse(ValueError):
     """Not a response, or one that two readers may read in two ways."""
 
 
-class Head(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Head:
     status: int
     start: bytes
     """The status line."""
@@ -49,6 +52,8 @@ class Head(NamedTuple):
     raised: bool
     """The handler has raised an exception."""
     upgrade: bytes
+    usual: bool
+    """A dated success of a known length: there is nothing to decide about it."""
 
 
 def read_head(head: bytes) -> Head:
@@ -80,6 +85,8 @@ def _edited(status: int, reason: bytes, lines: bytes, *, minor: int) -> Head:
         kept = grammar.without(kept, named)
     length, chunked = _framing(found, minor=minor)
     bodiless = status < FINAL or status == NO_CONTENT
+    dated = DATE.search(kept) is not None
+    raised = found.get(b"hotswap-error") == [EXCEPTION]
     if length is not None and not bodiless:
         kept += b"\r\nContent-Length: %d" % length
     return Head(
@@ -89,9 +96,10 @@ def _edited(status: int, reason: bytes, lines: bytes, *, minor: int) -> Head:
         length=0 if bodiless else length,
         chunked=chunked and not bodiless,
         keep=b"close" not in connection and (minor == 1 or b"keep-alive" in connection),
-        dated=DATE.search(kept) is not None,
-        raised=found.get(b"hotswap-error") == [EXCEPTION],
+        dated=dated,
+        raised=raised,
         upgrade=found.get(b"upgrade", [b""])[0],
+        usual=dated and not raised and (length is not None or bodiless) and FINAL <= status < ERRORS,
     )
 
 
