@@ -173,7 +173,8 @@ class RetryBudget:
         self._left = RETRY_RESERVE
 
     def earn(self) -> None:
-        self._left = min(self._left + RETRY_SHARE, RETRY_RESERVE)
+        if self._left < RETRY_RESERVE:
+            self._left = min(self._left + RETRY_SHARE, RETRY_RESERVE)
 
     def spend(self) -> bool:
         if self._left < 1:

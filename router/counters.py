@@ -29,7 +29,7 @@ CAPACITY = 262_144
 """Rows of a file: enough for 10,000 functions with 26 live (alias, version, alias revision) each."""
 
 
-PLATFORM = Count.PLATFORM
+PLATFORM = int(Count.PLATFORM)
 
 
 class Own(IntEnum):
@@ -110,13 +110,13 @@ class Counting:
     def begin(self, row: int) -> None:
         self._words[row * STRIDE + IN_FLIGHT] += 1
 
-    def end(self, row: int, outcome: Count, *, seconds: float, slow: bool = False, cold: bool = False) -> None:
-        """`PLATFORM` is not an invocation of the version, and has no duration."""
+    def end(self, row: int, outcome: int, *, seconds: float, slow: bool = False, cold: bool = False) -> None:
+        """`outcome` is one of `Count`. `PLATFORM` is not an invocation of the version, and has no duration."""
         words = self._words
         at = row * STRIDE
         words[at + IN_FLIGHT] -= 1
         words[at + outcome] += 1
-        if outcome is PLATFORM:
+        if outcome == PLATFORM:
             return
         if slow:
             words[at + Count.SLOW] += 1

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 HOLD_LIMIT = 65_536
 """Bytes of a body that are kept while there is no endpoint to send them to."""
 END = b"\r\n\r\n"
+OK = int(Count.OK)
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -58,7 +59,7 @@ class Relay:
     _answering = False
     _chunked = False
     _last = False
-    _outcome = Count.OK
+    _outcome: int = OK
     # its limit, which does not run while the client is waited for
     deadline = math.inf
     """When the function should have answered; infinity until it has the request."""
@@ -339,7 +340,7 @@ class Relay:
         if load is not None and self._endpoints.done(load, self._lane.clock(), latency=None):
             self._lane.counting.own(Own.EJECTIONS)
 
-    def _count(self, outcome: Count, now: float) -> None:
+    def _count(self, outcome: int, now: float) -> None:
         """Before the last byte of the answer goes out: who has it finds it counted, whatever dies then."""
         row, self._row = self._row, None
         if row is not None:
