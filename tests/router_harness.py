@@ -179,15 +179,16 @@ async def routing(
     workers: int = 1,
     drain: timedelta = timedelta(seconds=5),
     lane: Lane = "express",
+    name: str = "router",
 ) -> AsyncIterator[RouterUnderTest]:
     """A router that is ready; it is ended with the context, and must end well if it still runs."""
     store = Store(etcd.connect(settings))
-    process = await start_router(settings, folder, workers=workers, drain=drain, lane=lane)
+    process = await start_router(settings, folder, workers=workers, drain=drain, lane=lane, name=name)
     try:
         async with aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=ANSWER_LIMIT)
         ) as session:
-            router = RouterUnderTest(process, store, await announced(store), session)
+            router = RouterUnderTest(process, store, await announced(store, name), session)
             yield router
         if process.returncode is None:
             assert await router.end() == 0
@@ -205,11 +206,12 @@ async def start_router(
     workers: int,
     drain: timedelta,
     lane: Lane = "express",
+    name: str = "router",
     bind: str = "127.0.0.1:0",
     admin: str = "127.0.0.1:0",
 ) -> asyncio.subprocess.Process:
     options = {
-        "--name": "router",
+        "--name": name,
         "--bind": bind,
         "--admin": admin,
         "--workers": str(workers),
@@ -222,11 +224,12 @@ async def start_router(
     return await asyncio.create_subprocess_exec(sys.executable, "-m", "hotswap", "router", *words)
 
 
-async def announced(store: Store) -> Router:
+async def announced(store: Store, name: str = "router") -> Router:
     async with asyncio.timeout(START_LIMIT), store.routers.watch() as batches:
         async for changes in batches:
             for stored in await store.routers.list() if changes.changes else []:
-                return stored.value
+                if stored.value.name == name:
+                    return stored.value
     raise AssertionError("a watch does not end")
 
 

@@ -1,0 +1,328 @@
+"""The express lane by itself, over transports that record: its limits of time by a clock that the test turns."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from hotswap.metrics import Count, Tally
+from router.balance import RetryBudget
+from router.clients import HEAD_LIMIT, KEEP_ALIVE_LIMIT, LINGER
+from router.counters import CounterFile, Counting, Own
+from router.download import WRITE_LIMIT
+from router.express import Express, ExpressConnection
+from router.lane import Lane
+from router.routes import Routes
+from router.rows import Owner, Row
+from router.supply import Supply
+from router.table import DEFAULT_TIMEOUT
+from router.upload import READ_LIMIT
+from router.upstream import Connection, Pool
+from router.wheel import TICK, Wheel
+from tests.router_entries import alias, endpoint, update, version
+
+GET = b"GET /fn/fn/x HTTP/1.1\r\nHost: h\r\n\r\n"
+POST = b"POST /fn/fn/x HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\n"
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+ROW = 1
+
+
+class Recording(asyncio.Transport):
+    """What a protocol asks of its transport."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.reading = True
+        self.ended = ""
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return ("10.0.0.1", 1) if name == "peername" else default
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        assert not self.ended
+        self.written += data
+
+    def is_closing(self) -> bool:
+        return self.ended in {"closed", "aborted"}
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    def write_eof(self) -> None:
+        self.ended = "half"
+
+    def close(self) -> None:
+        self.ended = self.ended or "closed"
+
+    def abort(self) -> None:
+        self.ended = "aborted"
+
+
+class Stage:
+    """One function with one version and one endpoint, to which connections are kept that record."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+        self.file = CounterFile.create("express", capacity=4)
+        counting, rng = Counting(self.file), random.Random(1)
+        self.routes = Routes(workers=1, rng=rng, clock=self._clock)
+        entries = (alias({1: 100}), version(1), endpoint("i", concurrency=8))
+        self.routes.apply(update(*entries), [Row(Owner("fn", "production", 1, 1), ROW)])
+        supply = Supply(counting, self._no_row, clock=self._clock)
+        self.wheel = Wheel(self.now)
+        lane = Lane(self.routes, counting, supply, RetryBudget(), self.wheel, self._clock, rng)
+        self.express = Express(lane, None)  # type: ignore[arg-type] # nothing is handed over
+        (self.pool,) = self.routes.endpoints("fn", 1)._pools.values()
+
+    def connected(self) -> tuple[ExpressConnection, Recording]:
+        client, transport = self.express(), Recording()
+        client.connection_made(transport)
+        return client, transport
+
+    def kept(self) -> tuple[Connection, Recording]:
+        """A connection that has served and waits in the pool."""
+        return kept_in(self.pool)
+
+    def later(self, seconds: float) -> None:
+        end = self.now + seconds
+        while self.now < end:
+            self.now += TICK / 2
+            self.wheel.turn(self.now)
+
+    def tally(self) -> Tally:
+        return Tally(counts=self.file.read(ROW))
+
+    def _clock(self) -> float:
+        return self.now
+
+    async def _no_row(self, function: str, version: int) -> int:
+        raise AssertionError("every version here has a row")
+
+
+class Nobody:
+    """Takes an answer that nobody looks at."""
+
+    def interim(self, head: object) -> None: ...
+
+    def head(self, head: object, piece: bytes, *, ended: bool) -> None: ...
+
+    def body(self, piece: bytes, *, ended: bool) -> None: ...
+
+    def broken(self, error: Exception) -> None: ...
+
+    def drained(self) -> None: ...
+
+
+def kept_in(pool: Pool) -> tuple[Connection, Recording]:
+    connection, transport = Connection(pool), Recording()
+    connection.connection_made(transport)
+    connection.begin(Nobody(), headless=False)
+    connection.sent()
+    connection.data_received(ANSWER)
+    return connection, transport
+
+
+@pytest_asyncio.fixture
+async def stage() -> AsyncIterator[Stage]:
+    made = Stage()
+    yield made
+    made.file.close()
+
+
+async def test_a_request_is_one_write_each_way(stage: Stage) -> None:
+    (client, to_client), (upstream, to_upstream) = stage.connected(), stage.kept()
+    client.data_received(GET)
+    assert to_upstream.written.startswith(b"GET /x HTTP/1.1\r\nHost: h\r\n")
+    upstream.data_received(ANSWER)
+    assert to_client.written.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert to_client.written.endswith(b"\r\n\r\nok")
+    assert stage.tally()[Count.OK] == 1
+
+
+async def test_requests_and_answers_byte_by_byte(stage: Stage) -> None:
+    (client, to_client), (upstream, to_upstream) = stage.connected(), stage.kept()
+    for _ in range(3):
+        for at in range(len(POST)):
+            client.data_received(POST[at : at + 1])
+        for byte in (b"b", b"o", b"d", b"y"):
+            client.data_received(byte)
+        assert to_upstream.written.endswith(b"\r\n\r\nbody")
+        for at in range(len(ANSWER)):
+            upstream.data_received(ANSWER[at : at + 1])
+        assert to_client.written.endswith(b"\r\n\r\nok")
+    assert stage.tally()[Count.OK] == 3
+
+
+async def test_what_is_sent_ahead_is_answered_in_its_order(stage: Stage) -> None:
+    (client, to_client), (upstream, to_upstream) = stage.connected(), stage.kept()
+    client.data_received(GET + POST + b"body" + b"GET /fn/none HTTP/1.1\r\nHost: h\r\n\r\n" + GET[:9])
+    assert to_upstream.written.count(b"HTTP/1.1\r\n") == 1, "one at a time"
+    upstream.data_received(ANSWER)
+    await asyncio.sleep(0)
+    assert to_upstream.written.endswith(b"\r\n\r\nbody")
+    upstream.data_received(ANSWER)
+    await asyncio.sleep(0)
+    client.data_received(GET[9:])
+    upstream.data_received(ANSWER)
+    statuses = [part.split(b" ")[0] for part in to_client.written.split(b"HTTP/1.1 ")[1:]]
+    assert statuses == [b"200", b"200", b"404", b"200"]
+
+
+async def test_many_refusals_sent_ahead_do_not_nest(stage: Stage) -> None:
+    client, to_client = stage.connected()
+    client.data_received(b"GET /fn/none HTTP/1.1\r\nHost: h\r\n\r\n" * 1_500)
+    for _ in range(1_500):
+        await asyncio.sleep(0)
+    assert to_client.written.count(b"HTTP/1.1 404 ") == 1_500
+
+
+async def test_a_head_that_does_not_get_on_ends_the_connection(stage: Stage) -> None:
+    client, transport = stage.connected()
+    client.data_received(GET[:5])
+    stage.later(HEAD_LIMIT / 2)
+    client.data_received(GET[5:7])
+    stage.later(HEAD_LIMIT / 2 - 3 * TICK)
+    assert transport.ended == ""
+    stage.later(6 * TICK)
+    assert transport.ended == "aborted"
+
+
+async def test_an_idle_connection_ends(stage: Stage) -> None:
+    (client, transport), (upstream, _) = stage.connected(), stage.kept()
+    stage.later(KEEP_ALIVE_LIMIT - 1)
+    client.data_received(GET)
+    upstream.data_received(ANSWER)
+    stage.later(KEEP_ALIVE_LIMIT - 1)
+    assert transport.ended == ""
+    stage.later(2)
+    assert transport.ended == "aborted"
+
+
+async def test_a_function_past_its_limit_is_answered_for(stage: Stage) -> None:
+    (client, to_client), (_, to_upstream) = stage.connected(), stage.kept()
+    client.data_received(GET)
+    stage.later(DEFAULT_TIMEOUT - 1)
+    assert to_client.written == b""
+    stage.later(2)
+    assert to_client.written.startswith(b"HTTP/1.1 504 ")
+    assert to_upstream.ended == "aborted"
+    assert stage.tally()[Count.TIMEOUT] == 1
+
+
+async def test_an_answer_past_the_limit_is_cut(stage: Stage) -> None:
+    (client, to_client), (upstream, to_upstream) = stage.connected(), stage.kept()
+    client.data_received(GET)
+    upstream.data_received(ANSWER[:-1])
+    stage.later(DEFAULT_TIMEOUT + 1)
+    assert (to_client.ended, to_upstream.ended) == ("aborted", "aborted")
+    assert stage.tally()[Count.TIMEOUT] == 1
+
+
+async def test_a_slow_sender_is_not_a_slow_function(stage: Stage) -> None:
+    (client, to_client), (upstream, _) = stage.connected(), stage.kept()
+    client.data_received(POST)
+    for byte in (b"b", b"o", b"d"):
+        stage.later(DEFAULT_TIMEOUT - 1)
+        client.data_received(byte)
+    client.data_received(b"y")
+    stage.later(DEFAULT_TIMEOUT - 1)
+    upstream.data_received(ANSWER)
+    assert to_client.written.startswith(b"HTTP/1.1 200 ")
+    seconds = stage.tally()[Count.MICROSECONDS] / 1_000_000
+    assert seconds == pytest.approx(DEFAULT_TIMEOUT - 1, abs=1)
+
+
+async def test_a_body_that_does_not_go_on_is_given_up(stage: Stage) -> None:
+    (client, to_client), (_, to_upstream) = stage.connected(), stage.kept()
+    client.data_received(POST + b"bo")
+    stage.later(READ_LIMIT + 1)
+    assert to_client.written.startswith(b"HTTP/1.1 408 ")
+    assert to_upstream.ended == "aborted"
+    assert stage.tally()[Count.CLIENT_ERROR] == 1
+    assert to_client.ended == "half"
+    stage.later(LINGER + 1)
+    assert to_client.ended == "aborted"
+
+
+async def test_a_client_that_reads_nothing_is_given_up_and_slows_the_function_until_then(stage: Stage) -> None:
+    (client, to_client), (upstream, to_upstream) = stage.connected(), stage.kept()
+    client.data_received(GET)
+    upstream.data_received(ANSWER[:-1])
+    client.pause_writing()
+    held = to_upstream.reading
+    stage.later(WRITE_LIMIT - 1)
+    client.resume_writing()
+    assert (held, to_upstream.reading) == (False, True)
+    stage.later(DEFAULT_TIMEOUT - 1)
+    assert to_client.ended == "", "the limit did not run meanwhile"
+    client.pause_writing()
+    stage.later(WRITE_LIMIT + 1)
+    assert to_client.ended == "aborted"
+    client.connection_lost(None)
+    assert stage.tally()[Count.CLIENT_ERROR] == 1
+
+
+async def test_a_function_that_reads_nothing_slows_the_sender(stage: Stage) -> None:
+    (client, to_client), (upstream, _) = stage.connected(), stage.kept()
+    client.data_received(POST + b"b")
+    upstream.pause_writing()
+    client.data_received(b"o")
+    held = to_client.reading
+    upstream.resume_writing()
+    assert (held, to_client.reading) == (False, True)
+
+
+async def test_a_client_that_goes_away_ends_the_request_of_the_function(stage: Stage) -> None:
+    (client, _), (_, to_upstream) = stage.connected(), stage.kept()
+    client.data_received(GET)
+    client.connection_lost(None)
+    assert to_upstream.ended == "aborted"
+    assert stage.tally()[Count.CLIENT_ERROR] == 1
+    assert stage.file.in_flight(ROW) == 0
+    assert len(stage.wheel) == 0
+
+
+@pytest.mark.parametrize("body", [b"zz", b"3 \r\nabc\r\n", b"3\r\nabcd\r\n", b"3\nabc\r\n"])
+async def test_chunks_that_are_none_end_the_connection(stage: Stage, body: bytes) -> None:
+    (client, to_client), (_, to_upstream) = stage.connected(), stage.kept()
+    client.data_received(b"POST /fn/fn HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+    client.data_received(body)
+    assert to_client.written.startswith(b"HTTP/1.1 400 ")
+    assert (to_client.ended, to_upstream.ended) == ("half", "aborted")
+    assert stage.tally()[Count.CLIENT_ERROR] == 1
+
+
+async def test_what_is_not_http_is_counted_and_no_more_is_read(stage: Stage) -> None:
+    client, to_client = stage.connected()
+    client.data_received(b"GET / HTTP/1.1\nHost: h\n\n")
+    client.data_received(GET)
+    assert to_client.written.count(b"HTTP/1.1 400 ") == to_client.written.count(b"Via:") == 1
+    assert stage.file.own(Own.MALFORMED) == 1
+
+
+async def test_empty_lines_before_a_request_are_let_pass(stage: Stage) -> None:
+    (client, to_client), (upstream, _) = stage.connected(), stage.kept()
+    for data in (b"\r", b"\n\r\n", b"\r\n" + GET):
+        client.data_received(data)
+    upstream.data_received(ANSWER)
+    assert to_client.written.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_http_1_0_gets_neither_chunks_nor_interim_answers(stage: Stage) -> None:
+    (client, to_client), (upstream, _) = stage.connected(), stage.kept()
+    client.data_received(b"GET /fn/fn HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+    upstream.data_received(
+        b"HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n"
+    )
+    upstream.data_received(b"0\r\n\r\n")
+    head, _, body = to_client.written.partition(b"\r\n\r\n")
+    assert (head.split(b"\r\n")[0], body) == (b"HTTP/1.1 200 OK", b"ok")
+    assert b"Connection: close" in head
+    assert to_client.ended == "closed"
