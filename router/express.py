@@ -7,6 +7,7 @@ connection, to the general lane, which makes a tunnel of it; all others are rela
 
 import asyncio
 import logging
+import math
 import re
 from binascii import hexlify
 from http import HTTPStatus
@@ -27,7 +28,6 @@ from router.refusal import refusal
 from router.relay import HOLD_LIMIT, Relay
 from router.table import Missing
 from router.upload import READ_LIMIT, late_body
-from router.wheel import Timed
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ NOBODY = b"-"
 """Id of a request that could not be read."""
 
 
-class ExpressConnection(Timed, asyncio.Protocol):
+class ExpressConnection(asyncio.Protocol):
     __slots__ = (
         "_body",
         "_closing",
@@ -55,14 +55,17 @@ class ExpressConnection(Timed, asyncio.Protocol):
         "_relay",
         "_stalled",
         "_transport",
+        "deadline",
         "heard",
+        "look",
     )
 
     def __init__(self, express: "Express", lane: Lane) -> None:
-        super().__init__()
         # global
         self._express = express
         self._lane = lane
+        # for the wheel
+        self.deadline = self.look = math.inf
         # per connection
         self.heard = lane.clock()
         """When a byte last came."""

@@ -31,7 +31,6 @@ log = logging.getLogger(__name__)
 HOLD_LIMIT = 65_536
 """Bytes of a body that are kept while there is no endpoint to send them to."""
 END = b"\r\n\r\n"
-OK = int(Count.OK)
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -59,7 +58,8 @@ class Relay:
     _answering = False
     _chunked = False
     _last = False
-    _outcome: int = OK
+    _outcome: int = 0
+    """One of `Count`; this is `OK`."""
     # its limit, which does not run while the client is waited for
     deadline = math.inf
     """When the function should have answered; infinity until it has the request."""

@@ -7,25 +7,22 @@ finds that it is not over and puts it where it now belongs; only one that moves 
 
 import math
 from collections import defaultdict
+from typing import Protocol
 
 TICK = 0.1
 """Seconds; a limit is found to be over so much too late at most."""
 
 
-class Timed:
-    """Has one limit at a time."""
+class Timed(Protocol):
+    """Has one limit at a time; infinity is none, and for both what it begins with."""
 
-    __slots__ = ("deadline", "look")
-
-    def __init__(self) -> None:
-        self.deadline = math.inf
-        """When it is over, by the clock of the wheel's owner."""
-        self.look = math.inf
-        """When the wheel looks at it next; infinity while it is not in the wheel."""
+    deadline: float
+    """When it is over, by the clock of the wheel's owner."""
+    look: float
+    """When the wheel looks at it next."""
 
     def overdue(self, now: float) -> None:
         """The limit is over; there is none any more."""
-        raise NotImplementedError
 
 
 class Wheel:

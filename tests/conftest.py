@@ -11,6 +11,14 @@ from hotswap.etcd.local import LocalEtcd, running
 from hotswap.settings import EtcdSettings
 
 
+def pytest_configure() -> None:
+    """What is compiled is preferred to its source: one that is older would be tested in its place."""
+    for compiled in Path("router").rglob("*.so"):
+        source = compiled.parent / f"{compiled.name.split('.')[0]}.py"
+        if source.exists() and source.stat().st_mtime > compiled.stat().st_mtime:
+            raise pytest.UsageError(f"{source} is newer than what was compiled of it: run scripts/compile [--clean]")
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def shared_etcd(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalEtcd]:
     """One real etcd for all tests that neither stop nor configure it; take it through `etcd`."""

@@ -4,15 +4,14 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.wheel import TICK, Timed, Wheel
+from router.wheel import TICK, Wheel
 
 
 @dataclass(eq=False)
-class Alarm(Timed):
+class Alarm:
+    deadline: float = math.inf
+    look: float = math.inf
     rung: list[float] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        super().__init__()
 
     def overdue(self, now: float) -> None:
         self.rung.append(now)
