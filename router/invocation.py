@@ -13,11 +13,8 @@ from router.counters import Pending
 from router.limit import Limit
 from router.routes import Route
 from router.table import VersionEntry
-from router.target import Target
+from router.target import INVOKE_TARGET, Target
 from router.upload import Upload
-
-INVOKE_TARGET = "/2015-03-31/functions/function/invocations"
-"""Where an instance of the kind `handler` takes the event itself."""
 
 
 @dataclass(slots=True)

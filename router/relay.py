@@ -17,13 +17,12 @@ from router.codec.requests import Fields, Line
 from router.codec.responses import NOT_MODIFIED, SWITCHING_PROTOCOLS, Head
 from router.counters import Own
 from router.fields import connection_line, date_line
-from router.invocation import INVOKE_TARGET
 from router.lane import Client, Lane
 from router.outcome import died, judge, late, unreachable
 from router.problems import Problem, too_large
 from router.routes import Destination, Route
 from router.table import VersionEntry
-from router.target import Target
+from router.target import INVOKE_TARGET, Target
 from router.upstream import Broken, ConnectFailed, Connection
 
 log = logging.getLogger(__name__)

@@ -21,6 +21,8 @@ FUNCTIONS = "/fn/"
 INVOKE = re.compile(r"/2015-03-31/functions/([^/]+)/invocations/?")
 ARN = re.compile(r"(?:arn:[^:]*:lambda:[^:]*:[^:]*:|[0-9]*:)function:(.+)")
 """Lambda's Invoke takes the name, the full ARN or a part of it."""
+INVOKE_TARGET = "/2015-03-31/functions/function/invocations"
+"""Where an instance of the kind `handler` takes the event itself."""
 LATEST = "$LATEST"
 """Lambda's name for what is invoked without a qualifier."""
 ABSOLUTE = re.compile(r"https?://([^/?#]*)", re.IGNORECASE)

@@ -15,7 +15,7 @@ from hotswap import etcd as etcd_client
 from hotswap.etcd.local import LocalEtcd
 from hotswap.kv import Put
 from hotswap.metrics import Counters
-from hotswap.settings import EtcdSettings
+from hotswap.settings import EtcdSettings, Lane
 from hotswap.store import Store
 from tests.conditions import eventually
 from tests.load import steady_load
@@ -33,10 +33,10 @@ from tests.router_harness import (
 
 
 async def test_shares_are_the_weights_to_within_less_than_one_invocation_a_worker(
-    etcd: EtcdSettings, tmp_path: Path
+    etcd: EtcdSettings, tmp_path: Path, lane: Lane
 ) -> None:
     workers = 4
-    async with routing(etcd, tmp_path, workers=workers) as router, upstream(answering()) as server:
+    async with routing(etcd, tmp_path, workers=workers, lane=lane) as router, upstream(answering()) as server:
         await router.publish("fn", {n: [server.address] for n in (1, 2, 3)}, weights={1: 100}, concurrency=1_000)
         for weights in ({1: 90, 2: 10}, {1: 34, 2: 33, 3: 33}, {1: 1, 2: 99}):
             revision = await router.shift("fn", weights)
@@ -58,8 +58,10 @@ async def spread(router: RouterUnderTest, count: int) -> None:
                 assert answer.status == 200
 
 
-async def test_a_killed_worker_loses_no_count_and_is_started_again(etcd: EtcdSettings, tmp_path: Path) -> None:
-    async with routing(etcd, tmp_path, workers=2) as router, upstream(answering()) as server:
+async def test_a_killed_worker_loses_no_count_and_is_started_again(
+    etcd: EtcdSettings, tmp_path: Path, lane: Lane
+) -> None:
+    async with routing(etcd, tmp_path, workers=2, lane=lane) as router, upstream(answering()) as server:
         await router.publish("fn", {1: [server.address]}, weights={1: 100})
         await spread(router, 50)
         before = set(router.workers())
@@ -83,8 +85,10 @@ async def test_a_worker_that_hangs_is_killed_and_started_again(etcd: EtcdSetting
         assert (await router.get("/fn/fn")).status == 200
 
 
-async def test_replacing_the_workers_under_load_fails_no_request(etcd: EtcdSettings, tmp_path: Path) -> None:
-    async with routing(etcd, tmp_path, workers=2) as router, upstream(answering()) as server:
+async def test_replacing_the_workers_under_load_fails_no_request(
+    etcd: EtcdSettings, tmp_path: Path, lane: Lane
+) -> None:
+    async with routing(etcd, tmp_path, workers=2, lane=lane) as router, upstream(answering()) as server:
         await router.publish("fn", {1: [server.address]}, weights={1: 100})
         before = set(router.workers())
         async with steady_load(router.url("/fn/fn"), rate=100) as seen:
@@ -98,7 +102,7 @@ async def test_replacing_the_workers_under_load_fails_no_request(etcd: EtcdSetti
         assert await router.metric("hotswap_router_worker_restarts_total") == 0
 
 
-async def test_a_drain_finishes_what_runs_and_ends_well(etcd: EtcdSettings, tmp_path: Path) -> None:
+async def test_a_drain_finishes_what_runs_and_ends_well(etcd: EtcdSettings, tmp_path: Path, lane: Lane) -> None:
     go_on = asyncio.Event()
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -106,7 +110,7 @@ async def test_a_drain_finishes_what_runs_and_ends_well(etcd: EtcdSettings, tmp_
         await go_on.wait()
         writer.write(response(b"done"))
 
-    async with routing(etcd, tmp_path) as router, upstream(talk) as server, asyncio.TaskGroup() as tasks:
+    async with routing(etcd, tmp_path, lane=lane) as router, upstream(talk) as server, asyncio.TaskGroup() as tasks:
         await router.publish("fn", {1: [server.address]}, weights={1: 100})
         idle_reader, idle_writer = await asyncio.open_connection(*router.host_port)
         call = tasks.create_task(router.get("/fn/fn"))
@@ -122,13 +126,13 @@ async def test_a_drain_finishes_what_runs_and_ends_well(etcd: EtcdSettings, tmp_
         idle_writer.close()
 
 
-async def test_what_runs_past_the_drain_limit_is_cut(etcd: EtcdSettings, tmp_path: Path) -> None:
+async def test_what_runs_past_the_drain_limit_is_cut(etcd: EtcdSettings, tmp_path: Path, lane: Lane) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
         await reader.read()
 
     drain = timedelta(seconds=0.2)
-    async with routing(etcd, tmp_path, drain=drain) as router, upstream(talk) as server:
+    async with routing(etcd, tmp_path, drain=drain, lane=lane) as router, upstream(talk) as server:
         await router.publish("fn", {1: [server.address]}, weights={1: 100})
         async with asyncio.TaskGroup() as tasks:
             call = tasks.create_task(_failing(router))
