@@ -289,6 +289,8 @@ class Connection(asyncio.Protocol):
 class Pool:
     """The connections of this worker to one endpoint."""
 
+    __slots__ = ("_clock", "_closed", "_host", "_idle", "_port", "_swept", "address")
+
     def __init__(self, address: str, *, clock: Callable[[], float]) -> None:
         self.address = address
         host, _, port = address.rpartition(":")

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 MOST_LINE = 8_192
@@ -22,6 +22,7 @@ FIELD = re.compile(TOKEN + rb"++:" + TEXT + rb"*+")
 FIELDS = re.compile(rb"(?:\r\n" + FIELD.pattern + rb")*+")
 """The lines of a head, each with the end of the line before it."""
 LENGTH = re.compile(rb"[0-9]{1,19}")
+NOTHING: frozenset[bytes] = frozenset()
 BARE_LF = re.compile(rb"(?<!\r)\n")
 
 
@@ -37,8 +38,10 @@ def length(values: list[bytes]) -> int | None:
     return told
 
 
-def tokens(values: Iterable[bytes]) -> frozenset[bytes]:
+def tokens(values: Sequence[bytes]) -> frozenset[bytes]:
     """Of Connection, in lower case."""
+    if not values:
+        return NOTHING
     return frozenset(token.strip(b" \t").lower() for value in values for token in value.split(b","))
 
 
@@ -51,7 +54,7 @@ class Special:
         for name in sorted(names):
             by_first[name[:1]].append(name[1:].replace(b"-", b"[-_]"))
         branches = (first + b"(?:" + b"|".join(rest) + b")" for first, rest in by_first.items())
-        self._pattern = re.compile(rb"\r\n(" + b"|".join(branches) + rb"):([^\r]*)")
+        self._pattern = re.compile(rb"\r\n(" + b"|".join(branches) + rb"):[^\r]*")
 
     def split(self, lines: bytes) -> tuple[bytes, dict[bytes, list[bytes]]]:
         """The lines of other names as they are, and the values of these by name in lower case; of a name with `_` none:
@@ -65,7 +68,11 @@ class Special:
             at = end
             name = match[1]
             if b"_" not in name:
-                found.setdefault(name, []).append(lines[match.start(2) : end].strip(b" \t"))
+                value = lines[start + len(name) + 3 : end].strip(b" \t")
+                if name in found:
+                    found[name].append(value)
+                else:
+                    found[name] = [value]
         kept.append(lines[at:])
         return b"".join(kept), found
 

@@ -57,8 +57,10 @@ class Line:
     """Of HTTP/1.1, to a function by its own path."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Fields:
+    """Not frozen, since that makes a new one cost a microsecond; nobody changes it."""
+
     lines: bytes
     """For the function, each with the end of the line before it."""
     length: int | None
@@ -161,33 +163,37 @@ def read_fields(lines: bytes, *, minor: int, authority: bytes | None, forwarded:
     _check_lines(lines)
     kept, found = DROPPED.split(lines)
     connection = grammar.tokens(found.get(b"connection", ()))
-    if connection & NOT_HOP_BY_HOP:
-        raise malformed("Connection names a field that must reach its receiver")
-    if named := connection - HOP_BY_HOP - {b"close"}:
-        kept = grammar.without(kept, named)
+    if connection:
+        if connection & NOT_HOP_BY_HOP:
+            raise malformed("Connection names a field that must reach its receiver")
+        if named := connection - HOP_BY_HOP - {b"close"}:
+            kept = grammar.without(kept, named)
     told = _host(found.get(b"host", []), minor=minor)
     host = told if authority is None else authority
     length, chunked = _framing(found, minor=minor)
-    via = b", ".join([*found.get(b"via", ()), VIA])
+    via = b", ".join([*found[b"via"], VIA]) if b"via" in found else VIA
     edited = [b"\r\nHost: ", host, kept, b"\r\nVia: ", via, forwarded, b"\r\nX-Forwarded-Host: ", host]
     if chunked:
         edited.append(b"\r\nTransfer-Encoding: chunked")
     elif length is not None:
         edited.append(b"\r\nContent-Length: %d" % length)
-    upgrade = found.get(b"upgrade", [])
-    expect = found.get(b"expect", [])
-    request_id = found.get(b"hotswap-request-id", [b""])[0]
+    request_id = _first(found, b"hotswap-request-id")
+    expect = _first(found, b"expect")
     return Fields(
         lines=b"".join(edited),
         length=length,
         chunked=chunked,
         bodiless=length is None and not chunked,
         last=b"close" in connection or (minor == 0 and b"keep-alive" not in connection),
-        request_id=request_id if REQUEST_ID.fullmatch(request_id) else None,
-        expect=expect[0].lower() if expect and minor else None,
-        upgrade=upgrade[0] if upgrade and b"upgrade" in connection and minor else None,
+        request_id=request_id if request_id is not None and REQUEST_ID.fullmatch(request_id) else None,
+        expect=expect.lower() if expect is not None and minor else None,
+        upgrade=_first(found, b"upgrade") if minor and b"upgrade" in connection else None,
         received=lines,
     )
+
+
+def _first(found: dict[bytes, list[bytes]], name: bytes) -> bytes | None:
+    return found[name][0] if name in found else None
 
 
 def _host(told: list[bytes], *, minor: int) -> bytes:
@@ -201,14 +207,16 @@ def _host(told: list[bytes], *, minor: int) -> bytes:
 
 def _framing(found: dict[bytes, list[bytes]], *, minor: int) -> tuple[int | None, bool]:
     """RFC 9112 section 6, without the ways out that it leaves: two answers to where the body ends are one too many."""
-    codings = found.get(b"transfer-encoding", [])
-    lengths = found.get(b"content-length", [])
+    codings = found.get(b"transfer-encoding")
+    lengths = found.get(b"content-length")
+    if codings is None and lengths is None:
+        return None, False
     if codings and (lengths or not minor):
         raise malformed("Transfer-Encoding stands with Content-Length, or in HTTP/1.0")
     if codings and [coding.lower() for coding in codings] != [b"chunked"]:
         raise Problem(HTTPStatus.NOT_IMPLEMENTED, "the only transfer coding is chunked", close=True)
     try:
-        return grammar.length(lengths), bool(codings)
+        return grammar.length(lengths or []), bool(codings)
     except ValueError as error:
         raise malformed(str(error)) from None
 
