@@ -28,6 +28,7 @@ from router.refusal import refusal
 from router.relay import HOLD_LIMIT, Relay
 from router.table import Missing
 from router.upload import READ_LIMIT, late_body
+from router.writing import NONE, descriptor, write
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class ExpressConnection(asyncio.Protocol):
         "_body",
         "_closing",
         "_express",
+        "_fd",
         "_fields",
         "_held",
         "_id",
@@ -70,6 +72,7 @@ class ExpressConnection(asyncio.Protocol):
         self.heard = lane.clock()
         """When a byte last came."""
         self._transport: asyncio.Transport
+        self._fd = NONE
         self._reader: RequestReader
         self._peer = ""
         self._pending = b""
@@ -92,6 +95,7 @@ class ExpressConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self._fd = descriptor(transport)
         address = transport.get_extra_info("peername")
         self._peer = str(address[0]) if address else "unknown"
         self._reader = RequestReader(self._peer)
@@ -158,11 +162,11 @@ class ExpressConnection(asyncio.Protocol):
         return self._lane.draining or self._body is not None or self._fields is None or self._fields.last
 
     def write(self, data: bytes) -> None:
-        self._transport.write(data)
+        write(self._transport, self._fd, data)
 
     def finish(self, data: bytes, *, last: bool, now: float) -> None:
         self._relay = None
-        self._transport.write(data)
+        write(self._transport, self._fd, data)
         if last:
             self._end(linger=self._body is not None)
         elif self._pending or self._held:
@@ -179,7 +183,7 @@ class ExpressConnection(asyncio.Protocol):
         added = connection_line(last=last, minor=minor)
         data = refusal(problem, request_id=self._id, added=added, headless=headless)
         if last:
-            self._transport.write(data)
+            write(self._transport, self._fd, data)
             self._end(linger=True)
         else:
             self.finish(data, last=False, now=self._lane.clock())

@@ -22,6 +22,7 @@ from router.codec.responses import (
     Head,
     read_head,
 )
+from router.writing import NONE, descriptor, write
 
 CONNECT_LIMIT = 1.0
 """Seconds."""
@@ -80,6 +81,7 @@ class UntilClosed:
 class Connection(asyncio.Protocol):
     __slots__ = (
         "_body",
+        "_fd",
         "_headless",
         "_keep",
         "_partial",
@@ -103,6 +105,7 @@ class Connection(asyncio.Protocol):
         self.backed_up = False
         """More is written than the endpoint takes now; the receiver hears when it is `drained`."""
         self._transport: asyncio.Transport | None = None
+        self._fd = NONE
         self._paused = False
         # per request
         self._receiver: Receiver | None = None
@@ -131,7 +134,7 @@ class Connection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         if self._transport is not None:
-            self._transport.write(data)
+            write(self._transport, self._fd, data)
 
     def sent(self) -> None:
         """The request is whole; without this the connection is not used again."""
@@ -166,6 +169,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self._fd = descriptor(transport)
 
     def data_received(self, data: bytes) -> None:
         if self.state is not ACTIVE or self._receiver is None:

@@ -1,0 +1,31 @@
+"""Writes at once, where uvloop would wait for the end of its turn.
+
+uvloop keeps what is written until it has read all that has come, and then writes for all connections together. Here the
+other way round pays: whoever has its bytes works on them on another core while this one reads on, so instances and
+clients idle less, and there are more requests a second for the same work.
+"""
+
+import asyncio
+import os
+
+NONE = -1
+"""In place of a descriptor: the transport has none that may be written to."""
+
+
+def descriptor(transport: asyncio.BaseTransport) -> int:
+    opened = transport.get_extra_info("socket")
+    return NONE if opened is None else int(opened.fileno())
+
+
+def write(transport: asyncio.Transport, fd: int, data: bytes) -> None:
+    """`fd` is the transport's. Nothing overtakes what the transport still has to write, and what the kernel does not
+    take it gets. A transport that is closing gets all: its descriptor may be another's by now."""
+    if fd != NONE and not (transport.is_closing() or transport.get_write_buffer_size()):
+        try:
+            written = os.write(fd, data)
+        except OSError:  # it would block; or it is broken, which the transport finds and tells
+            written = 0
+        if written == len(data):
+            return
+        data = data[written:]
+    transport.write(data)
