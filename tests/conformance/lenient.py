@@ -12,7 +12,6 @@ GENERAL: dict[str, str] = {
     "F6-parameter": STATUS,
     "F8-zeros": "the parser counts no digits, only what they amount to",
     "F12-framing": "the parser refuses a trailer that would frame the message, where it should be dropped",
-    "H12-user": "the authority of a target in absolute form is not looked at",
     "H17-unknown": METHODS,
     "H17-lower-case": METHODS,
     "H17-token": METHODS,

@@ -26,6 +26,12 @@ async def port(request: pytest.FixtureRequest, upstream: ScriptedUpstream) -> As
         yield made
 
 
+def shorten(patch: pytest.MonkeyPatch, limit: str, *modules: str) -> None:
+    """In each of the modules that go by it."""
+    for module in modules:
+        patch.setattr(f"router.{module}.{limit}", SHORT)
+
+
 async def heard(port: int, data: bytes) -> bytes:
     """All that comes until the router closes, when this is sent."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -38,14 +44,14 @@ async def heard(port: int, data: bytes) -> bytes:
 
 
 async def test_a_head_that_does_not_go_on_is_given_up(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
-    monkeypatch.setattr("router.clients.HEAD_LIMIT", SHORT)
+    shorten(monkeypatch, "HEAD_LIMIT", "clients", "express")
     assert await heard(port, HEAD[:-2]) == b""
 
 
 async def test_a_body_that_does_not_go_on_is_given_up(
     monkeypatch: pytest.MonkeyPatch, upstream: ScriptedUpstream, port: int
 ) -> None:
-    monkeypatch.setattr("router.upload.READ_LIMIT", SHORT)
+    shorten(monkeypatch, "READ_LIMIT", "upload", "express")
     upstream.begin_plain()
     answer = await heard(port, HEAD + b"x")
     assert answer.startswith(b"HTTP/1.1 408 ")
@@ -55,7 +61,7 @@ async def test_a_body_that_does_not_go_on_is_given_up(
 async def test_an_idle_connection_is_closed(
     monkeypatch: pytest.MonkeyPatch, upstream: ScriptedUpstream, port: int
 ) -> None:
-    monkeypatch.setattr("router.clients.KEEP_ALIVE_LIMIT", SHORT)
+    shorten(monkeypatch, "KEEP_ALIVE_LIMIT", "clients", "express")
     upstream.begin_plain()
     answer = await heard(port, WHOLE)
     assert answer.startswith(b"HTTP/1.1 200 ")
@@ -64,7 +70,7 @@ async def test_an_idle_connection_is_closed(
 
 @pytest.mark.parametrize("lane", LANES)
 async def test_an_upstream_that_takes_no_connection_is_given_up(monkeypatch: pytest.MonkeyPatch, lane: str) -> None:
-    monkeypatch.setattr("router.upstream.CONNECT_LIMIT", SHORT)
+    shorten(monkeypatch, "CONNECT_LIMIT", "upstream")
     async with AsyncExitStack() as stack:
         full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=1))
         for _ in range(3):  # as many as it takes without accepting them, and one that waits

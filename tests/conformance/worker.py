@@ -22,7 +22,7 @@ from router.rows import Owner, Rows
 from router.table import AliasEntry, EndpointEntry, Revisions, Table, Update, VersionEntry
 from router.worker import run
 
-LANES: dict[str, dict[str, bool]] = {"general": {}}
+LANES: dict[str, dict[str, bool]] = {"general": {"express": False}, "express": {"express": True}}
 """By the name of a lane: with what a worker begins that takes requests by it."""
 FUNCTION = "f"
 MAX_BODY = 1_000
