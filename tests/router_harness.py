@@ -86,6 +86,12 @@ class RouterUnderTest:
         lines = (line for line in text.splitlines() if line.startswith("hotswap_in_flight{"))
         return sum(float(line.rpartition(" ")[2]) for line in lines if f'function="{function}"' in line)
 
+    async def nothing_in_flight(self, function: str) -> None:
+        """Returns when that is so."""
+        async with asyncio.timeout(START_LIMIT):
+            while await self.in_flight(function):  # noqa: ASYNC110 - what is waited for tells nobody
+                await asyncio.sleep(0.05)
+
     async def rows(self, function: str = "fn") -> list[CounterRow]:
         told = await self.ask(f"/counters?function={function}")
         return msgspec.json.decode(told.body, type=Counters).rows
