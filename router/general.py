@@ -118,6 +118,7 @@ class General:
     async def _carry_out(self, invocation: Invocation) -> Written:
         """Until an endpoint has answered; a retry keeps the version."""
         self._budget.earn()
+        await invocation.upload.gather()
         while True:
             endpoints = self._routes.endpoints(invocation.route.function, invocation.version)
             load = await self._supply.endpoint(invocation, endpoints)

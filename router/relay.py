@@ -23,6 +23,7 @@ from router.problems import Problem, too_large
 from router.routes import Destination, Route
 from router.table import VersionEntry
 from router.target import INVOKE_TARGET, Target
+from router.upload import gathered
 from router.upstream import Broken, ConnectFailed, Connection
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,8 @@ class Relay:
     _piece = b""
     """What came of it before it was sent; kept afterwards if that was all of it."""
     _whole = True
+    _gathers = False
+    """A small body is awaited whole before an instance is taken: a slow sender keeps none from others."""
     _streamed = False
     """It cannot be sent again."""
     _received = 0
@@ -106,8 +109,10 @@ class Relay:
         self._lane.budget.earn()
         if self._row is None:
             self._wait(None)
-        else:
-            self._lane.counting.begin(self._row)
+            return
+        self._lane.counting.begin(self._row)
+        self._gathers = not whole and gathered(self._fields.length) and self._fields.expect is None
+        if not self._gathers:
             self._try(now)
 
     def more(self, piece: bytes, *, whole: bool) -> None:
@@ -117,7 +122,10 @@ class Relay:
         connection = self._connection
         if connection is None:
             self._piece += piece
-            if len(self._piece) >= HOLD_LIMIT and not whole:
+            if self._gathers and whole:
+                self._gathers = False
+                self._try(self._lane.clock())
+            elif len(self._piece) >= HOLD_LIMIT and not whole:
                 self._client.hold()
         elif self._received > self.terms.max_body:
             self.spoiled(self._too_large())

@@ -5,6 +5,8 @@ already come: the client is read no faster than the function takes it.
 """
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 
 from aiohttp import web
@@ -21,6 +23,15 @@ from router.upstream import Broken
 READ_LIMIT = 30.0
 """Seconds between two reads of a body."""
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+MOST_GATHERED = 65_536
+"""Bytes of a body that is awaited whole before an instance is taken for it."""
+
+
+def gathered(length: int | None) -> bool:
+    """A sender that is slow keeps no instance from others then; and what is there whole can be sent again."""
+    return length is not None and length <= MOST_GATHERED
 
 
 class Upload:
@@ -48,6 +59,15 @@ class Upload:
     def unfinished(self) -> bool:
         return self._task is not None and not self._task.done()
 
+    async def gather(self) -> None:
+        """Returns at once but for a small body. Raises `Problem` if that does not come as it was promised."""
+        if self._whole is None and gathered(self.framing.length) and not self._expecting:
+            with _promised():
+                pieces = []
+                while piece := await self._read():
+                    pieces.append(piece)
+                self._whole = b"".join(pieces)
+
     def start(self, exchange: Exchange, head: bytes) -> None:
         """Sends the head and the body; to be followed by `stop`."""
         content = self._request.content
@@ -73,15 +93,10 @@ class Upload:
     async def _stream(self, exchange: Exchange) -> None:
         """Ends the exchange if the client does not send what it promised."""
         try:
-            await self._copy(exchange)
+            with _promised():
+                await self._copy(exchange)
         except Problem as problem:
             self.problem = problem
-        except TimeoutError:
-            self.problem = late_body()
-        except (web.RequestPayloadError, ConnectionError) as error:
-            self.problem = malformed(f"the body is not what its head says: {error}")
-            self.problem.outcome = Count.CLIENT_ERROR
-        if self.problem is not None:
             exchange.connection.abort()
             exchange.broken(Broken("the request's body ended early"))
 
@@ -115,6 +130,19 @@ class Upload:
 
     def _last(self) -> bytes:
         return LAST_CHUNK if self.framing.chunked else b""
+
+
+@contextmanager
+def _promised() -> Iterator[None]:
+    """Raises `Problem` for a client that does not send what it has told of."""
+    try:
+        yield
+    except TimeoutError:
+        raise late_body() from None
+    except (web.RequestPayloadError, ConnectionError) as error:
+        problem = malformed(f"the body is not what its head says: {error}")
+        problem.outcome = Count.CLIENT_ERROR
+        raise problem from None
 
 
 def late_body() -> Problem:

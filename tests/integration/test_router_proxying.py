@@ -283,11 +283,24 @@ async def test_an_answer_before_the_body_is_done_is_relayed(router: RouterUnderT
 
     async with upstream(talk) as server:
         await router.publish(fn, {1: [server.address]}, weights={1: 100})
-        data = b"POST /fn/FN HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nonly this"
+        data = b"POST /fn/FN HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nonly this"
         answer = await raw(router, data, fn)
         assert answer.startswith(b"HTTP/1.1 403 Forbidden\r\n")
         assert b"Connection: close\r\n" in answer
         await eventually(lambda: server.open == 0)
+
+
+async def test_a_small_body_is_awaited_whole_before_an_instance_is_taken(router: RouterUnderTest, fn: str) -> None:
+    async with upstream(answering()) as server:
+        await router.publish(fn, {1: [server.address]}, weights={1: 100}, concurrency=1)
+        reader, writer = await asyncio.open_connection(*router.host_port)
+        writer.write(f"POST /fn/{fn} HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nsl".encode())
+        assert (await router.get(f"/fn/{fn}")).status == 200
+        assert len(server.requests) == 1
+        writer.write(b"ow")
+        assert (await reader.readuntil(b"\r\n")) == b"HTTP/1.1 200 OK\r\n"
+        assert server.requests[1].body == b"slow"
+        writer.close()
 
 
 async def test_idle_connections_end_as_soon_as_their_endpoint_leaves(router: RouterUnderTest, fn: str) -> None:

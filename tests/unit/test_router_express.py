@@ -26,6 +26,7 @@ from tests.router_entries import alias, endpoint, update, version
 
 GET = b"GET /fn/fn/x HTTP/1.1\r\nHost: h\r\n\r\n"
 POST = b"POST /fn/fn/x HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\n"
+STREAM = b"POST /fn/fn/x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 ROW = 1
 
@@ -241,7 +242,7 @@ async def test_a_slow_sender_is_not_a_slow_function(stage: Stage) -> None:
 
 async def test_a_body_that_does_not_go_on_is_given_up(stage: Stage) -> None:
     (client, to_client), (_, to_upstream) = stage.connected(), stage.kept()
-    client.data_received(POST + b"bo")
+    client.data_received(STREAM + b"4\r\nbo")
     stage.later(READ_LIMIT + 1)
     assert to_client.written.startswith(b"HTTP/1.1 408 ")
     assert to_upstream.ended == "aborted"
@@ -249,6 +250,16 @@ async def test_a_body_that_does_not_go_on_is_given_up(stage: Stage) -> None:
     assert to_client.ended == "half"
     stage.later(LINGER + 1)
     assert to_client.ended == "aborted"
+
+
+async def test_a_small_body_that_does_not_go_on_takes_no_instance_from_others(stage: Stage) -> None:
+    (client, to_client), (_, to_upstream) = stage.connected(), stage.kept()
+    client.data_received(POST + b"bo")
+    stage.later(READ_LIMIT + 1)
+    assert to_client.written.startswith(b"HTTP/1.1 408 ")
+    assert (to_upstream.written, to_upstream.ended) == (b"", "")
+    assert stage.tally()[Count.CLIENT_ERROR] == 1
+    assert stage.file.in_flight(ROW) == 0
 
 
 async def test_a_client_that_reads_nothing_is_given_up_and_slows_the_function_until_then(stage: Stage) -> None:
@@ -271,9 +282,9 @@ async def test_a_client_that_reads_nothing_is_given_up_and_slows_the_function_un
 
 async def test_a_function_that_reads_nothing_slows_the_sender(stage: Stage) -> None:
     (client, to_client), (upstream, _) = stage.connected(), stage.kept()
-    client.data_received(POST + b"b")
+    client.data_received(STREAM + b"1\r\nb\r\n")
     upstream.pause_writing()
-    client.data_received(b"o")
+    client.data_received(b"1\r\no\r\n")
     held = to_client.reading
     upstream.resume_writing()
     assert (held, to_client.reading) == (False, True)
