@@ -1,7 +1,6 @@
 """What lines of HTTP/1.1 are made of, and how long they may be."""
 
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
@@ -19,9 +18,12 @@ TEXT = rb"[\t\x20-\x7e\x80-\xff]"
 """RFC 9110 section 5.5, with obs-text: no control character but a tab."""
 FIELD = re.compile(TOKEN + rb"++:" + TEXT + rb"*+")
 """RFC 9112 section 5: no space before the colon, and no folding."""
-FIELDS = re.compile(rb"(?:\r\n" + FIELD.pattern + rb")*+")
-"""The lines of a head, each with the end of the line before it."""
 LENGTH = re.compile(rb"[0-9]{1,19}")
+LINES_KEPT = 4_096
+LONGEST_KEPT = 256
+"""Bytes of a line; what is longer is most often one user's alone."""
+LOOKALIKES = b"_"
+"""What fields are found under that look like others."""
 NOTHING: frozenset[bytes] = frozenset()
 BARE_LF = re.compile(rb"(?<!\r)\n")
 
@@ -46,35 +48,41 @@ def tokens(values: Sequence[bytes]) -> frozenset[bytes]:
 
 
 class Special:
-    """Finds the fields of some names in the lines of a head, in one search; with `-` and `_` alike, since many a
-    program behind us takes them for the same."""
+    """Reads the lines of a head, and finds the fields of some names among them; with `-` and `_` alike, since many a
+    program behind us takes them for the same.
+
+    Of the fields of two requests most are equal, whoever sends them, so what was read of a line is kept for the next
+    one: a known line costs a look into a cache, where the grammar costs a search through it.
+    """
 
     def __init__(self, names: Iterable[bytes]) -> None:
-        by_first: defaultdict[bytes, list[bytes]] = defaultdict(list)
-        for name in sorted(names):
-            by_first[name[:1]].append(name[1:].replace(b"-", b"[-_]"))
-        branches = (first + b"(?:" + b"|".join(rest) + b")" for first, rest in by_first.items())
-        self._pattern = re.compile(rb"\r\n(" + b"|".join(branches) + rb"):[^\r]*")
+        self._names = frozenset(names)
+        self._known = lru_cache(maxsize=LINES_KEPT)(self._read)
 
     def split(self, lines: bytes) -> tuple[bytes, dict[bytes, list[bytes]]]:
         """The lines of other names as they are, and the values of these by name in lower case; of a name with `_` none:
-        it is taken off and means nothing."""
+        it is taken off and means nothing. Raises `ValueError` for a line that is not a field."""
+        kept = [b""]
         found: dict[bytes, list[bytes]] = {}
-        kept: list[bytes] = []
-        at = 0
-        for match in self._pattern.finditer(lines.lower()):
-            start, end = match.span()
-            kept.append(lines[at:start])
-            at = end
-            name = match[1]
-            if b"_" not in name:
-                value = lines[start + len(name) + 3 : end].strip(b" \t")
-                if name in found:
-                    found[name].append(value)
-                else:
-                    found[name] = [value]
-        kept.append(lines[at:])
-        return b"".join(kept), found
+        for line in lines.split(b"\r\n")[1:]:
+            special = self._known(line) if len(line) <= LONGEST_KEPT else self._read(line)
+            if special is None:
+                kept.append(line)
+            elif special[0] in found:
+                found[special[0]].append(special[1])
+            else:
+                found[special[0]] = [special[1]]
+        return b"\r\n".join(kept), found
+
+    def _read(self, line: bytes) -> tuple[bytes, bytes] | None:
+        """Name and value, if the name is one of these."""
+        if not FIELD.fullmatch(line):
+            raise ValueError("a field is not as RFC 9112 has it")
+        told, _, value = line.partition(b":")
+        name = told.lower()
+        if b"_" in name:
+            return (LOOKALIKES, b"") if name.replace(b"_", b"-") in self._names else None
+        return (name, value.strip(b" \t")) if name in self._names else None
 
 
 def without(lines: bytes, names: frozenset[bytes]) -> bytes:

@@ -67,8 +67,6 @@ def _read(head: bytes) -> Head:
     line = LINE.fullmatch(told)
     if line is None:
         raise BadResponse("its answer is not HTTP/1.1")
-    if not grammar.FIELDS.fullmatch(lines):
-        raise BadResponse("a field of its answer is not as RFC 9112 has it")
     if lines.count(b"\r\n") > MOST_FIELDS:
         raise BadResponse(f"its answer has over {MOST_FIELDS} fields")
     minor, status, reason = line.groups()
@@ -79,7 +77,10 @@ _read_once = lru_cache(maxsize=HEADS_KEPT)(_read)
 
 
 def _edited(status: int, reason: bytes, lines: bytes, *, minor: int) -> Head:
-    kept, found = SPECIAL.split(lines)
+    try:
+        kept, found = SPECIAL.split(lines)
+    except ValueError as error:
+        raise BadResponse(f"in its answer {error}") from None
     connection = grammar.tokens(found.get(b"connection", ()))
     if named := connection - HOP_BY_HOP - {b"close"}:
         kept = grammar.without(kept, named)
