@@ -132,10 +132,11 @@ class ExpressConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._stalled = False
+        if self._relay is None and not self._closing:
+            self._next()
+            return
         if self._relay is not None:
             self._relay.resume()
-        elif not self._closing:
-            self._next()
         self._set_limit(self._lane.clock())
 
     def overdue(self, now: float) -> None:
@@ -223,11 +224,11 @@ class ExpressConnection(asyncio.Protocol):
         """What was sent ahead."""
         if self._relay is None and not (self._closing or self._stalled):
             now = self._lane.clock()
+            self._set_limit(now)
+            self._go_on_reading()
             data, self._pending = self._pending, b""
             if data:
                 self._read(data, now)
-            elif not self._in_head:
-                self._set_limit(now)
 
     def _set_limit(self, now: float) -> None:
         relay = self._relay
@@ -237,7 +238,7 @@ class ExpressConnection(asyncio.Protocol):
         if self._stalled:
             deadline = now + WRITE_LIMIT
         elif relay is None:
-            deadline = now + (LINGER if self._closing else KEEP_ALIVE_LIMIT)
+            deadline = now + (LINGER if self._closing else HEAD_LIMIT if self._in_head else KEEP_ALIVE_LIMIT)
         else:
             deadline = now + READ_LIMIT if uploading else relay.deadline
         self._lane.wheel.limit(self, deadline)

@@ -280,6 +280,23 @@ async def test_a_client_that_reads_nothing_is_given_up_and_slows_the_function_un
     assert stage.tally()[Count.CLIENT_ERROR] == 1
 
 
+async def test_what_is_sent_ahead_of_a_client_that_reads_nothing_waits_and_is_bounded(stage: Stage) -> None:
+    (client, to_client), (upstream, to_upstream) = stage.connected(), stage.kept()
+    client.data_received(GET)
+    client.pause_writing()
+    upstream.data_received(ANSWER)
+    ahead = 65_536 // len(GET) + 1
+    client.data_received(GET * ahead)
+    assert to_upstream.written.count(b"GET ") == 1
+    held = to_client.reading
+    client.resume_writing()
+    assert (held, to_client.reading) == (False, True)
+    for _ in range(ahead):
+        upstream.data_received(ANSWER)
+        await asyncio.sleep(0)
+    assert to_client.written.count(b"HTTP/1.1 200 ") == 1 + ahead
+
+
 async def test_a_function_that_reads_nothing_slows_the_sender(stage: Stage) -> None:
     (client, to_client), (upstream, _) = stage.connected(), stage.kept()
     client.data_received(STREAM + b"1\r\nb\r\n")
