@@ -28,6 +28,7 @@ from hotswap.etcd.local import running
 from hotswap.settings import EtcdSettings
 from tests.router_harness import RouterUnderTest, routing
 
+FUNCTION = "streams"
 PIECE = bytes(65_536)
 MIB = 1_048_576
 LOOK_EVERY = 0.05
@@ -64,7 +65,7 @@ class Memory:
             await asyncio.sleep(LOOK_EVERY)
 
 
-async def function(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def instance(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Takes whatever comes as the body; answers with as many MiB as the last part of the path says."""
     try:
         while head := await _head(reader):
@@ -106,14 +107,14 @@ async def _give(writer: asyncio.StreamWriter, mebibytes: int) -> None:
 
 @asynccontextmanager
 async def serving() -> AsyncIterator[str]:
-    server = await asyncio.start_server(function, "127.0.0.1", 0, limit=4 * len(PIECE))
+    server = await asyncio.start_server(instance, "127.0.0.1", 0, limit=4 * len(PIECE))
     async with server:
         yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
-async def upload(router: RouterUnderTest, mebibytes: int) -> None:
+async def upload(router: RouterUnderTest, function: str, mebibytes: int) -> None:
     reader, writer = await asyncio.open_connection(*router.host_port)
-    writer.write(b"POST /fn/streams/0 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+    writer.write(b"POST /fn/%b/0 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" % function.encode())
     await _give(writer, mebibytes)
     head = await reader.readuntil(b"\r\n\r\n")
     if b"X-Taken: %d\r\n" % (mebibytes * MIB) not in head:
@@ -122,9 +123,9 @@ async def upload(router: RouterUnderTest, mebibytes: int) -> None:
     writer.close()
 
 
-async def download(router: RouterUnderTest, mebibytes: int) -> None:
+async def download(router: RouterUnderTest, function: str, mebibytes: int) -> None:
     reader, writer = await asyncio.open_connection(*router.host_port, limit=4 * len(PIECE))
-    writer.write(b"GET /fn/streams/%d HTTP/1.1\r\nHost: a\r\n\r\n" % mebibytes)
+    writer.write(b"GET /fn/%b/%d HTTP/1.1\r\nHost: a\r\n\r\n" % (function.encode(), mebibytes))
     await reader.readuntil(b"\r\n\r\n")
     taken = await _take(reader)
     if taken != mebibytes * MIB:
@@ -140,7 +141,7 @@ async def idle(router: RouterUnderTest, count: int, *, invoked: bool) -> list[as
         async with gate:
             reader, writer = await asyncio.open_connection(*router.host_port)
             if invoked:
-                writer.write(b"GET /fn/streams/0 HTTP/1.1\r\nHost: a\r\n\r\n")
+                writer.write(b"GET /fn/%b/0 HTTP/1.1\r\nHost: a\r\n\r\n" % FUNCTION.encode())
                 await reader.readuntil(b"\r\n0\r\n\r\n")
             return writer
 
@@ -154,24 +155,24 @@ async def measure(*, mebibytes: int, connections: int) -> dict[str, float]:
             settings = EtcdSettings(endpoints=(server.endpoint,))
             async with routing(settings, Path(folder) / "streams") as router:
                 limit, size = timedelta(seconds=LIMIT), 2 * mebibytes * MIB
-                await router.publish("streams", {1: [address]}, weights={1: 100}, timeout=limit, max_body=size)
-                figures |= await held(router, mebibytes)
+                await router.publish(FUNCTION, {1: [address]}, weights={1: 100}, timeout=limit, max_body=size)
+                figures |= await held(router, FUNCTION, mebibytes)
             for name, invoked in (("silent", False), ("invoked", True)):
                 async with routing(settings, Path(folder) / name) as router:
                     figures[f"{name}_kib"] = await _idle(router, connections, invoked=invoked)
     return figures
 
 
-async def held(router: RouterUnderTest, mebibytes: int) -> dict[str, float]:
+async def held(router: RouterUnderTest, function: str, mebibytes: int) -> dict[str, float]:
     figures: dict[str, float] = {}
     loop, memory = asyncio.get_running_loop(), Memory.of(router)
     for name, stream in (("upload", upload), ("download", download)):
-        await stream(router, WARM)
+        await stream(router, function, WARM)
         before = memory.most = memory.now()
         looking = asyncio.create_task(memory.looked_at())
         began = loop.time()
         async with asyncio.timeout(LIMIT):
-            await stream(router, mebibytes)
+            await stream(router, function, mebibytes)
         figures[f"{name}_seconds"] = loop.time() - began
         looking.cancel()
         figures[f"{name}_mib"] = memory.most - before

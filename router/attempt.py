@@ -100,9 +100,8 @@ class Attempt:
             if head.status == SWITCHING_PROTOCOLS:
                 break
             download.interim(head)
-        self._handed_back = True
         now = invocation.clock()
-        self.ejected = self._endpoints.done(self._load, now, latency=now - sent)
+        self._endpoints.answered(self._load, now, latency=now - sent)
         return head
 
     async def _tunnel(self, exchange: Exchange, head: Head) -> Written:
@@ -129,4 +128,4 @@ class Attempt:
     def _failed(self) -> None:
         if not self._handed_back:
             self._handed_back = True
-            self.ejected = self._endpoints.done(self._load, self._invocation.clock(), latency=None)
+            self.ejected = self._endpoints.failed(self._load, self._invocation.clock())

@@ -98,7 +98,8 @@ class Group:
         self._ejected = sum(load.ejected_until is not None for load in self._loads)
 
     def pick(self, now: float, *, avoid: Collection[Load] = ()) -> Load | None:
-        """The endpoint that takes an invocation (to be handed back to `done`); `None` when none can take it now."""
+        """The endpoint that takes an invocation; `None` when none can take it now. To be handed back once: to `done`,
+        `failed` or `release`."""
         if not (self._ejected or avoid) and (load := self._either(now)):
             load.in_flight += 1
             return load
@@ -115,21 +116,27 @@ class Group:
         picked.probing = picked.ejected_until is not None
         return picked
 
-    def done(self, load: Load, now: float, *, latency: float | None) -> bool:
-        """The end of an invocation: what its first byte took, or `None` if it failed. Whether that ejected it."""
+    def answered(self, load: Load, now: float, *, latency: float) -> None:
+        """It is sound: its first byte took so long. It is busy until its answer has ended."""
+        load.measure(latency, now)
+        load.failures = 0
+        if load.ejected_until is not None:
+            load.ejected_until, load.ejections, load.probing = None, 0, False
+            self._ejected = sum(other.ejected_until is not None for other in self._loads)
+
+    def done(self, load: Load, now: float, *, latency: float) -> None:
+        """Answered, and at an end with it."""
         load.in_flight -= 1
-        if latency is not None:
-            load.measure(latency, now)
-            load.failures = 0
-            if load.ejected_until is not None:
-                load.ejected_until, load.ejections, load.probing = None, 0, False
-                self._ejected = sum(other.ejected_until is not None for other in self._loads)
-            return False
+        self.answered(load, now, latency=latency)
+
+    def failed(self, load: Load, now: float) -> bool:
+        """Whether that ejected it."""
+        load.in_flight -= 1
         load.failures += 1
         return self._eject(load, now)
 
     def release(self, load: Load) -> None:
-        """The end of an invocation that says nothing about its endpoint: the caller went away."""
+        """The end of an invocation that says nothing more about its endpoint."""
         load.in_flight -= 1
         load.probing = False
 

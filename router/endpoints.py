@@ -69,7 +69,8 @@ class Endpoints:
         return pool.reuse() or await pool.connect()
 
     def take(self, now: float, *, avoid: Collection[Load] = ()) -> Load | None:
-        """An endpoint at once, to be handed back to `done` or `release`; `None` when none has room for a newcomer."""
+        """An endpoint at once, to be handed back to `done`, `failed` or `release`; `None` when none has room for a
+        newcomer."""
         return None if self._waiting else self._group.pick(now, avoid=avoid)
 
     async def hold(self, *, avoid: Collection[Load] = ()) -> Load:
@@ -95,14 +96,24 @@ class Endpoints:
         """All that there are were tried in vain."""
         return bool(self._known) and all(load in tried for load in self._group.loads)
 
-    def done(self, load: Load, now: float, *, latency: float | None) -> bool:
-        """What the first byte took, or `None` for a failure; whether that ejected the endpoint."""
-        ejected = self._group.done(load, now, latency=latency)
+    def answered(self, load: Load, now: float, *, latency: float) -> None:
+        """The first byte is there, after so long; the endpoint is busy until its answer has ended."""
+        self._group.answered(load, now, latency=latency)
+
+    def done(self, load: Load, now: float, *, latency: float) -> None:
+        """Answered, and at an end with it."""
+        self._group.done(load, now, latency=latency)
         if self._waiting:
             self._wake(1)
+
+    def failed(self, load: Load, now: float) -> bool:
+        """Whether that ejected the endpoint."""
+        ejected = self._group.failed(load, now)
+        self._wake(1)
         return ejected
 
     def release(self, load: Load) -> None:
+        """At an end that says nothing more about the endpoint."""
         self._group.release(load)
         self._wake(1)
 

@@ -176,9 +176,13 @@ class Relay:
 
     def head(self, head: Head, piece: bytes, *, ended: bool) -> None:
         now = self._lane.clock()
-        load, self._load = self._load, None
-        if load is not None:
+        load = self._load
+        assert load is not None
+        if ended:
+            self._load = None
             self._endpoints.done(load, now, latency=now - self._sent)
+        else:
+            self._endpoints.answered(load, now, latency=now - self._sent)
         if head.status == SWITCHING_PROTOCOLS:
             self.broken(Broken("it changed the protocol, which nobody had asked for"))
             return
@@ -315,6 +319,9 @@ class Relay:
         if ended:
             now = self._lane.clock()
             self._connection = None
+            load, self._load = self._load, None
+            if load is not None:
+                self._endpoints.release(load)
             self._count(self._outcome, now)
             self._client.finish(head + piece, last=self._last, now=now)
         else:
@@ -344,7 +351,7 @@ class Relay:
 
     def _failed(self) -> None:
         load, self._load = self._load, None
-        if load is not None and self._endpoints.done(load, self._lane.clock(), latency=None):
+        if load is not None and self._endpoints.failed(load, self._lane.clock()):
             self._lane.counting.own(Own.EJECTIONS)
 
     def _count(self, outcome: int, now: float) -> None:

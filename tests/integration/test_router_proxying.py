@@ -251,6 +251,30 @@ async def test_an_endpoint_never_gets_more_than_its_concurrency(router: RouterUn
         assert (await router.tally(fn))[Count.COLD] == 0, "waiting for room is not a cold start"
 
 
+async def test_an_endpoint_is_busy_until_its_answer_has_ended(router: RouterUnderTest, fn: str) -> None:
+    go_on = asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await read_request(reader):
+            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nbegun\r\n")
+            await go_on.wait()
+            writer.write(b"0\r\n\r\n")
+
+    async with upstream(talk) as server:
+        await router.publish(fn, {1: [server.address]}, weights={1: 100}, concurrency=1)
+        async with router.session.get(router.url(f"/fn/{fn}")) as first:
+            assert await first.content.readexactly(5) == b"begun"
+            held = await router.metric("hotswap_router_held_invocations_total")
+            second = asyncio.create_task(router.get(f"/fn/{fn}"))
+            async with asyncio.timeout(20):
+                while await router.metric("hotswap_router_held_invocations_total") == held:  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(0.05)
+            assert len(server.requests) == 1
+            go_on.set()
+            assert (await second).body == b"begun"
+        assert len(server.requests) == 2
+
+
 async def test_a_client_that_goes_away_ends_the_function_s_request(router: RouterUnderTest, fn: str) -> None:
     async with upstream(silent) as server:
         await router.publish(fn, {1: [server.address]}, weights={1: 100})

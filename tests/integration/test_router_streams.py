@@ -106,7 +106,7 @@ async def test_events_arrive_one_by_one_and_end_with_their_reader(router: Router
 async def test_a_body_that_is_streamed_is_not_held(router: RouterUnderTest, fn: str) -> None:
     """The short form of `scripts/bench streams`."""
     async with streams.serving() as address:
-        await router.publish("streams", {1: [address]}, weights={1: 100}, max_body=2 * MEBIBYTES * streams.MIB)
-        figures = await streams.held(router, MEBIBYTES)
+        await router.publish(fn, {1: [address]}, weights={1: 100}, max_body=2 * MEBIBYTES * streams.MIB)
+        figures = await streams.held(router, fn, MEBIBYTES)
     assert figures["upload_mib"] < MOST_HELD
     assert figures["download_mib"] < MOST_HELD

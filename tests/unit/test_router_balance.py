@@ -19,7 +19,7 @@ def group(count: int, *, limit: int = 10, seed: int = 1) -> tuple[Group, list[Lo
 def fail(group: Group, load: Load, *, now: float, times: int = FAILURES_TO_EJECT) -> bool:
     for _ in range(times):
         load.in_flight += 1
-        ejected = group.done(load, now, latency=None)
+        ejected = group.failed(load, now)
     return ejected
 
 
@@ -95,7 +95,7 @@ def test_a_failed_probe_ejects_for_longer() -> None:
     good.in_flight = 1
     probe = made.pick(31.0)
     assert probe is bad
-    assert made.done(bad, 31.0, latency=None)
+    assert made.failed(bad, 31.0)
     assert made.pick(31.0 + EJECTION_SECONDS + 1) is None
     assert made.pick(31.0 + 2 * EJECTION_SECONDS + 1) is bad
 
