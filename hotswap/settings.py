@@ -38,6 +38,8 @@ class RouterSettings:
     """How long requests that run may go on after SIGTERM."""
     lane: Lane = "express"
     """Of the two lanes the one that every request goes through first; `general` alone is slower."""
+    trusted: tuple[str, ...] = ()
+    """Networks of proxies whose forwarding fields are believed: `10.0.0.0/8`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,8 @@ class Begin(Message, frozen=True):
     drain_seconds: float
     express: bool = True
     """Otherwise every request goes through the general lane."""
+    trusted: tuple[str, ...] = ()
+    """Networks of proxies that are believed."""
 
 
 class Apply(Message, frozen=True):

@@ -22,6 +22,7 @@ from router.codec.requests import Fields, Line, RequestReader
 from router.counters import Own
 from router.download import WRITE_LIMIT
 from router.fields import connection_line
+from router.forwarding import Peer
 from router.lane import Lane
 from router.problems import Problem, malformed, too_large
 from router.refusal import refusal
@@ -35,6 +36,7 @@ log = logging.getLogger(__name__)
 WEBSOCKET = b"websocket"
 CR = 13
 EMPTY_LINES = re.compile(rb"\A(?:\r\n)++")
+NOBODY_THERE = Peer("unknown")
 NOBODY = b"-"
 """Id of a request that could not be read."""
 
@@ -74,7 +76,7 @@ class ExpressConnection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._fd = NONE
         self._reader: RequestReader
-        self._peer = ""
+        self._peer = NOBODY_THERE
         self._pending = b""
         """What has come and is not read yet."""
         self._in_head = False
@@ -97,7 +99,7 @@ class ExpressConnection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._fd = descriptor(transport)
         address = transport.get_extra_info("peername")
-        self._peer = str(address[0]) if address else "unknown"
+        self._peer = self._lane.trust.peer(str(address[0])) if address else NOBODY_THERE
         self._reader = RequestReader(self._peer)
         self._express.connections.add(self)
         self._lane.wheel.limit(self, self.heard + KEEP_ALIVE_LIMIT)
@@ -301,7 +303,7 @@ class ExpressConnection(asyncio.Protocol):
         if named.invoke:
             target.check_invocation_type(grammar.value(fields.received, b"x-amz-invocation-type"))
         by = route.sticky_by
-        version = route.pick(sticky.key(by, field=self._field, client=self._peer) if by else None)
+        version = route.pick(sticky.key(by, field=self._field, client=self._user) if by else None)
         destination = route.destinations.get(version) or lane.routes.destination(route, version)
         if fields.length is not None and fields.length > destination.terms.max_body:
             raise too_large(destination.terms.max_body)
@@ -327,6 +329,10 @@ class ExpressConnection(asyncio.Protocol):
             relay.more(piece, whole=body.done)
         if self._relay is relay:
             self._set_limit(now)
+
+    def _user(self) -> str:
+        assert self._fields is not None
+        return self._lane.trust.client(self._peer, self._fields.forwarded_for)
 
     def _field(self, name: str) -> str | None:
         assert self._fields is not None

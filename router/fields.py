@@ -54,6 +54,11 @@ def value(fields: Iterable[Field], name: bytes) -> bytes | None:
     return None
 
 
+def values(fields: Iterable[Field], name: bytes) -> list[bytes]:
+    """Of all fields of this (lower-case) name."""
+    return [found for key, found in fields if key.lower() == name]
+
+
 def connection_tokens(fields: Iterable[Field]) -> frozenset[bytes]:
     """What Connection names, in lower case."""
     lists = [it for key, it in fields if key.lower() == b"connection"]
@@ -79,9 +84,10 @@ def request_head(
     host: bytes,
     framing: Framing,
     added: Iterable[Field],
+    forwarding: bytes,
     upgrade: bytes | None = None,
 ) -> bytes:
-    """The head of the request to the function, whole."""
+    """The head of the request to the function, whole; `forwarding` are lines of it (`router.forwarding`)."""
     dropped = REQUEST_DROPPED | connection_tokens(fields)
     lines = [f"{method} {target} HTTP/1.1".encode("ascii"), b"Host: " + host]
     via = [VIA]
@@ -93,6 +99,7 @@ def request_head(
             lines.append(key + b": " + found)
     lines.append(b"Via: " + b", ".join(via))
     lines += [key + b": " + found for key, found in added]
+    lines.append(forwarding.removeprefix(b"\r\n"))
     if framing.chunked:
         lines.append(b"Transfer-Encoding: chunked")
     elif framing.length is not None:

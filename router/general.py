@@ -20,6 +20,7 @@ from router.attempt import Attempt, Cut, SendAgain
 from router.balance import RetryBudget
 from router.counters import Counting, Own, Pending
 from router.download import Written, refuse
+from router.forwarding import Trust
 from router.invocation import Invocation
 from router.limit import Limit
 from router.outcome import died, unreachable
@@ -50,6 +51,7 @@ class General:
         budget: RetryBudget,
         clock: Callable[[], float],
         rng: random.Random,
+        trust: Trust,
     ) -> None:
         self.draining = False
         self._routes = routes
@@ -58,6 +60,7 @@ class General:
         self._clock = clock
         self._rng = rng
         self._budget = budget
+        self._trust = trust
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         request_id = self._request_id(request)
@@ -79,7 +82,9 @@ class General:
         route = self._routes.find(named.function, named.qualifier)
         if isinstance(route, Missing):
             raise target.not_found(route, named)
-        version = route.pick(sticky.key(route.sticky_by, field=request.headers.get, client=request.remote))
+        peer = self._trust.peer(request.remote or "unknown")
+        user = partial(self._trust.client, peer, fields.values(request.raw_headers, b"x-forwarded-for"))
+        version = route.pick(sticky.key(route.sticky_by, field=request.headers.get, client=user))
         terms = self._routes.terms(route.function, version)
         limit = Limit(terms.timeout)
         upload = Upload(request, most=terms.max_body, limit=limit)
@@ -88,7 +93,9 @@ class General:
             row = await self._supply.row(route, version)
         pending = Pending(self._counting, row)
         return await self._counted(
-            Invocation(request, request_id, named, route, version, terms, upload, limit, pending, self._clock, began)
+            Invocation(
+                request, peer, request_id, named, route, version, terms, upload, limit, pending, self._clock, began
+            )
         )
 
     def _named(self, request: web.BaseRequest) -> Target:

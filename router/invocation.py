@@ -10,16 +10,20 @@ from hotswap.model import Kind
 from router import fields
 from router.balance import Load
 from router.counters import Pending
+from router.forwarding import Peer
 from router.limit import Limit
 from router.routes import Route
 from router.table import VersionEntry
 from router.target import INVOKE_TARGET, Target
 from router.upload import Upload
 
+FORWARDING = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded")
+
 
 @dataclass(slots=True)
 class Invocation:
     request: web.BaseRequest
+    peer: Peer
     id: str
     target: Target
     route: Route
@@ -67,10 +71,8 @@ class Invocation:
                 (b"Hotswap-Request-Id", self.id.encode()),
                 (b"Hotswap-Function", self.route.function.encode()),
                 (b"Hotswap-Version", b"%d" % self.version),
-                (b"X-Forwarded-For", (request.remote or "unknown").encode()),
-                (b"X-Forwarded-Proto", b"http"),
-                (b"X-Forwarded-Host", host),
             ],
+            forwarding=self.peer.lines({name: fields.values(request.raw_headers, name) for name in FORWARDING}, host),
             upgrade=self.upgrade,
         )
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from router.balance import RetryBudget
 from router.counters import Counting
+from router.forwarding import Trust
 from router.problems import Problem
 from router.routes import Routes
 from router.supply import Supply
@@ -22,6 +23,7 @@ class Lane:
     wheel: Wheel
     clock: Callable[[], float]
     rng: random.Random
+    trust: Trust
     draining: bool = False
     """Every answer is the last on its connection."""
 

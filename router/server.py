@@ -61,7 +61,9 @@ class Parent:
         self._admin_address = ""
         self._boot = secrets.token_hex(8)
         self._rows = Rows(clock=time.monotonic)
-        begin = Begin(settings.workers, settings.drain_seconds, express=settings.lane == "express")
+        begin = Begin(
+            settings.workers, settings.drain_seconds, express=settings.lane == "express", trusted=settings.trusted
+        )
         self._workers = Workers(listeners=listeners, begin=begin, rows=self._rows)
         self._keeper = Keeper(folder=settings.state_dir, workers=self._workers)
         collector = RouterCollector(rows=self._rows, workers=self._workers, keeper=self._keeper)

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 
-def key(by: str, *, field: Callable[[str], str | None], client: str | None) -> str | None:
-    """By `header:NAME`, `cookie:NAME` or `client`, `None` without such a thing. `field` tells one of the request."""
+def key(by: str, *, field: Callable[[str], str | None], client: Callable[[], str]) -> str | None:
+    """By `header:NAME`, `cookie:NAME` or `client`, `None` without such a thing. `field` tells one of the request, and
+    `client` the user's address."""
     how, _, name = by.partition(":")
     match how:
         case "header":
@@ -12,7 +13,7 @@ def key(by: str, *, field: Callable[[str], str | None], client: str | None) -> s
         case "cookie":
             return _cookie(field("Cookie") or "", name)
         case "client":
-            return client
+            return client()
         case _:
             return None
 

@@ -22,6 +22,7 @@ from router.channel import Applied, Apply, Beat, Begin, Channel, Drain, Granted,
 from router.clients import Clients
 from router.counters import CounterFile, Counting
 from router.express import Express
+from router.forwarding import Trust
 from router.general import General
 from router.lane import Lane
 from router.routes import Routes
@@ -50,9 +51,16 @@ class Worker:
         supply = Supply(counting, self._ask_row, clock=time.monotonic)
         budget = RetryBudget()
         wheel = Wheel(time.monotonic())
-        self._lane = Lane(self._routes, counting, supply, budget, wheel, time.monotonic, rng)
+        trust = Trust(begin.trusted)
+        self._lane = Lane(self._routes, counting, supply, budget, wheel, time.monotonic, rng, trust)
         self._general = General(
-            routes=self._routes, counting=counting, supply=supply, budget=budget, clock=time.monotonic, rng=rng
+            routes=self._routes,
+            counting=counting,
+            supply=supply,
+            budget=budget,
+            clock=time.monotonic,
+            rng=rng,
+            trust=trust,
         )
         self._clients = Clients(self._general, counting)
         self._express = Express(self._lane, self._clients)

@@ -22,6 +22,7 @@ import httptools
 from router.codec.body import LAST_CHUNK, BadBody, Chunked, framed
 from router.codec.requests import Fields, Line, RequestReader
 from router.codec.responses import BadResponse, Head, read_head
+from router.forwarding import Peer
 from router.problems import Problem
 from router.target import Target
 from tests import almost_http
@@ -31,7 +32,7 @@ CHUNK = 20_000
 PATIENCE = 600.0
 """Seconds for one of these."""
 SHOWN = 5
-PEER = "192.0.2.1"
+PEER = Peer("192.0.2.1")
 
 
 @dataclass

@@ -9,6 +9,7 @@ import os
 import socket
 from collections.abc import Callable
 from functools import wraps
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,15 @@ def admin_tokens(file: Path | None, given: str, *, auth: bool) -> tuple[str, ...
     return tuple(bearer.text for bearer in [*kept, *([parse(given)] if given else [])])
 
 
+def check_networks(networks: tuple[str, ...]) -> None:
+    for network in networks:
+        try:
+            ip_network(network)
+        except ValueError as error:
+            hint = "for example --trusted 10.0.0.0/8; --trusted 192.0.2.7 for one address"
+            raise Invalid(f"--trusted {network} is no network: {error}", hint=hint) from None
+
+
 @click.command(context_settings={"show_default": True})
 @name_option
 @click.option("--bind", default="127.0.0.1:8080", help="host:port where invocations are taken.")
@@ -127,6 +137,13 @@ def admin_tokens(file: Path | None, given: str, *, auth: bool) -> tuple[str, ...
     default="express",
     help="general: every request through the slower lane, to tell where a fault is.",
 )
+@click.option(
+    "--trusted",
+    multiple=True,
+    metavar="NETWORK",
+    show_default=False,
+    help="A network of proxies whose X-Forwarded-* are believed: 10.0.0.0/8. May be given several times.",
+)
 @click.option("--state-dir", type=FOLDER, help="Where it keeps its table and its counters.")
 @insecure_option
 @etcd_options
@@ -138,6 +155,7 @@ def router(
     workers: int,
     drain: float,
     lane: Lane,
+    trusted: tuple[str, ...],
     state_dir: Path | None,
     insecure: bool,
     etcd: EtcdSettings,
@@ -145,13 +163,14 @@ def router(
     """Run a router: it takes every invocation and picks the version."""
     check_listener(bind, option="--bind", insecure=insecure)
     check_listener(admin, option="--admin", insecure=insecure)
+    check_networks(trusted)
     import uvloop
 
     from router.server import run
 
     logs.configure("router")
     folder = state_dir or default_state_dir() / "router"
-    uvloop.run(run(RouterSettings(name, folder, etcd, bind, admin, workers, drain, lane)))
+    uvloop.run(run(RouterSettings(name, folder, etcd, bind, admin, workers, drain, lane, trusted)))
 
 
 @click.command(context_settings={"show_default": True})

@@ -22,6 +22,7 @@ from router.fields import (
     REQUEST_ID,
     VIA,
 )
+from router.forwarding import Peer
 from router.problems import Problem, malformed
 from router.target import Target
 
@@ -70,6 +71,8 @@ class Fields:
     """The client wants no other answer on this connection."""
     request_id: bytes | None
     expect: bytes | None
+    forwarded_for: tuple[bytes, ...]
+    """By whom it came to a peer that is trusted."""
     upgrade: bytes | None
     """The protocol that the client offers to change to, where it asks for that."""
     received: bytes
@@ -79,13 +82,13 @@ class Fields:
 class RequestReader:
     """Reads the heads of one connection."""
 
-    def __init__(self, peer: str) -> None:
+    def __init__(self, peer: Peer) -> None:
         self.end = 0
         """Where the body of the request that was read begins."""
         self._head = b""
         self._last: tuple[Line, Fields] | None = None
         """What was read of it."""
-        self._forwarded = f"\r\nX-Forwarded-For: {peer}\r\nX-Forwarded-Proto: http".encode()
+        self._peer = peer
 
     def read(self, data: bytes) -> tuple[Line, Fields] | None:
         """The head at the start of the data; `None` if it is not whole. Raises `Problem`, and then nothing else can be
@@ -110,7 +113,7 @@ class RequestReader:
             before, fields = last
             if line.minor == before.minor and line.authority == before.authority:
                 return fields
-        return read_fields(lines, minor=line.minor, authority=line.authority, forwarded=self._forwarded)
+        return read_fields(lines, minor=line.minor, authority=line.authority, peer=self._peer)
 
 
 def read_line(line: bytes) -> Line:
@@ -158,8 +161,8 @@ def _target(told: bytes, method: bytes) -> Target | Problem:
         return problem.with_traceback(None)
 
 
-def read_fields(lines: bytes, *, minor: int, authority: bytes | None, forwarded: bytes) -> Fields:
-    """`authority` of the target stands for Host; `forwarded` is what we tell of the client. Raises `Problem`."""
+def read_fields(lines: bytes, *, minor: int, authority: bytes | None, peer: Peer) -> Fields:
+    """`authority` of the target stands for Host; `peer` is who sent them. Raises `Problem`."""
     _check_size(lines)
     try:
         kept, found = DROPPED.split(lines)
@@ -175,7 +178,7 @@ def read_fields(lines: bytes, *, minor: int, authority: bytes | None, forwarded:
     host = told if authority is None else authority
     length, chunked = _framing(found, minor=minor)
     via = b", ".join([*found[b"via"], VIA]) if b"via" in found else VIA
-    edited = [b"\r\nHost: ", host, kept, b"\r\nVia: ", via, forwarded, b"\r\nX-Forwarded-Host: ", host]
+    edited = [b"\r\nHost: ", host, kept, b"\r\nVia: ", via, peer.lines(found, host)]
     if chunked:
         edited.append(b"\r\nTransfer-Encoding: chunked")
     elif length is not None:
@@ -190,6 +193,7 @@ def read_fields(lines: bytes, *, minor: int, authority: bytes | None, forwarded:
         last=b"close" in connection or (minor == 0 and b"keep-alive" not in connection),
         request_id=request_id if request_id is not None and REQUEST_ID.fullmatch(request_id) else None,
         expect=expect.lower() if expect is not None and minor else None,
+        forwarded_for=tuple(found.get(b"x-forwarded-for", ())) if peer.trusted else (),
         upgrade=_first(found, b"upgrade") if minor and b"upgrade" in connection else None,
         received=lines,
     )

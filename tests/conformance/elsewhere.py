@@ -6,6 +6,7 @@ FAULTS = "tests/integration/test_router_faults.py"
 TUNNEL = "tests/integration/test_router_tunnel.py"
 PROCESSES = "tests/integration/test_router_processes.py"
 ELSEWHERE = {
+    "P2": [f"{PROCESSES}::test_behind_a_proxy_of_ours_users_are_told_apart_by_what_it_tells"],
     "P3": [f"{PROXYING}::test_an_expectation_is_met_when_the_body_is_wanted"],
     "P9": [
         f"{PROXYING}::test_pieces_are_forwarded_when_they_arrive",

@@ -22,8 +22,8 @@ from router.rows import Owner, Rows
 from router.table import AliasEntry, EndpointEntry, Revisions, Table, Update, VersionEntry
 from router.worker import run
 
-LANES: dict[str, dict[str, bool]] = {"general": {"express": False}, "express": {"express": True}}
-"""By the name of a lane: with what a worker begins that takes requests by it."""
+LANES = {"general": False, "express": True}
+"""By the name of a lane: whether a worker that takes requests by it begins with the express lane."""
 FUNCTION = "f"
 MAX_BODY = 1_000
 """Bytes that the function takes."""
@@ -102,7 +102,7 @@ async def _parent(sock: socket.socket, rows: Rows, lane: str, upstream_port: int
     """What its parent is to a worker, from when that is ready until it is told to drain."""
     channel = await parent_end(sock)
     try:
-        channel.send(Begin(workers=1, drain_seconds=0.0, **LANES[lane]))
+        channel.send(Begin(workers=1, drain_seconds=0.0, express=LANES[lane]))
         _apply(channel, rows, upstream_port)
         await _ready(channel)
         attending = asyncio.create_task(_attend(channel, rows))

@@ -58,6 +58,23 @@ async def spread(router: RouterUnderTest, count: int) -> None:
                 assert answer.status == 200
 
 
+async def test_behind_a_proxy_of_ours_users_are_told_apart_by_what_it_tells(
+    etcd: EtcdSettings, tmp_path: Path, lane: Lane
+) -> None:
+    async with routing(etcd, tmp_path, lane=lane, trusted="127.0.0.0/8") as router, upstream(answering()) as server:
+        await router.publish("fn", {1: [server.address], 2: [server.address]}, weights={1: 100})
+        await router.shift("fn", {1: 50, 2: 50}, sticky={"by": "client", "salt": "s"}, last_good=1)
+        versions = {}
+        for user in (f"192.0.2.{number}" for number in range(24)):
+            told = {"X-Forwarded-For": f"6.6.6.6, {user}", "X-Forwarded-Proto": "https"}
+            answers = [await router.get("/fn/fn", headers=told) for _ in range(4)]
+            versions[user] = {answer.version for answer in answers}
+            assert server.requests[-1].fields["x-forwarded-for"] == f"6.6.6.6, {user}, 127.0.0.1"
+            assert server.requests[-1].fields["x-forwarded-proto"] == "https"
+        assert {len(seen) for seen in versions.values()} == {1}
+        assert set.union(*versions.values()) == {1, 2}
+
+
 async def test_a_killed_worker_loses_no_count_and_is_started_again(
     etcd: EtcdSettings, tmp_path: Path, lane: Lane
 ) -> None:

@@ -14,6 +14,7 @@ from router.clients import HEAD_LIMIT, KEEP_ALIVE_LIMIT, LINGER
 from router.counters import CounterFile, Counting, Own
 from router.download import WRITE_LIMIT
 from router.express import Express, ExpressConnection
+from router.forwarding import Trust
 from router.lane import Lane
 from router.routes import Routes
 from router.rows import Owner, Row
@@ -78,7 +79,7 @@ class Stage:
         self.routes.apply(update(*entries), [Row(Owner("fn", "production", 1, 1), ROW)])
         supply = Supply(counting, self._no_row, clock=self._clock)
         self.wheel = Wheel(self.now)
-        lane = Lane(self.routes, counting, supply, RetryBudget(), self.wheel, self._clock, rng)
+        lane = Lane(self.routes, counting, supply, RetryBudget(), self.wheel, self._clock, rng, Trust())
         self.express = Express(lane, None)  # type: ignore[arg-type] # nothing is handed over
         (self.pool,) = self.routes.endpoints("fn", 1)._pools.values()
 

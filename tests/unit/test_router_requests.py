@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from router.codec.grammar import MOST_FIELDS, MOST_HEAD, MOST_LINE
 from router.codec.requests import Fields, Line, RequestReader
+from router.forwarding import Peer
 from router.problems import Problem
 from router.target import Target
 
@@ -13,7 +14,7 @@ GET = b"GET /fn/a HTTP/1.1\r\nHost: h\r\n"
 
 
 def read(data: bytes) -> tuple[Line, Fields]:
-    head = RequestReader("10.0.0.1").read(data)
+    head = RequestReader(Peer("10.0.0.1")).read(data)
     assert head is not None
     return head
 
@@ -21,9 +22,9 @@ def read(data: bytes) -> tuple[Line, Fields]:
 def refused(data: bytes) -> int:
     """The status of the refusal, which comes whole and byte by byte."""
     with pytest.raises(Problem) as whole:
-        RequestReader("10.0.0.1").read(data)
+        RequestReader(Peer("10.0.0.1")).read(data)
     assert whole.value.close
-    reader = RequestReader("10.0.0.1")
+    reader = RequestReader(Peer("10.0.0.1"))
     with pytest.raises(Problem) as piecewise:
         assert [reader.read(data[:end]) for end in range(1, len(data) + 1)] == [], "none of it is read"
     assert piecewise.value.status == whole.value.status
@@ -100,11 +101,11 @@ def test_what_two_readers_may_read_in_two_ways_is_refused(data: bytes, status: i
 )
 def test_a_head_has_limits_whole_or_not(data: bytes, status: int) -> None:
     with pytest.raises(Problem) as whole:
-        RequestReader("h").read(data)
+        RequestReader(Peer("h")).read(data)
     assert whole.value.status == status
     if data.count(b"\r\n") < MOST_FIELDS:  # too many fields are found when the head is whole
         with pytest.raises(Problem) as begun:
-            RequestReader("h").read(data[:-4])
+            RequestReader(Peer("h")).read(data[:-4])
         assert begun.value.status == status
 
 
@@ -194,7 +195,7 @@ def test_what_goes_on_is_a_head_that_reads_the_same(
 def test_a_head_reads_the_same_whatever_came_before_it_on_its_connection(
     requests: list[tuple[list[tuple[bytes, bytes]], bytes, bytes]],
 ) -> None:
-    reader = RequestReader("10.0.0.1")
+    reader = RequestReader(Peer("10.0.0.1"))
     for lines, special, path in [*requests, *reversed(requests)]:
         fields = b"".join(b"%b: %b\r\n" % pair for pair in lines)
         data = b"POST %b HTTP/1.1\r\nHost: h\r\n%b%b\r\nrest" % (path, fields, special)
