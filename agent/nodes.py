@@ -4,6 +4,10 @@ Announcing is a reconciler of its own. Callers say what should stand there; one 
 time, and begins again with a new lease when the old one is lost. So an agent whose store is away for minutes announces
 everything again when it is back, and an endpoint that was withdrawn meanwhile does not come back.
 
+A write may come late: of an agent that was killed, or sent twice, when an endpoint is long deleted or announced anew.
+It would stand under a lease that ends with the dead, or for an instance that is no more. So every write requires the
+node's claim as the one before has left it, and writes that anew: what comes late finds another one.
+
 An endpoint that is withdrawn is told to be so before it is deleted: routers tell by this that it ends, and has not
 merely lost its agent.
 """
@@ -15,9 +19,10 @@ from datetime import timedelta
 
 from msgspec.structs import replace
 
+from hotswap.errors import Conflict
 from hotswap.kv import Lease, LeaseLost, Unreachable
-from hotswap.model import Endpoint, Record
-from hotswap.store import Store
+from hotswap.model import Claim, Endpoint, Record
+from hotswap.store import Store, Stored, Transaction
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +42,10 @@ class _Change:
 
 
 class Announcer:
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, node: str) -> None:
         self._store = store
+        self._claim = Stored(Claim(node=node), store.claims.key(node), 0, 0)
+        """As it was last written."""
         self._standing: dict[str, Record] = {}
         self._changes: dict[str, _Change] = {}
         self._changed = asyncio.Event()
@@ -74,7 +81,12 @@ class Announcer:
                 before, self._lease = self._lease, await self._store.kv.grant(TTL)
                 self._doubtful += [before] if before else []
                 self._again()
+                self._claimed(
+                    await self._store.transaction().announce(self._claim.value, lease=self._lease.id).commit()
+                )
                 await self._keep(self._lease)
+            except Conflict:
+                log.warning("a late write has come between; announcing all with a new lease")
             except (Unreachable, LeaseLost) as error:
                 log.warning("cannot announce: %s; trying again", error)
                 await asyncio.sleep(RETRY)
@@ -115,23 +127,30 @@ class Announcer:
     async def _write(self, lease: Lease) -> None:
         batch = dict(list(self._changes.items())[:WRITES])
         withdrawn = [change.record for change in batch.values() if not change.announced]
-        telling = self._store.transaction()
+        telling = self._transaction(lease)
         for change in batch.values():
             if change.announced:
                 telling.announce(change.record, lease=lease.id)
             elif isinstance(change.record, Endpoint):
                 telling.announce(replace(change.record, withdrawn=True), lease=lease.id)
-        revision = await telling.commit()
+        revision = self._claimed(await telling.commit())
         if withdrawn:
-            deleting = self._store.transaction()
+            deleting = self._transaction(lease)
             for record in withdrawn:
                 deleting.withdraw(record)
-            revision = await deleting.commit()
+            revision = self._claimed(await deleting.commit())
         for key, change in batch.items():
             if self._changes.get(key) is change:
                 del self._changes[key]
             if not change.done.done():
                 change.done.set_result(revision)
+
+    def _transaction(self, lease: Lease) -> Transaction:
+        return self._store.transaction().replace(self._claim, self._claim.value, lease=lease.id)
+
+    def _claimed(self, revision: int) -> int:
+        self._claim = Stored(self._claim.value, self._claim.key, 0, revision)
+        return revision
 
     def _change(self, change: _Change) -> asyncio.Future[int]:
         key = self._store.key_of(change.record)

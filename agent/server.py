@@ -79,7 +79,7 @@ class Agent:
         self._settings = settings
         self._store = Store(store)
         self._hurry = hurry
-        self._announcer = Announcer(self._store)
+        self._announcer = Announcer(self._store, settings.name)
         self._outputs = Outputs(settings.state_dir / "logs")
         self._versions: dict[tuple[str, int], Version] = {}
         self._routers: asyncio.Future[Routers] = asyncio.get_running_loop().create_future()

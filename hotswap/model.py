@@ -184,6 +184,13 @@ class Removal(Record, frozen=True, kw_only=True):
     versions: list[VersionNumber]
 
 
+class Claim(Record, frozen=True, kw_only=True):
+    """An agent's hold of what its node announces: written anew with each of its writes, which require it to stand as
+    the one before has left it."""
+
+    node: str
+
+
 class Endpoint(Record, frozen=True, kw_only=True):
     """Where a ready instance listens."""
 

@@ -21,7 +21,7 @@ from hotswap.answer import KeptAnswer
 from hotswap.auth import Token
 from hotswap.deployment import Active, Deployment, Event, Leader, Quarantine
 from hotswap.hook import Deliveries, Hook, Undelivered
-from hotswap.model import Alias, Assignment, Endpoint, Function, Node, Record, Removal, Router, Version, decode
+from hotswap.model import Alias, Assignment, Claim, Endpoint, Function, Node, Record, Removal, Router, Version, decode
 from hotswap.notice import Notice
 
 ROOT = "/hotswap/"
@@ -214,6 +214,7 @@ class Store:
         self.versions = self._add("versions", Version, lambda it: (it.function, it.number))
         self.aliases = self._add("aliases", Alias, lambda it: (it.function, it.name))
         self.nodes = self._add("nodes", Node, lambda it: (it.name,))
+        self.claims = self._add("claims", Claim, lambda it: (it.node,))
         self.assignments = self._add("assignments", Assignment, lambda it: (it.node, it.function))
         self.removals = self._add("removals", Removal, lambda it: (it.function,))
         self.endpoints = self._add("endpoints", Endpoint, lambda it: (it.function, it.version, it.instance))

@@ -92,7 +92,7 @@ class Agent:
         self._natures = natures
         self._hosts = hosts
         self._store = Store(Connection(process, Author(node.name, "agent")))
-        self._announcer = Announcer(self._store)
+        self._announcer = Announcer(self._store, node.name)
         self._desired: dict[str, dict[int, int]] = {}
         self._revision = 0
         self._instances: list[Instance] = []

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from agent.nodes import WRITES, Announcer
-from hotswap.kv import LeaseLost, Requirement, Unreachable, Write
+from hotswap.kv import Conflict, LeaseLost, Requirement, Unreachable, Write
 from hotswap.memory import MemoryKV, MemoryLease
 from hotswap.model import Endpoint
 from hotswap.store import Store, Stored
@@ -21,7 +21,7 @@ def endpoint(number: int) -> Endpoint:
 @asynccontextmanager
 async def announcing(kv: MemoryKV) -> AsyncIterator[tuple[Announcer, Store]]:
     store = Store(kv)
-    announcer = Announcer(store)
+    announcer = Announcer(store, "n")
     async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
         running = tasks.create_task(announcer.run())
         yield announcer, store
@@ -49,6 +49,64 @@ async def test_more_than_a_transaction_takes_is_announced_in_several() -> None:
         done = [announcer.announce(endpoint(number)) for number in range(3 * WRITES)]
         await asyncio.gather(*done)
         assert len(await standing(store)) == 3 * WRITES
+
+
+async def test_a_late_write_of_an_agent_that_was_killed_is_refused() -> None:
+    held: list[tuple[Sequence[Requirement], Sequence[Write]]] = []
+
+    class Late(MemoryKV):
+        """Keeps what the first agent writes last."""
+
+        keeps = False
+
+        async def commit(self, *, require: Sequence[Requirement], write: Sequence[Write]) -> int:
+            if self.keeps:
+                held.append((require, write))
+                raise Unreachable("the store does not answer")
+            return await super().commit(require=require, write=write)
+
+    kv = Late()
+    async with announcing(kv) as (announcer, store):
+        await announcer.announce(endpoint(1))
+        kv.keeps = True
+        announcer.announce(endpoint(1))
+        await eventually(lambda: bool(held))
+        kv.keeps = False
+    async with announcing(kv) as (successor, store):
+        await successor.announce(endpoint(1))
+        require, write = held[0]
+        with pytest.raises(Conflict):
+            await kv.commit(require=require, write=write)
+        leases(kv)[0].expire()
+        assert await standing(store) == {"i1"}
+
+
+async def test_a_write_that_is_repeated_when_its_endpoint_is_gone_is_refused() -> None:
+    made: list[tuple[Sequence[Requirement], Sequence[Write]]] = []
+
+    class Remembering(MemoryKV):
+        async def commit(self, *, require: Sequence[Requirement], write: Sequence[Write]) -> int:
+            made.append((require, write))
+            return await super().commit(require=require, write=write)
+
+    kv = Remembering()
+    async with announcing(kv) as (announcer, store):
+        await announcer.announce(endpoint(1))
+        await announcer.withdraw(endpoint(1))
+        for require, write in made[1:]:
+            with pytest.raises(Conflict):
+                await kv.commit(require=require, write=write)
+        assert await standing(store) == set()
+
+
+async def test_after_a_late_write_has_come_between_all_is_announced_anew() -> None:
+    async with announcing(MemoryKV()) as (announcer, store):
+        await announcer.announce(endpoint(1))
+        claim = await store.claims.get("n")
+        assert claim
+        await store.transaction().replace(claim, claim.value).commit()
+        await announcer.announce(endpoint(2))
+        assert await standing(store) == {"i1", "i2"}
 
 
 async def test_an_endpoint_is_told_to_be_withdrawn_before_it_is_deleted() -> None:
