@@ -105,6 +105,7 @@ def counts_the_version_that_was_there_before(patch: Patch) -> None:
         return Tally.total(rows)
 
     patch.setattr(Counted, "of", others)
+    patch.setattr(Counted, "epochs", lambda self, version, stable, *, since: [])
 
 
 def reads_the_aliases_first(patch: Patch) -> None:
@@ -138,7 +139,7 @@ CAUGHT: dict[Callable[[Patch], None], tuple[int, str]] = {
     makes_a_shift_again_that_shows_already: (0, "ShowsOnce"),
     goes_past_a_shift_that_was_only_intended: (0, "EndsRight"),
     keeps_the_alias_when_it_has_ended: (0, "OneDeployment"),
-    counts_the_version_that_was_there_before: (1385, "BadIsCaught"),
+    counts_the_version_that_was_there_before: (110, "BadIsCaught"),
     reads_the_aliases_first: (11, "NothingUnderfoot"),
     takes_no_turn_in_the_queue: (1, "EverythingEnds"),
 }
