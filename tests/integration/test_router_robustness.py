@@ -26,6 +26,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 RATE = 60.0
 ENOUGH = 90
 """Invocations after which a test has seen the load pass."""
+MOST_FAILURES = 24
+"""Of an instance that breaks connections: five in a row, up to sixteen that were under way with them, and a probe."""
 
 
 @asynccontextmanager
@@ -68,7 +70,7 @@ async def test_an_instance_that_breaks_connections_is_left_alone_after_a_few(rou
         async with loaded(router, fn) as seen:
             await router.add_endpoint(fn, 1, "bad", bad.address)
             await eventually(lambda: len(seen.failures) >= 5)
-        assert len(seen.failures) <= 10, "five in a row, and what was under way"
+        assert len(seen.failures) <= MOST_FAILURES
         assert (await router.tally(fn))[Count.DIED] == len(seen.failures)
 
 
