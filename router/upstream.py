@@ -28,7 +28,7 @@ CONNECT_LIMIT = 1.0
 """Seconds."""
 IDLE_LIMIT = 4.0
 """Seconds; below the 5 s after which uvicorn and Node close an idle connection, so that we do first."""
-MOST_IDLE = 256
+MOST_IDLE = 2_048
 """Connections that a pool keeps."""
 
 
