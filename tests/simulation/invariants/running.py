@@ -45,22 +45,16 @@ class WeightsAddUp(Invariant):
 
 
 class StartedEverywhere(Invariant):
-    """A start is over when every node that the version was assigned to then, and that was never away, has it ready. A
-    node whose agent was killed was away, though it may be back before its lease is over."""
+    """A start is over when every node that the version was assigned to then, and that was never away, has it ready."""
 
     def __init__(self, around: Surroundings) -> None:
         super().__init__(around)
-        self._back: dict[str, int] = {}
-        """Node -> revision at which its agent was there with a new boot."""
         self._assigned: dict[tuple[str, str, int], int] = {}
         """Node, function, version -> revision at which it was assigned."""
 
     def seen(self, written: Written) -> Told:
         for old, new in written.of(Assignment):
             self._note(old, new, written.revision)
-        for known, node in written.of(Node):
-            if node and (known is None or known.boot != node.boot):
-                self._back[node.name] = written.revision
         for before, after in written.of(Deployment):
             if not before or not after or after.status is not before.status:
                 continue
@@ -88,7 +82,7 @@ class StartedEverywhere(Invariant):
             assigned = self._assigned.get((node.name, deployment.function, version))
             if assigned is None or assigned > deployment.progress.effect:
                 continue
-            stayed = self._back[node.name] < assigned
+            stayed = self.picture.created[f"/hotswap/nodes/{node.name}"] < assigned
             named = step.nodes is None or node.name in step.nodes
             if stayed and named and node.name not in ready:
                 yield f"{deployment.id} takes version {version} for started, but it is not ready on {node.name}"
