@@ -105,16 +105,16 @@ class ScriptedAgent(agent_pb2_grpc.AgentServicer):
                 text=self._behaviour.broken.get(number, ""),
             )
 
-    def Swap(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def Swap(self, request: Any, context: Any) -> Any:  # noqa: N802 - named by the wire
         raise AssertionError("not called")
 
-    def Drain(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def Drain(self, request: Any, context: Any) -> Any:  # noqa: N802 - named by the wire
         raise AssertionError("not called")
 
-    def Status(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def Status(self, request: Any, context: Any) -> Any:  # noqa: N802 - named by the wire
         raise AssertionError("not called")
 
-    def Logs(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def Logs(self, request: Any, context: Any) -> Any:  # noqa: N802 - named by the wire
         raise AssertionError("not called")
 
     async def run(self, lease: int) -> None:

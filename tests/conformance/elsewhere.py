@@ -2,6 +2,7 @@
 
 HERE = "tests/conformance"
 PROXYING = "tests/integration/test_router_proxying.py"
+ENDPOINTS = "tests/integration/test_router_endpoints.py"
 FAULTS = "tests/integration/test_router_faults.py"
 TUNNEL = "tests/integration/test_router_tunnel.py"
 PROCESSES = "tests/integration/test_router_processes.py"
@@ -27,8 +28,8 @@ ELSEWHERE = {
     ],
     "P14": [f"{PROXYING}::test_what_is_missing_is_told_with_what_exists"],
     "P15": [
-        f"{PROXYING}::test_who_comes_while_no_instance_is_ready_is_held_until_one_is",
-        f"{PROXYING}::test_who_is_held_for_too_long_is_told_to_come_back",
+        f"{ENDPOINTS}::test_who_comes_while_no_instance_is_ready_is_held_until_one_is",
+        f"{ENDPOINTS}::test_who_is_held_for_too_long_is_told_to_come_back",
     ],
     "P16": [
         f"{FAULTS}::test_with_every_endpoint_refusing_the_answer_is_502_and_not_an_error_of_the_version",
