@@ -81,7 +81,9 @@ class Slot:
 
     @property
     def progress(self) -> Progress:
-        return Progress(self.function, self.version, self.last_instance, self.state, self.text, self.revision)
+        leaves = self.state is State.READY and self._retired.is_set()
+        state = State.DRAINING if leaves else self.state
+        return Progress(self.function, self.version, self.last_instance, state, self.text, self.revision)
 
     def retire(self) -> None:
         self._retired.set()

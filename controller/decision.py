@@ -22,6 +22,8 @@ class Shows:
     """The effect holds everywhere."""
 
     note: str = ""
+    nodes: int = 0
+    """Of a start: the revision up to which the nodes were known; it holds as long as none is announced anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,8 @@ class Advance:
     note: str = ""
     weights_revision: int = 0
     """Of the weights that hold now; a phase counts from there."""
+    nodes_revision: int = 0
+    """Up to which the nodes were known that this rests on; 0 when it does not."""
 
 
 @dataclass(frozen=True, slots=True)

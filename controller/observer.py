@@ -16,6 +16,7 @@ from controller.decision import Broke, Counted, Observation, Pending, Seen, Show
 from controller.launch import StartFailed
 from controller.means import Means, TestsFailed
 from controller.metrics.routers import Trail
+from controller.ready import ready
 from controller.sampling import FRESH, Sampler
 from controller.traffic import written
 from hotswap import errors, kv
@@ -36,8 +37,7 @@ class Looking:
     """The wait for an effect to show everywhere."""
 
     key: str
-    task: asyncio.Task[str]
-    """Gives what there is to tell of it."""
+    task: asyncio.Task[Shows]
 
 
 class Observer:
@@ -73,6 +73,12 @@ class Observer:
         """The effect of the present step cannot be made."""
         self._broke = Broke(why)
 
+    def doubt(self) -> None:
+        """Something was written in between: a node that came may have yet to start what was seen as started."""
+        looking = self._looking
+        if looking and _has(looking.task) and looking.task.result().nodes:
+            self._looking = None
+
     def moved_on(self) -> None:
         """The step that was present is so no more."""
         self._broke = None
@@ -83,8 +89,8 @@ class Observer:
             await self._sampler.stop()
 
     async def _serves(self, function: str, version: int) -> bool:
-        found = await self._means.store.endpoints.list(function, version)
-        return any(not stored.value.withdrawn for stored in found)
+        store = self._means.store
+        return bool(ready(await store.endpoints.list(function, version), await store.nodes.list()))
 
     def _counted(self, deployment: Deployment) -> Counted | Uncounted:
         if steps.watched(deployment) is None:
@@ -132,11 +138,11 @@ class Observer:
         if not self._looking.task.done():
             return Pending()
         try:
-            return Shows(self._looking.task.result())
+            return self._looking.task.result()
         except (StartFailed, TestsFailed) as failure:
             return Broke(str(failure))
 
-    async def _until_it_shows(self, step: EffectStep, deployment: Deployment, weights: int) -> str:
+    async def _until_it_shows(self, step: EffectStep, deployment: Deployment, weights: int) -> Shows:
         while True:
             try:
                 return await self._shows(step, deployment, weights)
@@ -144,23 +150,28 @@ class Observer:
                 log.warning("%s waits: %s", deployment.id, error)
                 await asyncio.sleep(RETRY_AFTER)
 
-    async def _shows(self, step: EffectStep, deployment: Deployment, weights: int) -> str:
+    async def _shows(self, step: EffectStep, deployment: Deployment, weights: int) -> Shows:
         means = self._means
         match step:
             case Start():
-                await means.placement.started(deployment.function, step)
+                return Shows(nodes=await means.placement.started(deployment.function, step))
             case Shift():
                 await means.routers.applied("aliases", weights)
             case Test():
-                return await means.testing.tested(deployment, step)
+                return Shows(await means.testing.tested(deployment, step))
             case Retire():
                 await means.placement.retired(deployment.function, step)
             case _:
                 assert_never(step)
-        return ""
+        return Shows()
 
     async def _look_away(self) -> None:
         if self._looking:
             self._looking.task.cancel()
             await asyncio.gather(self._looking.task, return_exceptions=True)
             self._looking = None
+
+
+def _has(task: asyncio.Task[Shows]) -> bool:
+    """It is done, and well."""
+    return task.done() and not task.cancelled() and task.exception() is None

@@ -15,13 +15,14 @@ from dataclasses import dataclass
 
 from controller import scope, traffic
 from controller.agents import Agents
-from controller.launch import Launch, StartFailed
+from controller.launch import Complete, Launch, StartFailed
 from controller.means import Routing
+from controller.ready import ready
 from controller.scope import Where
 from hotswap.deployment import Retire, Start
 from hotswap.errors import Unavailable
-from hotswap.mirror import Mirror, mirrored
-from hotswap.model import Alias, Assignment, Endpoint, Node, Removal, Version
+from hotswap.mirror import Mirror, mirrored, until_any
+from hotswap.model import Alias, Assignment, Node, Removal, Version
 from hotswap.store import Fence, Store, Stored
 
 REMOVE_LIMIT = 30.0
@@ -50,11 +51,6 @@ class Wanted:
     @property
     def revision(self) -> int:
         return max((stored.mod_revision for stored in self.aliases), default=0)
-
-
-def serving(endpoints: Iterable[Stored[Endpoint]]) -> set[str]:
-    """The nodes that have an instance ready."""
-    return {stored.value.node for stored in endpoints if not stored.value.withdrawn}
 
 
 def fits(version: Version, node: Node) -> bool:
@@ -117,13 +113,16 @@ class Placement:
     async def _enough(self, function: str, step: Start) -> None:
         """Returns when as many nodes serve the function as the step asks for."""
         async with mirrored(self._store.endpoints, function) as endpoints:
+
+            def serving() -> int:
+                return len(ready(endpoints, self._nodes))
+
             try:
                 async with asyncio.timeout(ENOUGH_LIMIT):
-                    await endpoints.until(lambda it: len(serving(it)) >= step.least_serving)
+                    await until_any([endpoints, self._nodes], lambda: serving() >= step.least_serving)
             except TimeoutError:
                 raise Unavailable(
-                    f'{len(serving(endpoints))} nodes serve "{function}", '
-                    f"and {step.least_serving} have to before more of them change"
+                    f'{serving()} nodes serve "{function}", and {step.least_serving} have to before more of them change'
                 ) from None
 
     async def settle(self, function: str) -> int:
@@ -138,8 +137,9 @@ class Placement:
             await self._let_go(function, wanted.revision)
             confirmed = wanted.revision
 
-    async def started(self, function: str, step: Start) -> None:
-        """Returns when the version is ready on every node of the step where it fits, and every router knows it.
+    async def started(self, function: str, step: Start) -> int:
+        """Returns when the version is ready on every node of the step where it fits, and every router knows it: the
+        revision up to which the nodes were known then.
 
         Raises `StartFailed` with what the agent says. A node that goes away in the meantime is waited for no more; nor
         are the nodes that the step names, when none of them is left and the version serves elsewhere.
@@ -150,7 +150,7 @@ class Placement:
             return {node.name for node in self._alive() if fits(record, node) and node.name in where}
 
         async with mirrored(self._store.endpoints, function, step.version) as endpoints:
-            if step.nodes is None or not serving(endpoints):
+            if step.nodes is None or not ready(endpoints, self._nodes):
                 await self._nodes.until(lambda _: there())
             launch = Launch(
                 store=self._store,
@@ -162,9 +162,12 @@ class Placement:
                 elsewhere=step.nodes is not None,
             )
             result = await launch.result(there())
-        if isinstance(result, StartFailed):
-            raise result
-        await self._routers.applied("endpoints", result)
+        match result:
+            case StartFailed():
+                raise result
+            case Complete(endpoints=revision, nodes=known):
+                await self._routers.applied("endpoints", revision)
+                return known
 
     async def retired(self, function: str, step: Retire) -> None:
         """Returns when nothing of the version is published any more on the nodes of the step, or when something else

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from controller import scope, traffic
-from controller.decision import Advance, Decision, Finish, Freeze, GoBack, Hold, Observation
+from controller.decision import Advance, Decision, Finish, Freeze, GoBack, Hold, Observation, Shows
 from hotswap.deployment import Deployment, Status, Verb
 from hotswap.receipt import Judged
 from hotswap.requests import OnFailure
@@ -19,7 +19,8 @@ def onward(
     deployment: Deployment, observation: Observation, *, judged: Judged | None = None, note: str = ""
 ) -> Decision:
     if deployment.progress.index + 1 < len(deployment.steps):
-        return Advance(judged, note, observation.alias_revision)
+        nodes = observation.seen.nodes if isinstance(observation.seen, Shows) else 0
+        return Advance(judged, note, observation.alias_revision, nodes)
     if deployment.status is not Status.ROLLING_BACK:
         return Finish(Status.SUCCEEDED, judged=judged, note=note)
     aborted = asked(deployment, Verb.ABORT) is not None

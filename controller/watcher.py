@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from controller import alias as reweighed
 from controller import beginning, record, steps, transition
 from controller.decide import decide
-from controller.decision import Act, Begin, Change, Decision, Finish, GoBack, Wait
+from controller.decision import Act, Advance, Begin, Change, Decision, Finish, GoBack, Wait
 from controller.launch import StartFailed
 from controller.means import Means
 from controller.observer import RETRY_AFTER, SAMPLE_EVERY, Observer
@@ -29,7 +29,7 @@ from controller.quarantine import isolated, released
 from controller.transition import News
 from hotswap import errors, kv
 from hotswap.deployment import Deployment, Event, Retire, Shift, Start, Status
-from hotswap.model import Alias
+from hotswap.model import Alias, Node
 from hotswap.store import Stored, Transaction
 
 log = logging.getLogger(__name__)
@@ -98,6 +98,7 @@ class Watcher:
                     await self._turn()
                 except errors.Conflict:
                     self._stale = True
+                    self._observer.doubt()
                 except (errors.Unavailable, errors.Invalid, kv.KVError) as error:
                     self._stale = True
                     log.warning("%s waits: %s", self.deployment.id, error)
@@ -241,6 +242,8 @@ class Watcher:
         transaction = self._write(after, events)
         if after.faulty and not before.faulty:
             await isolated(self._means.store, transaction, after, now)
+        if isinstance(decision, Advance) and decision.nodes_revision:
+            transaction.require_none_newer(Node, revision=decision.nodes_revision)
         if after.status.terminal:
             await self._let_go(transaction, after, alias)
         await self._committed(transaction, after)

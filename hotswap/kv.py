@@ -30,6 +30,8 @@ class Item:
     value: bytes
     create_revision: int
     mod_revision: int
+    lease: int = 0
+    """Id of the lease that the key lives and dies with; 0 for none."""
 
 
 @dataclass(frozen=True, slots=True)

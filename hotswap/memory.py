@@ -59,7 +59,6 @@ class MemoryKV:
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._items: dict[str, Item] = {}
-        self._lease_of: dict[str, int] = {}
         self._leases: dict[int, MemoryLease] = {}
         self._last_lease = 0
         self._revision = 1
@@ -111,7 +110,11 @@ class MemoryKV:
     def drop_lease(self, lease_id: int) -> None:
         """What etcd does when a lease ends: its keys go, at one revision."""
         self._leases.pop(lease_id, None)
-        self._write([Delete(key) for key, owner in self._lease_of.items() if owner == lease_id])
+        self._write([Delete(key) for key in self.held_by(lease_id)])
+
+    def held_by(self, lease_id: int) -> list[str]:
+        """The keys that go with the lease."""
+        return [key for key, item in self._items.items() if item.lease == lease_id]
 
     def _under(self, prefix: str) -> list[Item]:
         found = [item for key, item in self._items.items() if key.startswith(prefix)]
@@ -142,12 +145,10 @@ class MemoryKV:
             match write:
                 case Put(key=key, value=value, lease=lease):
                     created = before.create_revision if before else revision
-                    self._items[key] = item = Item(key, value, created, revision)
-                    self._lease_of[key] = lease
+                    self._items[key] = item = Item(key, value, created, revision, lease)
                     changes.append(item)
                 case Delete(key=key) if before:
                     del self._items[key]
-                    self._lease_of.pop(key, None)
                     changes.append(Deleted(key, revision))
         if changes:
             self._revision = revision

@@ -5,9 +5,9 @@ A value that does not parse leaves the last good one in place and is told in `br
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from hotswap.model import Record
 from hotswap.store import Broken, Changes, Collection, Gone, Stored
@@ -68,6 +68,18 @@ class Mirror(Generic[R]):
         while not (found := what(self)):
             await self.changed()
         return found
+
+
+async def until_any(mirrors: Iterable[Mirror[Any]], what: Callable[[], T | None]) -> T:
+    """Waits until `what()`, which looks at all of these, is neither `None` nor false, and returns it."""
+    while not (found := what()):
+        changes = [asyncio.create_task(mirror.changed(), name="mirror changed") for mirror in mirrors]
+        try:
+            await asyncio.wait(changes, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for change in changes:
+                change.cancel()
+    return found
 
 
 def _key(change: Stored[R] | Gone | Broken, collection: Collection[R]) -> str:

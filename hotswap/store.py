@@ -40,6 +40,8 @@ class Stored(Generic[R]):
     key: str
     create_revision: int
     mod_revision: int
+    lease: int = 0
+    """As the store numbers them; 0 for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,7 @@ class Collection(Generic[R]):
 
     def _read(self, item: kv.Item) -> Stored[R]:
         value = decode(item.value, self._kind, where=item.key)
-        return Stored(value, item.key, item.create_revision, item.mod_revision)
+        return Stored(value, item.key, item.create_revision, item.mod_revision, item.lease)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,4 +19,5 @@ def after(key: bytes) -> bytes:
 
 
 def item(message: KeyValue) -> kv.Item:
-    return kv.Item(message.key.decode(), message.value, message.create_revision, message.mod_revision)
+    key = message.key.decode()
+    return kv.Item(key, message.value, message.create_revision, message.mod_revision, message.lease)

@@ -157,6 +157,26 @@ async def test_a_key_lives_with_the_lease_of_its_last_write(kv: KV) -> None:
     assert [one.key for one in (await kv.range("/t/")).items] == ["/t/freed"]
 
 
+async def test_a_key_tells_the_lease_of_its_last_write(kv: KV) -> None:
+    first, second = await kv.grant(timedelta(seconds=60)), await kv.grant(timedelta(seconds=60))
+    await put(kv, ("/t/moved", b"1"), ("/t/freed", b"1"), lease=first.id)
+    async with asyncio.timeout(LIMIT), kv.watch("/t/") as batches:
+        await anext(batches)
+        await put(kv, ("/t/moved", b"2"), lease=second.id)
+        (told,) = (await anext(batches)).changes
+    assert isinstance(told, Item)
+    assert told.lease == second.id
+    assert {one.key: one.lease for one in (await kv.range("/t/")).items} == {
+        "/t/moved": second.id,
+        "/t/freed": first.id,
+    }
+    await put(kv, ("/t/freed", b"2"))
+    assert {one.key: one.lease for one in (await kv.range("/t/")).items} == {"/t/moved": second.id, "/t/freed": 0}
+    moved = await kv.get("/t/moved")
+    assert moved
+    assert moved.lease == second.id
+
+
 async def test_a_lease_that_is_abandoned_still_has_its_keys(kv: KV) -> None:
     first, second = await kv.grant(timedelta(seconds=60)), await kv.grant(timedelta(seconds=60))
     await put(kv, ("/t/a", b"1"), lease=first.id)

@@ -37,8 +37,8 @@ class AnyPlace:
     async def settle(self, function: str) -> int:
         return 1
 
-    async def started(self, function: str, step: Start) -> None:
-        return
+    async def started(self, function: str, step: Start) -> int:
+        return 1
 
     async def retired(self, function: str, step: Retire) -> None:
         return

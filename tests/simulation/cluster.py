@@ -90,13 +90,9 @@ class Cluster:
         self.picture = Picture()
         self.observers: list[Observer] = []
         self._revision = 1
-        self._lease_of: dict[str, int] = {}
 
     async def commit(self, author: Author, require: Sequence[kv.Requirement], write: Sequence[kv.Write]) -> int:
         revision = await self.kv.commit(require=require, write=write)
-        for one in write:
-            if isinstance(one, kv.Put):
-                self._lease_of[one.key] = one.lease
         self._tell(revision, author, {one.key: one.value if isinstance(one, kv.Put) else None for one in write})
         return revision
 
@@ -105,7 +101,7 @@ class Cluster:
 
     def expire(self, lease: MemoryLease, owner: str) -> None:
         """Its keys go."""
-        keys = [key for key, one in self._lease_of.items() if one == lease.id and key in self.picture.values]
+        keys = self.kv.held_by(lease.id)
         lease.expire()
         if keys:
             self._tell(self._revision + 1, Author(owner, "store"), dict.fromkeys(keys))

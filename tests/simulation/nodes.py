@@ -26,7 +26,6 @@ KNOWN_LIMIT = 30.0
 """Seconds that routers may take to learn of an endpoint, as in `agent.slot`."""
 ASSIGNMENT_LIMIT = 5.0
 """Seconds that an assignment may take to reach the agent that is asked to apply it."""
-READY, FAILED = agent_pb2.INSTANCE_STATE_READY, agent_pb2.INSTANCE_STATE_FAILED
 
 Natures = dict[tuple[str, int], Nature]
 
@@ -153,7 +152,7 @@ class Agent:
             function=instance.function,
             version=instance.version,
             instance=instance.name,
-            state=FAILED if instance.failed else READY if instance.ready else agent_pb2.INSTANCE_STATE_STARTING,
+            state=_state(instance),
             text="ModuleNotFoundError" if instance.failed else "",
         )
 
@@ -260,6 +259,14 @@ class SimulatedAgents:
         if agent is None or not agent.process.alive or not agent.process.connected or agent.boot != node.boot:
             raise Unavailable(f"the agent of {node.name} does not answer")
         return agent
+
+
+def _state(instance: Instance) -> agent_pb2.InstanceState.ValueType:
+    if instance.failed:
+        return agent_pb2.INSTANCE_STATE_FAILED
+    if not instance.ready:
+        return agent_pb2.INSTANCE_STATE_STARTING
+    return agent_pb2.INSTANCE_STATE_DRAINING if instance.retired.is_set() else agent_pb2.INSTANCE_STATE_READY
 
 
 async def _either(event: asyncio.Event, work: Any) -> None:

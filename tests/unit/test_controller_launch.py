@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from controller.agents import Agents
-from controller.launch import Launch, StartFailed
+from controller.launch import RETRY_AFTER, Complete, Launch, StartFailed
 from hotswap.deployment import Leader
 from hotswap.errors import Unavailable
 from hotswap.memory import MemoryKV
@@ -18,17 +20,18 @@ from tests.controller_walk import BEGIN, version
 
 
 class Agent:
-    """Answers when the test says so."""
+    """Answers at once, and is done when the test says so."""
 
     def __init__(self) -> None:
         self.called = asyncio.Event()
-        self.answers = asyncio.Event()
+        self.done = asyncio.Event()
 
     async def apply(
         self, node: Node, assignment: Stored[Assignment], fence: Fence
     ) -> AsyncIterator[agent_pb2.InstanceProgress]:
+        yield agent_pb2.InstanceProgress(node=node.name, version=6, state=agent_pb2.INSTANCE_STATE_STARTING)
         self.called.set()
-        await self.answers.wait()
+        await self.done.wait()
         yield agent_pb2.InstanceProgress(node=node.name, version=6, state=agent_pb2.INSTANCE_STATE_READY)
 
 
@@ -64,7 +67,7 @@ async def assigned() -> tuple[Store, Fence]:
     return store, Fence(store.key_of(me), revision)
 
 
-async def launched(store: Store, fence: Fence, agents: Agents) -> int | StartFailed:
+async def launched(store: Store, fence: Fence, agents: Agents) -> Complete | StartFailed:
     async with mirrored(store.nodes) as nodes, mirrored(store.endpoints, "f", 6) as endpoints:
         launch = Launch(
             store=store,
@@ -90,12 +93,23 @@ async def test_an_endpoint_that_is_about_to_be_withdrawn_is_not_taken_for_the_ve
     launch = asyncio.create_task(launched(store, fence, agent))
     await agent.called.wait()
     await replaced(store, lambda _: endpoint("old", withdrawn=True), "old")
-    agent.answers.set()
-    for _ in range(100):
-        await asyncio.sleep(0)
+    agent.done.set()
+    await a_while()
     assert not launch.done()
     revision = await store.transaction().create(endpoint("new")).commit()
-    assert await launch == revision
+    assert await launch == Complete(endpoints=revision, nodes=fence.create_revision)
+
+
+async def test_an_agent_that_answers_is_waited_for_until_it_is_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("controller.launch.ANSWER_LIMIT", 0.0)
+    store, fence = await assigned()
+    agent = Agent()
+    launch = asyncio.create_task(launched(store, fence, agent))
+    await agent.called.wait()
+    await asyncio.wait([launch], timeout=3 * RETRY_AFTER)
+    assert not launch.done()
+    agent.done.set()
+    assert isinstance(await launch, Complete)
 
 
 async def test_an_agent_that_cannot_be_called_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,4 +117,25 @@ async def test_an_agent_that_cannot_be_called_is_not_waited_for_long(monkeypatch
     store, fence = await assigned()
     found = await store.endpoints.get("f", 6, "old")
     assert found
-    assert await launched(store, fence, Away()) == found.mod_revision
+    assert await launched(store, fence, Away()) == Complete(endpoints=found.mod_revision, nodes=found.mod_revision)
+
+
+async def test_what_an_agent_announced_that_is_dead_is_not_taken_for_the_version_started() -> None:
+    store, fence = await assigned()
+    node, lease = await store.nodes.get("n1"), await store.kv.grant(timedelta(seconds=60))
+    assert node
+    born = await store.transaction().replace(node, replace(node.value, boot="2"), lease=lease.id).commit()
+    agent = Agent()
+    agent.done.set()
+    launch = asyncio.create_task(launched(store, fence, agent))
+    await agent.called.wait()
+    await a_while()
+    assert not launch.done()
+    revision = await store.transaction().create(endpoint("new"), lease=lease.id).commit()
+    assert await launch == Complete(endpoints=revision, nodes=born)
+
+
+async def a_while() -> None:
+    """As many turns as the loop needs for all that can go on."""
+    for _ in range(100):
+        await asyncio.sleep(0)

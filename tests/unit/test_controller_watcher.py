@@ -8,14 +8,14 @@ import pytest
 from msgspec.structs import replace
 
 from controller import steps, transition
-from controller.means import Means
+from controller.means import Means, Placing
 from controller.watcher import Watcher
 from hotswap import kv
 from hotswap.deployment import Active, Ask, Deployment, Leader, Retire, Start, Status, Test, Verb
 from hotswap.memory import MemoryKV
 from hotswap.metrics import Counters
 from hotswap.mirror import mirrored
-from hotswap.model import Alias
+from hotswap.model import Alias, Node
 from hotswap.store import Fence, Store
 from tests.controller_walk import BEGIN, deployment
 
@@ -56,8 +56,8 @@ class Obliging:
     async def settle(self, function: str) -> int:
         return 1
 
-    async def started(self, function: str, step: Start) -> None:
-        return
+    async def started(self, function: str, step: Start) -> int:
+        return 1
 
     async def retired(self, function: str, step: Retire) -> None:
         return
@@ -70,6 +70,26 @@ class Obliging:
 
     async def tested(self, deployment: Deployment, step: Test) -> str:
         return "there are none"
+
+
+class Restarted(Obliging):
+    """The agent of the node comes back, and is announced anew, right after it was seen to have started the version."""
+
+    def __init__(self, store: Store) -> None:
+        self.looked: list[int] = []
+        self._store = store
+
+    async def started(self, function: str, step: Start) -> int:
+        node = Node(name="n1", address="", boot=str(len(self.looked)))
+        if not self.looked:
+            seen = await self._store.transaction().create(node).commit()
+            await self._store.transaction().announce(node, lease=0).commit()
+        else:
+            stored = await self._store.nodes.get("n1")
+            assert stored
+            seen = stored.mod_revision
+        self.looked.append(seen)
+        return seen
 
 
 def retiring() -> tuple[Deployment, Alias]:
@@ -85,7 +105,7 @@ def retiring() -> tuple[Deployment, Alias]:
     return replace(begun, progress=progress, began_on=0), alias
 
 
-async def watcher(store: Store, record: Deployment, alias: Alias) -> Watcher:
+async def watcher(store: Store, record: Deployment, alias: Alias, *, placement: Placing | None = None) -> Watcher:
     me = Leader(controller="c1", address="", since=BEGIN)
     active = Active(function=FUNCTION, alias=ALIAS, deployment=record.id)
     await store.transaction().create(record).create(active).create(me).commit()
@@ -95,7 +115,12 @@ async def watcher(store: Store, record: Deployment, alias: Alias) -> Watcher:
     assert stored
     fence = Fence(leader.key, leader.create_revision)
     means = Means(
-        store=store, fence=fence, placement=Obliging(), routers=Obliging(), testing=Obliging(), clock=lambda: BEGIN
+        store=store,
+        fence=fence,
+        placement=placement or Obliging(),
+        routers=Obliging(),
+        testing=Obliging(),
+        clock=lambda: BEGIN,
     )
     return Watcher(stored, means, first_in_line=lambda _: True)
 
@@ -149,3 +174,17 @@ async def test_an_edit_that_comes_while_a_success_is_decided_is_noticed() -> Non
     found = await store.aliases.get(FUNCTION, ALIAS)
     assert found
     assert found.value.last_good == 5
+
+
+async def test_a_start_is_looked_at_again_when_a_node_was_announced_anew_before_that_is_written() -> None:
+    store = Store(MemoryKV())
+    restarted = Restarted(store)
+    alias = Alias(function=FUNCTION, name=ALIAS, weights={5: 100}, last_good=5)
+    watching = await watcher(store, deployment(stable={5: 100}), alias, placement=restarted)
+    running = asyncio.create_task(watching.run())
+    async with asyncio.timeout(20), mirrored(store.deployments) as deployments:
+        await deployments.until(lambda them: any(it.value.progress.index for it in them))
+    running.cancel()
+    await asyncio.wait([running])
+    assert restarted.looked == sorted(set(restarted.looked))
+    assert len(restarted.looked) == 2
