@@ -196,6 +196,8 @@ class Resume:
     """A shift writes over what somebody else did to the alias."""
     weights: Weights | None = None
     """That the shift gives in place of its own."""
+    first: tuple[int, ...] = ()
+    """Versions that have to be started before that."""
     note: str = ""
 
 

@@ -26,7 +26,7 @@ from controller.decision import (
 from controller.turning import hold
 from hotswap.comparison import Comparison
 from hotswap.comparison import decision as compared
-from hotswap.deployment import Ask, AwaitPromotion, Deployment, Event, HoldingStep, Shift, Status, Verb
+from hotswap.deployment import Ask, AwaitPromotion, Deployment, Event, HoldingStep, Shift, Start, Status, Verb
 from hotswap.errors import Refused
 from hotswap.receipt import Receipt, sealed
 
@@ -279,7 +279,9 @@ def _resumed(deployment: Deployment, decision: Resume, now: datetime) -> tuple[D
     index, plan = decision.index, deployment.plan
     if decision.weights is not None and isinstance(step := plan[index], Shift):
         plan = [*plan[:index], replace(step, weights=decision.weights), *plan[index + 1 :]]
-    progress = steps.enter(deployment.steps, index, now, attempt=deployment.progress.attempt + 1)
+    plan = [*plan[:index], *(Start(version=version) for version in decision.first), *plan[index:]]
+    way = deployment.way_back if back else plan
+    progress = steps.enter(way, index, now, attempt=deployment.progress.attempt + 1)
     progress = replace(progress, overrules=decision.overrules)
     after = replace(
         deployment,

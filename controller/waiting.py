@@ -10,7 +10,7 @@ from controller import steps, traffic
 from controller.decision import Begin, Crown, Decision, Finish, Hasten, Observation, Remind, Resume, Unpause, Wait
 from controller.scope import again_from
 from controller.turning import HELD_LIMIT, REMIND_AFTER, asked, back, onward
-from hotswap.deployment import AwaitPromotion, Bake, Deployment, HoldingStep, Status, Verb
+from hotswap.deployment import AwaitPromotion, Bake, Deployment, HoldingStep, Retire, Shift, Start, Status, Verb
 
 
 def queued(deployment: Deployment, observation: Observation, now: datetime) -> Decision:
@@ -42,11 +42,11 @@ def held(deployment: Deployment, observation: Observation, now: datetime) -> Dec
     if note := asked(deployment, Verb.PROMOTE):
         if not changed and isinstance(steps.present(deployment), HoldingStep):
             return promoted(deployment, observation) or Resume(deployment.progress.index, note=note)
-        return _again(deployment, changed=changed, note=note)
+        return _again(deployment, observation, changed=changed, note=note)
     if note := asked(deployment, Verb.RESUME):
         return _resumed(deployment, observation, changed=changed, note=note)
     if note := asked(deployment, Verb.RETRY):
-        return Resume(_retried(deployment), overrules=True, note=note)
+        return _giving(_retried(deployment), deployment, observation, note=note)
     return _undecided(deployment, observation, now)
 
 
@@ -80,20 +80,36 @@ def _undecided(deployment: Deployment, observation: Observation, now: datetime) 
     return back(deployment, observation, now, reason=unasked)
 
 
-def _again(deployment: Deployment, *, changed: bool, note: str) -> Resume:
+def _again(deployment: Deployment, observation: Observation, *, changed: bool, note: str) -> Resume:
     """The present step as another attempt; what somebody else changed is set again first."""
     index = deployment.progress.index
     if not changed:
         return Resume(index, note=note)
     last = steps.last_shift(deployment, before=index + 1)
-    return Resume(index if last is None else last, overrules=True, note=note)
+    return _giving(index if last is None else last, deployment, observation, note=note)
+
+
+def _giving(index: int, deployment: Deployment, observation: Observation, *, note: str) -> Resume:
+    """Anew from a step that may give weights to what has none now, and may have been taken from its nodes."""
+    step = deployment.plan[index]
+    given = [version for version, weight in step.weights.items() if weight] if isinstance(step, Shift) else []
+    has = observation.alias.weights if observation.alias else {}
+    first = [version for version in given if not has.get(version) and not _runs(version, index, deployment)]
+    return Resume(index, overrules=True, first=tuple(first), note=note)
+
+
+def _runs(version: int, index: int, deployment: Deployment) -> bool:
+    """Whether the deployment itself has started the version before that step, and has kept it since."""
+    started = any(isinstance(step, Start) and step.version == version for step in deployment.plan[:index])
+    since = deployment.plan[index : deployment.progress.index + 1]
+    return started and not any(isinstance(step, Retire) and step.version == version for step in since)
 
 
 def _resumed(deployment: Deployment, observation: Observation, *, changed: bool, note: str) -> Resume:
     adopted = deployment.asked is not None and deployment.asked.adopt
     last = steps.last_shift(deployment, before=deployment.progress.index + 1)
     if not (adopted and changed and observation.alias and last is not None):
-        return _again(deployment, changed=changed, note=note)
+        return _again(deployment, observation, changed=changed, note=note)
     return Resume(last, overrules=True, weights=observation.alias.weights, note=note)
 
 

@@ -26,7 +26,7 @@ from tests.simulation.faults import Faults
 from tests.simulation.history import History
 from tests.simulation.invariants import ALL, NothingLeftOver, Surroundings
 from tests.simulation.loop import SimulatedLoop, Stuck
-from tests.simulation.network import Connection, Network, Process, Weather
+from tests.simulation.network import LATEST, Connection, Network, Process, Weather
 from tests.simulation.nodes import RunnerNode
 from tests.simulation.people import WAITS, People, undecided
 from tests.simulation.routers import RouterHost, Traffic
@@ -88,6 +88,7 @@ class World:
         self._start_all()
         await self._storm()
         self._calm()
+        await asyncio.sleep(LATEST)  # what was sent before arrives
         await self._decided()
         await self._until(self._at_rest, REST)
         for invariant in self._invariants:

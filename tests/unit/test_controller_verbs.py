@@ -5,11 +5,11 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
-from controller import verbs
+from controller import steps, verbs
 from controller.scope import EVERYWHERE, placed
 from controller.turning import HELD_LIMIT
 from hotswap import requests
-from hotswap.deployment import Ask, AwaitPromotion, Bake, Shift, Start, Status, Verb
+from hotswap.deployment import Ask, AwaitPromotion, Bake, Retire, Shift, Start, Status, Verb
 from hotswap.errors import Invalid, Refused
 from tests.controller_walk import BAD, BEGIN, FEW, GOOD, World, world
 
@@ -114,6 +114,41 @@ def test_a_retry_from_an_earlier_phase_gives_its_weights_again() -> None:
     w.ask(Verb.RETRY, step=3)
     assert w.play() is Status.SUCCEEDED
     assert [one.get(6, 0) for one in w.weights] == [10, 50, 10, 50, 100]
+
+
+def test_a_retry_first_starts_what_was_taken_from_its_nodes_since_the_step() -> None:
+    w = world()
+    w.play_until(Retire)
+    w.edit({3: 50, 6: 50})
+    w.turn()
+    assert w.deployment.status is Status.HELD
+    w.ask(Verb.RETRY, step=2)
+    w.turn()
+    assert steps.present(w.deployment) == Start(version=5)
+    assert w.play() is Status.SUCCEEDED
+    assert w.weights[-3:] == [{5: 90, 6: 10}, {5: 50, 6: 50}, {6: 100}]
+
+
+def test_what_a_deployment_has_started_and_kept_is_not_started_by_a_retry() -> None:
+    w = world()
+    w.play_until(Bake, index=4)
+    w.edit({5: 100})
+    w.turn()
+    w.ask(Verb.RETRY, step=2)
+    w.turn()
+    assert steps.present(w.deployment) == Shift(weights={5: 90, 6: 10})
+
+
+def test_a_version_that_lost_all_of_its_weight_is_started_before_it_is_given_any_again() -> None:
+    w = world()
+    w.play_until(Bake)
+    w.edit({6: 100})
+    w.turn()
+    w.ask(Verb.RESUME)
+    w.turn()
+    assert steps.present(w.deployment) == Start(version=5)
+    assert w.play() is Status.SUCCEEDED
+    assert w.weights == [{5: 90, 6: 10}, {5: 90, 6: 10}, {5: 50, 6: 50}, {6: 100}]
 
 
 def test_a_rollback_after_a_retry_still_goes_back() -> None:

@@ -10,15 +10,13 @@ from tests.simulation.nodes import instances
 
 
 class WeightsAddUp(Invariant):
-    """The weights of an alias are 100 together, and only a version that was ready is given any; but one that somebody
-    gave traffic in the store before it was is what a deployment then found, and may give back."""
+    """The weights of an alias are 100 together, and only a version that was ready is given any, but by somebody who
+    edits the store."""
 
     def __init__(self, around: Surroundings) -> None:
         super().__init__(around)
         self._ready: set[tuple[str, int]] = set()
         """Versions that had an endpoint since an assignment names them."""
-        self._found: set[tuple[str, int]] = set()
-        """Versions that somebody gave traffic in the store."""
 
     def seen(self, written: Written) -> Told:
         for _, endpoint in written.of(Endpoint):
@@ -29,9 +27,7 @@ class WeightsAddUp(Invariant):
                 continue
             if sum(alias.weights.values()) != FULL_WEIGHT:
                 yield f"{where(alias)} has weights that add up to {sum(alias.weights.values())}: {alias.weights}"
-            if written.author.role == "foreign":
-                self._found |= {(alias.function, version) for version, weight in alias.weights.items() if weight}
-            else:
+            if written.author.role != "foreign":
                 yield from self._unready(before, alias)
         if written.of(Assignment):
             assigned = {(one.function, version) for one in self.picture.all(Assignment) for version in one.versions}
@@ -40,7 +36,7 @@ class WeightsAddUp(Invariant):
     def _unready(self, before: Alias | None, alias: Alias) -> Told:
         had = {version for version, weight in before.weights.items() if weight} if before else set()
         for version, weight in alias.weights.items():
-            if weight and version not in had and (alias.function, version) not in self._ready | self._found:
+            if weight and version not in had and (alias.function, version) not in self._ready:
                 yield f"{where(alias)} gives {weight} % to version {version}, which was not started"
 
 
