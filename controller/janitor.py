@@ -1,25 +1,28 @@
 """Keeps the assignments in step with aliases, deployments and nodes, whoever changed them.
 
 Each change marks the functions that it concerns; each marked function is settled, some at a time, and again after a
-while if it could not be.
+while if it could not be. The assignments are followed too: one may be written late, by a call that was given up.
 """
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from typing import TypeVar
 
 from controller.placement import Placement
 from hotswap import errors, kv
 from hotswap.deployment import Active
 from hotswap.mirror import Mirror
-from hotswap.model import Alias, Node
-from hotswap.store import Broken, Changes, Gone, Store, Stored
+from hotswap.model import Alias, Assignment, Node
+from hotswap.store import Changes, Store, Stored
 
 log = logging.getLogger(__name__)
 
 AT_ONCE = 8
 """Functions that are settled at the same time."""
 RETRY_AFTER = 1.0
+
+Of = TypeVar("Of", Alias, Active, Assignment)
 
 
 class Janitor:
@@ -38,30 +41,32 @@ class Janitor:
         Nothing is settled before the watches have told what stands: an end that comes between a read and the beginning
         of its watch would be told by neither.
         """
-        async with self._store.aliases.watch() as aliases, self._store.active.watch() as active:
+        store = self._store
+        async with (
+            store.aliases.watch() as aliases,
+            store.active.watch() as active,
+            store.assignments.watch() as assigned,
+        ):
             self._mark_all(await anext(aliases))
             self._mark_all(await anext(active))
-            await self._mark_assigned()
+            self._mark_all(await anext(assigned), part=1)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._follow(aliases), name="janitor: aliases")
                 tasks.create_task(self._follow(active), name="janitor: deployments")
+                tasks.create_task(self._follow(assigned, part=1), name="janitor: assignments")
                 tasks.create_task(self._follow_nodes(), name="janitor: nodes")
                 tasks.create_task(self._follow_pins(), name="janitor: pins")
                 for _ in range(AT_ONCE):
                     tasks.create_task(self._settle(), name="janitor")
 
-    async def _mark_assigned(self) -> None:
-        async with self._store.assignments.watch() as batches:  # which tells of what cannot be read, and goes on
-            for change in (await anext(batches)).changes:
-                self._mark(change.value.function if isinstance(change, Stored) else change.parts[1])
-
-    async def _follow(self, batches: AsyncIterator[Changes[Alias]] | AsyncIterator[Changes[Active]]) -> None:
+    async def _follow(self, batches: AsyncIterator[Changes[Of]], *, part: int = 0) -> None:
         async for batch in batches:
-            self._mark_all(batch)
+            self._mark_all(batch, part=part)
 
-    def _mark_all(self, batch: Changes[Alias] | Changes[Active]) -> None:
+    def _mark_all(self, batch: Changes[Of], *, part: int = 0) -> None:
+        """`part`: where the function is in the keys."""
         for change in batch.changes:
-            self._mark(_function(change))
+            self._mark(change.value.function if isinstance(change, Stored) else change.parts[part])
 
     async def _follow_nodes(self) -> None:
         """By the mirror that the placement reads: so it has a change before its functions are settled."""
@@ -98,11 +103,3 @@ class Janitor:
     async def _later(self, function: str) -> None:
         await asyncio.sleep(RETRY_AFTER)
         self._mark(function)
-
-
-def _function(change: Stored[Alias] | Stored[Active] | Gone | Broken) -> str:
-    match change:
-        case Stored(value=value):
-            return value.function
-        case Gone(parts=parts) | Broken(parts=parts):
-            return parts[0]
