@@ -54,7 +54,7 @@ CHANGES_AT_ONCE = 64
 """Transactions that may be under way when changes come at a rate."""
 BOOT_LIMIT = 120.0
 APPLIED_LIMIT = 30.0
-ASK_EVERY = 0.01
+ASK_EVERY = 0.03
 NOWHERE = EtcdSettings(endpoints=("127.0.0.1:1",))
 MIB = 1_048_576
 KINDS: dict[Subject, type[Alias] | type[Endpoint]] = {"aliases": Alias, "endpoints": Endpoint}

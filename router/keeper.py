@@ -1,6 +1,7 @@
 """The parent's table: brought up to date by the watches, told to the workers, kept on disk."""
 
 import asyncio
+import gc
 import logging
 import time
 from collections.abc import Callable
@@ -30,8 +31,6 @@ SAVE_AGAIN = 30.0
 class Keeper:
     def __init__(self, *, folder: Path, workers: Workers, clock: Callable[[], float] = time.monotonic) -> None:
         self.table = Table()
-        self.complete = asyncio.Event()
-        """There is a table to route by: from the disk, or of all three subjects."""
         self._folder = folder
         self._workers = workers
         self._clock = clock
@@ -44,16 +43,19 @@ class Keeper:
         """Endpoints that vanished without being withdrawn and are still used."""
         return self._protection.kept
 
-    def load(self) -> None:
-        table = snapshot.load(self._folder)
-        if table is not None:
-            log.info("%d functions are known from %s", len(table.functions), self._folder)
-            self.table = table
-            self._workers.apply(table, table.whole())
-            self.complete.set()
+    async def load(self) -> bool:
+        """Whether there is a table on the disk, which the workers then serve."""
+        table = await asyncio.to_thread(snapshot.load, self._folder)  # workers are started meanwhile
+        if table is None:
+            return False
+        log.info("%d functions are known from %s", len(table.functions), self._folder)
+        self.table = table
+        self._workers.apply(table, Update(revisions=table.revisions))
+        self._serve()
+        return True
 
     async def follow(self, store: Store) -> None:
-        """Never returns."""
+        """Never returns. Without a table from the disk the workers serve once all three subjects are read."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow(store.aliases, ALIASES), name="aliases")
             tasks.create_task(self._follow(store.versions, VERSIONS), name="versions")
@@ -84,8 +86,12 @@ class Keeper:
             async for changes in batches:
                 update = following.update(changes, self.table)
                 self._apply(self._protected(update, listed=changes.whole))
-                if _all_read(self.table.revisions):
-                    self.complete.set()
+                if not self._workers.serving and _all_read(self.table.revisions):
+                    self._serve()
+
+    def _serve(self) -> None:
+        gc.freeze()  # the first table is not garbage, and to find that out again and again would hold up changes
+        self._workers.serve()
 
     def _protected(self, update: Update, *, listed: bool) -> Update:
         endpoints = [removed for removed in update.removed if removed.subject == "endpoints"]

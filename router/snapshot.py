@@ -11,19 +11,19 @@ one part and the next.
 import hashlib
 import logging
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
-from router.table import FunctionTable, Revisions, Table, Update
+from router.shards import Part, Shards
+from router.table import FunctionTable, Revisions, Table
 
 log = logging.getLogger(__name__)
 
 NAME = "table"
-FORMAT = b"hotswap-router-table-2"
+FORMAT = b"hotswap-router-table-3"
 
-Pieces = dict[int, tuple[Mapping[str, FunctionTable], msgspec.Raw]]
+Pieces = dict[int, tuple[Part[FunctionTable], msgspec.Raw]]
 """By number, each part as it was last encoded."""
 
 
@@ -68,11 +68,11 @@ def load(folder: Path) -> Table | None:
     except msgspec.MsgspecError as error:
         log.warning("%s is of another release and is not used: %s", folder / NAME, error)
         return None
-    tables = [function for part in loaded.parts for function in part]
-    return Table().apply(Update(tables=tables, revisions=loaded.revisions))
+    functions = {function.name: function for part in loaded.parts for function in part}
+    return Table(Shards(FunctionTable).changed(functions), loaded.revisions)
 
 
-def _encoded(number: int, part: Mapping[str, FunctionTable], pieces: Pieces) -> msgspec.Raw:
+def _encoded(number: int, part: Part[FunctionTable], pieces: Pieces) -> msgspec.Raw:
     known = pieces.get(number)
     if known is None or known[0] is not part:
         known = pieces[number] = part, msgspec.Raw(msgspec.msgpack.encode(list(part.values())))
