@@ -14,6 +14,7 @@ from hotswap.model import Record
 from hotswap.store import Collection, Store
 from router import snapshot
 from router.follow import ALIASES, ENDPOINTS, VERSIONS, Following
+from router.gathering import Gathering
 from router.protection import Protection
 from router.table import Revisions, Table, Update
 from router.workers import Workers
@@ -22,7 +23,9 @@ log = logging.getLogger(__name__)
 
 R = TypeVar("R", bound=Record)
 
-SAVE_EVERY = 1.0
+GATHER_SECONDS = 0.005
+"""From one change to the next that the workers are told: what comes in between is told together."""
+SAVE_EVERY = 5.0
 """Seconds between two writes of the table to disk at least."""
 SAVE_AGAIN = 30.0
 """Seconds before it is tried again after it could not be written."""
@@ -82,12 +85,16 @@ class Keeper:
             self._apply(Update(removed=due))
 
     async def _follow(self, collection: Collection[R], following: Following[R]) -> None:
-        async with collection.watch() as batches:
-            async for changes in batches:
+        gathering: Gathering[R] = Gathering()
+        async with collection.watch() as batches, asyncio.TaskGroup() as tasks:
+            tasks.create_task(gathering.read(batches), name=f"read {following.subject}")
+            while True:
+                changes = await gathering.take()
                 update = following.update(changes, self.table)
                 self._apply(self._protected(update, listed=changes.whole))
                 if not self._workers.serving and _all_read(self.table.revisions):
                     self._serve()
+                await asyncio.sleep(GATHER_SECONDS)
 
     def _serve(self) -> None:
         gc.freeze()  # the first table is not garbage, and to find that out again and again would hold up changes
