@@ -99,6 +99,7 @@ class Keeper:
     def _serve(self) -> None:
         gc.freeze()  # the first table is not garbage, and to find that out again and again would hold up changes
         self._workers.serve()
+        self._changed.set()
 
     def _protected(self, update: Update, *, listed: bool) -> Update:
         endpoints = [removed for removed in update.removed if removed.subject == "endpoints"]
@@ -115,7 +116,8 @@ class Keeper:
     def _apply(self, update: Update) -> None:
         self.table = self.table.apply(update)
         self._workers.apply(self.table, update)
-        self._changed.set()
+        if self._workers.serving:  # half a table is of no use to the next boot
+            self._changed.set()
 
 
 def _all_read(revisions: Revisions) -> bool:
