@@ -191,7 +191,7 @@ class Claim(Record, frozen=True, kw_only=True):
     node: str
 
 
-class Endpoint(Record, frozen=True, kw_only=True):
+class Endpoint(Record, frozen=True, kw_only=True, gc=False):
     """Where a ready instance listens."""
 
     function: FunctionName

@@ -32,8 +32,7 @@ R = TypeVar("R", bound=Record)
 Path = tuple[str | int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Stored(Generic[R]):
+class Stored(msgspec.Struct, Generic[R], frozen=True, gc=False):
     """A value with what a later write has to compare."""
 
     value: R
@@ -44,16 +43,14 @@ class Stored(Generic[R]):
     """As the store numbers them; 0 for none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Gone:
+class Gone(msgspec.Struct, frozen=True):
     """A key that was deleted; `parts` are what followed the prefix of its collection."""
 
     parts: tuple[str, ...]
     mod_revision: int
 
 
-@dataclass(frozen=True, slots=True)
-class Broken:
+class Broken(msgspec.Struct, frozen=True):
     """A value that does not parse: a foreign hand, or another release. What was known before it still holds."""
 
     parts: tuple[str, ...]
@@ -107,13 +104,12 @@ class Collection(Generic[R]):
             yield Changes(tuple(self._change(change) for change in batch.changes), batch.revision, batch.whole)
 
     def _change(self, change: kv.Item | kv.Deleted) -> Stored[R] | Gone | Broken:
-        parts = self._parts(change.key)
         if isinstance(change, kv.Deleted):
-            return Gone(parts, change.mod_revision)
+            return Gone(self._parts(change.key), change.mod_revision)
         try:
             return self._read(change)
         except errors.Invalid as error:
-            return Broken(parts, change.mod_revision, str(error))
+            return Broken(self._parts(change.key), change.mod_revision, str(error))
 
     def folder(self, parts: Path) -> str:
         return self.key(*parts) + "/" if parts else self._prefix

@@ -51,13 +51,15 @@ class Following(Generic[R]):
         withdrawn = {_key(change) for change in changes.changes if _is_withdrawn(change)}
         entries: list[AnyEntry] = []
         removed: list[Removed] = []
-        for (function, name), change in latest.items():
-            ends = (function, name) in withdrawn
+        for key, change in latest.items():
+            ends = key in withdrawn
+            function, name = key
             known = table.entry(self.subject, function, name)
             match change:
                 case Stored() if not ends:
-                    if known is None or back or change.mod_revision > known.revision:
-                        entries += self._entries(change, function, name)
+                    news = known is None or back or change.mod_revision > known.revision
+                    if news and (entry := self._entry(change, key)):
+                        entries.append(entry)
                 case Stored() | Gone() if known:
                     removed.append(Removed(self.subject, function, name, change.mod_revision, ends))
                 case Broken(error=error):
@@ -69,16 +71,16 @@ class Following(Generic[R]):
             removed += self._missing(table, latest.keys(), changes.revision)
         return self._made(entries, removed, changes.revision, forced=back)
 
-    def _entries(self, stored: Stored[R], function: str, name: str) -> list[AnyEntry]:
+    def _entry(self, stored: Stored[R], key: tuple[str, str]) -> AnyEntry | None:
         try:
             entry = self.read(stored.value, stored.mod_revision)
         except Invalid as error:
             log.warning("%s cannot be used; what was known before holds: %s", stored.key, error)
-            return []
-        if (entry.function, _name(entry)) != (function, name):
+            return None
+        if (entry.function, _name(entry)) != key:
             log.warning("%s holds something that belongs elsewhere; what was known before holds", stored.key)
-            return []
-        return [entry]
+            return None
+        return entry
 
     def _present(self, table: Table) -> Iterator[AnyEntry]:
         return (entry for function in table.functions.values() for entry in function.entries(self.subject))
@@ -89,17 +91,8 @@ class Following(Generic[R]):
                 yield Removed(self.subject, entry.function, _name(entry), revision)
 
     def _made(self, entries: list[AnyEntry], removed: list[Removed], revision: int, *, forced: bool) -> Update:
-        revisions = Revisions(**{self.subject: revision})
-        update = Update(aliases=[], versions=[], endpoints=[], removed=removed, revisions=revisions, forced=forced)
-        for entry in entries:
-            match entry:
-                case AliasEntry():
-                    update.aliases.append(entry)
-                case VersionEntry():
-                    update.versions.append(entry)
-                case EndpointEntry():
-                    update.endpoints.append(entry)
-        return update
+        update = Update(removed=removed, revisions=Revisions(**{self.subject: revision}), forced=forced)
+        return msgspec.structs.replace(update, **{self.subject: entries})
 
 
 ALIASES: Following[Alias] = Following(
@@ -128,9 +121,9 @@ def _key(change: Stored[R] | Gone | Broken) -> tuple[str, str]:
 def _name(entry: AnyEntry) -> str:
     """As in the key, after the function."""
     match entry:
+        case EndpointEntry():
+            return endpoint_name(entry)
         case AliasEntry(name=name):
             return name
         case VersionEntry(number=number):
             return str(number)
-        case EndpointEntry():
-            return endpoint_name(entry)

@@ -1,6 +1,7 @@
 """The parent's table: brought up to date by the watches, told to the workers, kept on disk."""
 
 import asyncio
+import gc
 import logging
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from hotswap.model import Record
 from hotswap.store import Collection, Store
 from router import snapshot
 from router.follow import ALIASES, ENDPOINTS, VERSIONS, Following
+from router.gathering import Gathering
 from router.protection import Protection
 from router.table import Revisions, Table, Update
 from router.workers import Workers
@@ -21,7 +23,9 @@ log = logging.getLogger(__name__)
 
 R = TypeVar("R", bound=Record)
 
-SAVE_EVERY = 1.0
+GATHER_SECONDS = 0.005
+"""From one change to the next that the workers are told: what comes in between is told together."""
+SAVE_EVERY = 5.0
 """Seconds between two writes of the table to disk at least."""
 SAVE_AGAIN = 30.0
 """Seconds before it is tried again after it could not be written."""
@@ -30,8 +34,6 @@ SAVE_AGAIN = 30.0
 class Keeper:
     def __init__(self, *, folder: Path, workers: Workers, clock: Callable[[], float] = time.monotonic) -> None:
         self.table = Table()
-        self.complete = asyncio.Event()
-        """There is a table to route by: from the disk, or of all three subjects."""
         self._folder = folder
         self._workers = workers
         self._clock = clock
@@ -44,16 +46,19 @@ class Keeper:
         """Endpoints that vanished without being withdrawn and are still used."""
         return self._protection.kept
 
-    def load(self) -> None:
-        table = snapshot.load(self._folder)
-        if table is not None:
-            log.info("%d functions are known from %s", len(table.functions), self._folder)
-            self.table = table
-            self._workers.apply(table, table.whole())
-            self.complete.set()
+    async def load(self) -> bool:
+        """Whether there is a table on the disk, which the workers then serve."""
+        table = await asyncio.to_thread(snapshot.load, self._folder)  # workers are started meanwhile
+        if table is None:
+            return False
+        log.info("%d functions are known from %s", len(table.functions), self._folder)
+        self.table = table
+        self._workers.apply(table, Update(revisions=table.revisions))
+        self._serve()
+        return True
 
     async def follow(self, store: Store) -> None:
-        """Never returns."""
+        """Never returns. Without a table from the disk the workers serve once all three subjects are read."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow(store.aliases, ALIASES), name="aliases")
             tasks.create_task(self._follow(store.versions, VERSIONS), name="versions")
@@ -80,12 +85,21 @@ class Keeper:
             self._apply(Update(removed=due))
 
     async def _follow(self, collection: Collection[R], following: Following[R]) -> None:
-        async with collection.watch() as batches:
-            async for changes in batches:
+        gathering: Gathering[R] = Gathering()
+        async with collection.watch() as batches, asyncio.TaskGroup() as tasks:
+            tasks.create_task(gathering.read(batches), name=f"read {following.subject}")
+            while True:
+                changes = await gathering.take()
                 update = following.update(changes, self.table)
                 self._apply(self._protected(update, listed=changes.whole))
-                if _all_read(self.table.revisions):
-                    self.complete.set()
+                if not self._workers.serving and _all_read(self.table.revisions):
+                    self._serve()
+                await asyncio.sleep(GATHER_SECONDS)
+
+    def _serve(self) -> None:
+        gc.freeze()  # the first table is not garbage, and to find that out again and again would hold up changes
+        self._workers.serve()
+        self._changed.set()
 
     def _protected(self, update: Update, *, listed: bool) -> Update:
         endpoints = [removed for removed in update.removed if removed.subject == "endpoints"]
@@ -102,7 +116,8 @@ class Keeper:
     def _apply(self, update: Update) -> None:
         self.table = self.table.apply(update)
         self._workers.apply(self.table, update)
-        self._changed.set()
+        if self._workers.serving:  # half a table is of no use to the next boot
+            self._changed.set()
 
 
 def _all_read(revisions: Revisions) -> bool:

@@ -58,6 +58,8 @@ class Protection:
     def announced(self, endpoints: Iterable[EndpointEntry]) -> list[Removed]:
         """What is there (again) is not kept any more: it lives. What had its address before does not, and goes now."""
         over: list[Removed] = []
+        if not self._kept:
+            return over
         for entry in endpoints:
             self._kept.pop((entry.function, endpoint_name(entry)), None)
             for name in [name for name, kept in self._kept.items() if kept.address == entry.address]:

@@ -23,7 +23,7 @@ from router.channel import Begin
 from router.exposition import RouterCollector
 from router.keeper import Keeper
 from router.rows import Rows
-from router.workers import Workers
+from router.workers import START_LIMIT, Workers
 
 log = logging.getLogger(__name__)
 
@@ -74,25 +74,27 @@ class Parent:
         async with self._serving_admin(), asyncio.TaskGroup() as tasks:
             with self._signals(tasks):
                 background = [
-                    tasks.create_task(self._keeper.follow(self._store), name="follow"),
+                    tasks.create_task(self._follow(), name="follow"),
                     tasks.create_task(self._keeper.save(), name="save"),
                     tasks.create_task(self._check(), name="check"),
                     tasks.create_task(self._fold(), name="fold"),
                 ]
                 self._announcing = tasks.create_task(self._announce(), name="announce")
-                serving = tasks.create_task(self._serve(), name="serve")
+                serving = tasks.create_task(self._workers.run(), name="serve")
                 await self._ending.wait()
                 await self._end(serving)
                 for task in background:
                     task.cancel()
         self._rows.close()
 
-    async def _serve(self) -> None:
-        """From when there is a table until the workers are drained."""
-        self._keeper.load()
-        await self._keeper.complete.wait()
-        gc.freeze()  # the first table is not garbage, and to find that out again and again would hold up changes
-        await self._workers.run()
+    async def _follow(self) -> None:
+        """What is on the disk is served before the store is asked for news: its lists, too, need a processor."""
+        if await self._keeper.load():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(START_LIMIT):
+                    while not self._workers.ready:
+                        await self._workers.news()
+        await self._keeper.follow(self._store)
 
     async def _end(self, serving: asyncio.Task[None]) -> None:
         self._admin.ending = True

@@ -38,7 +38,7 @@ MISSING_SHOWN = 50
 """Names that are told at most in the answer for one that does not exist."""
 
 
-class AliasEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class AliasEntry(msgspec.Struct, frozen=True, kw_only=True, array_like=True, omit_defaults=True, gc=False):
     function: str
     name: str
     revision: int
@@ -49,7 +49,7 @@ class AliasEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     last_good: int | None = None
 
 
-class VersionEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class VersionEntry(msgspec.Struct, frozen=True, kw_only=True, array_like=True, omit_defaults=True, gc=False):
     function: str
     number: int
     revision: int = 0
@@ -59,7 +59,7 @@ class VersionEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     max_body: int = DEFAULT_MAX_BODY
 
 
-class EndpointEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class EndpointEntry(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     function: str
     version: int
     instance: str
@@ -89,7 +89,7 @@ class Revisions(msgspec.Struct, frozen=True, kw_only=True):
     versions: int = 0
 
 
-class FunctionTable(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class FunctionTable(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):
     name: str
     aliases: Mapping[str, AliasEntry] = {}
     versions: Mapping[int, VersionEntry] = {}
@@ -126,8 +126,8 @@ class FunctionTable(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 class Update(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one batch changes; or a whole table, when it is applied to an empty one."""
 
-    tables: list[FunctionTable] = []
-    """Functions with all that is known of them, as they are put into a table that does not have them."""
+    packed: dict[str, msgspec.Raw] = {}
+    """Whole functions by name, each a `FunctionTable`: all of a table that is put into an empty one."""
     aliases: list[AliasEntry] = []
     versions: list[VersionEntry] = []
     endpoints: list[EndpointEntry] = []
@@ -139,7 +139,7 @@ class Update(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def functions(self) -> set[str]:
         """The functions that it touches."""
         changed = {entry.function for entry in (*self.entries, *self.removed)}
-        return changed.union(function.name for function in self.tables)
+        return changed.union(self.packed)
 
     @property
     def entries(self) -> list[AnyEntry]:
@@ -171,32 +171,36 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    functions: Shards[FunctionTable] = field(default_factory=Shards)
+    functions: Shards[FunctionTable] = field(default_factory=lambda: Shards(FunctionTable))
     revisions: Revisions = field(default_factory=Revisions)
 
     def apply(self, update: Update) -> "Table":
         """The next table; functions that the update does not touch are shared with this one."""
-        made: dict[str, FunctionTable | None] = {it.name: it for it in update.tables if it.name not in self.functions}
+        functions = self.functions.changed(update.packed) if update.packed else self.functions
         drafts: dict[str, _Draft] = {}
 
         def draft(name: str) -> _Draft:
-            if name not in drafts:
-                before = made.get(name) or self.functions.get(name) or FunctionTable(name)
-                drafts[name] = _Draft(before, forced=update.forced)
-            return drafts[name]
+            found = drafts.get(name)
+            if found is None:
+                before = functions.get(name) or FunctionTable(name)
+                found = drafts[name] = _Draft(before, forced=update.forced)
+            return found
 
         for removed in update.removed:
             draft(removed.function).remove(removed)
-        for entry in update.entries:
-            draft(entry.function).put(entry)
-        for name, it in drafts.items():
-            function = it.done()
-            made[name] = None if function.empty else function
-        return Table(self.functions.changed(made), _later(self.revisions, update.revisions, forced=update.forced))
+        for alias in update.aliases:
+            draft(alias.function).put_alias(alias)
+        for version in update.versions:
+            draft(version.function).put_version(version)
+        for endpoint in update.endpoints:
+            draft(endpoint.function).put_endpoint(endpoint)
+        made = {name: draft.done() for name, draft in drafts.items()}
+        functions = functions.changed({name: None if it.empty else it for name, it in made.items()})
+        return Table(functions, _later(self.revisions, update.revisions, forced=update.forced))
 
     def whole(self) -> Update:
         """The update that makes this table from an empty one."""
-        return Update(tables=list(self.functions.values()), revisions=self.revisions)
+        return Update(packed=self.functions.packed(), revisions=self.revisions)
 
     def entry(self, subject: Subject, function: str, name: str) -> AnyEntry | None:
         """What the key names; `name` is as in `Removed`."""
@@ -281,14 +285,14 @@ class _Draft:
         self._endpoints = {(it.version, it.instance): it for some in before.endpoints.values() for it in some.values()}
         self._forced = forced
 
-    def put(self, entry: AnyEntry) -> None:
-        match entry:
-            case AliasEntry():
-                self._replace(self._aliases, entry.name, entry)
-            case VersionEntry():
-                self._replace(self._versions, entry.number, entry)
-            case EndpointEntry():
-                self._replace(self._endpoints, (entry.version, entry.instance), entry)
+    def put_alias(self, entry: AliasEntry) -> None:
+        self._replace(self._aliases, entry.name, entry)
+
+    def put_version(self, entry: VersionEntry) -> None:
+        self._replace(self._versions, entry.number, entry)
+
+    def put_endpoint(self, entry: EndpointEntry) -> None:
+        self._replace(self._endpoints, (entry.version, entry.instance), entry)
 
     def remove(self, removed: Removed) -> None:
         match removed.subject:

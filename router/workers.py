@@ -4,6 +4,9 @@ A worker is a fresh process (never a fork of this one, which has gRPC's threads)
 listening socket of its slot, so that a connection that waits to be accepted survives its death; its counter file; and
 its end of a socketpair. When a worker is replaced the new one takes connections before the old one stops to, from the
 same socket; each writes to a file of its own, and a file that is free goes on to the next one.
+
+Workers are started while the table is still being read, since they take longer to start than to be told it; until then
+they take no requests.
 """
 
 import asyncio
@@ -65,6 +68,8 @@ class Handle:
         return f"worker {self.slot} (pid {self.process.pid})"
 
 
+NO_AUTHORITIES = {"SSL_CERT_FILE": os.devnull}
+"""aiohttp reads the machine's certificate authorities when it is imported, in 40 ms; a worker speaks no TLS."""
 MIB = 1_048_576
 ALLOCATION = {"MALLOC_MMAP_THRESHOLD_": str(4 * MIB), "MALLOC_TRIM_THRESHOLD_": str(16 * MIB)}
 """For glibc, which would give the memory of every large piece of a stream back to the kernel and ask for that of the
@@ -76,6 +81,8 @@ class Workers:
 
     def __init__(self, *, listeners: list[socket.socket], begin: Begin, rows: Rows) -> None:
         self.restarts = 0
+        self.serving = False
+        """There is a table to route by, and they are told it."""
         self._listeners = listeners
         self._begin = begin
         self._rows = rows
@@ -121,19 +128,31 @@ class Workers:
     def apply(self, table: Table, update: Update) -> None:
         """The table as it is now, and what has changed since the one before."""
         self._table, self._first = table, b""
+        if not self.serving:
+            return
         rows = self._rows.follow(table, update.functions)
         message = encode(Apply(update, rows)) if self._live else b""
         for handle in self._live:
             handle.channel.send_encoded(message)
 
+    def serve(self) -> None:
+        """The table is whole: from now on they route by it."""
+        self.serving = True
+        self._rows.follow(self._table, self._table.functions)
+        for handle in self._live:
+            handle.channel.send_encoded(self._whole())
+
     async def run(self) -> None:
-        """Until `drain` is done. The table must be there."""
+        """Until `drain` is done."""
         async with asyncio.TaskGroup() as self._tasks:
             for slot in range(len(self._listeners)):
                 self._tasks.create_task(self._keep(slot, backoff=0.0), name=f"worker {slot}")
 
     async def replace(self) -> None:
-        """Every worker by a new one, one after the other, with no request lost."""
+        """Every worker by a new one, one after the other, with no request lost; those that are not told a table yet
+        have taken none, and are new."""
+        if not self.serving:
+            return
         async with self._replacing:
             await self._replace()
 
@@ -209,7 +228,8 @@ class Workers:
         now = time.monotonic()
         handle = Handle(slot, process, await parent_end(ours), file, began=now, heard=now)
         handle.channel.send(self._begin)
-        handle.channel.send_encoded(self._whole())
+        if self.serving:
+            handle.channel.send_encoded(self._whole())
         self._live.add(handle)
         if self._stopping:  # since we began
             self._drain(handle)
@@ -270,7 +290,8 @@ class Workers:
 def _spawn(listener: int, channel: int, counters: int) -> "subprocess.Popen[bytes]":
     fds = (listener, channel, counters)
     words = [sys.executable, "-m", "router.worker", *map(str, fds)]
-    return subprocess.Popen(words, pass_fds=fds, stdin=subprocess.DEVNULL, env={**ALLOCATION, **os.environ})
+    environment = {**ALLOCATION, **os.environ, **NO_AUTHORITIES}
+    return subprocess.Popen(words, pass_fds=fds, stdin=subprocess.DEVNULL, env=environment)
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:

@@ -158,6 +158,13 @@ class RouterUnderTest:
         await self.applied("aliases", revision)
         return revision
 
+    async def spread(self, count: int, function: str = "fn") -> None:
+        """So many invocations over connections of their own, so that they reach all workers."""
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session:
+            for _ in range(count):
+                async with session.get(self.url(f"/fn/{function}")) as answer:
+                    assert answer.status == 200
+
     def workers(self) -> list[int]:
         """Process ids of the workers."""
         return [child.pid for child in psutil.Process(self.process.pid).children()]

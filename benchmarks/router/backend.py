@@ -136,14 +136,19 @@ def parse(body: bytes) -> Count:
     return Count(int(match[1]), int(match[3]))
 
 
-def off_balance(counts: Sequence[int]) -> str | None:
-    """What is wrong with how requests were shared, or `None`. Some pick by chance: five deviations are let be."""
+def off_balance(counts: Sequence[int], *, waiting: int = 0) -> str | None:
+    """What is wrong with how requests were shared, or `None`. Some pick by chance: five deviations are let be.
+
+    What a backend counts is not what was picked: `waiting` requests at most wait in front of the two, and may all be
+    for one of them. The first, which has nine tenths of the work, is behind as soon as the two want for processor.
+    """
     total = sum(counts)
     if not total:
         return "no backend had a request"
     due = WEIGHTS[2] / 100
     share = counts[1] / total
-    allowed = 5 * (due * (1 - due) / total) ** 0.5 + 2 / total
+    unseen = waiting / total * (due if share > due else 1 - due)
+    allowed = 5 * (due * (1 - due) / total) ** 0.5 + 2 / total + unseen
     if abs(share - due) <= allowed:
         return None
     return f"{share:.1%} of {total} requests went to the second backend; {due:.0%} were due"

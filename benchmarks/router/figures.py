@@ -47,6 +47,8 @@ class Round:
     memory: Memory
     shared: Sequence[int]
     """Requests by backend, before the measured part."""
+    waiting: int = 0
+    """Requests that may have been on their way to a backend at that moment."""
 
     @property
     def cpu_us(self) -> float:
@@ -107,7 +109,9 @@ def faults(rounds: Sequence[Round]) -> list[str]:
     for it in rounds:
         kinds.update(it.report.kinds)
     told = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count)
-    return ([f"errors: {told}"] if told else []) + [why for it in rounds if (why := off_balance(it.shared))]
+    return ([f"errors: {told}"] if told else []) + [
+        why for it in rounds if (why := off_balance(it.shared, waiting=it.waiting))
+    ]
 
 
 def disturbed(rounds: Sequence[Round]) -> str | None:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.router.backend import Backend, Count
@@ -59,7 +59,8 @@ class Bench:
             memory = Memory(proxy.tree.serving_mib(), proxy.tree.parents_mib())
             if not load.running:
                 raise Unusable("the load ended by itself")
-        return measured(first, second, report=load.report, memory=memory, shared=shared)
+        found = measured(first, second, report=load.report, memory=memory, shared=shared)
+        return replace(found, waiting=case.connections)
 
     async def _events(self, case: Case, proxy: Proxy) -> Round:
         async with listening(case, proxy.port) as heard:

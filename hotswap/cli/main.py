@@ -6,25 +6,12 @@ import sys
 import traceback
 from collections.abc import Callable
 from enum import IntEnum
+from importlib import import_module
 from typing import Any
 
 import click
 
-from hotswap.cli import (
-    aliases,
-    comparing,
-    completion,
-    deployments,
-    functions,
-    hooks,
-    invocation,
-    receipts,
-    recommend,
-    services,
-    tokens,
-    up,
-    verbs,
-)
+from hotswap.cli import services
 from hotswap.errors import HotswapError, Invalid
 
 
@@ -36,8 +23,43 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
+FAMILIES = (
+    "up",
+    "functions",
+    "invocation",
+    "deployments",
+    "comparing",
+    "receipts",
+    "recommend",
+    "verbs",
+    "aliases",
+    "hooks",
+    "tokens",
+    "completion",
+)
+"""Modules beside this one, each with its `COMMANDS`."""
+
+
 class Cli(click.Group):
-    """Maps errors to messages and exit codes; nothing that goes wrong shows a traceback."""
+    """Maps errors to messages and exit codes; nothing that goes wrong shows a traceback.
+
+    All but the services are imported when one of them is asked for: a service needs none of them, and they are a
+    quarter of what it would import.
+    """
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in self.commands:
+            self._complete()
+        return super().get_command(context, name)
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        self._complete()
+        return super().list_commands(context)
+
+    def _complete(self) -> None:
+        for family in FAMILIES:
+            for command in import_module(f"hotswap.cli.{family}").COMMANDS:
+                self.add_command(command)
 
     def main(self, *args: Any, **options: Any) -> Any:
         options["standalone_mode"] = False
@@ -104,22 +126,6 @@ def cli() -> None:
     """
 
 
-FAMILIES = (
-    up,
-    functions,
-    invocation,
-    deployments,
-    comparing,
-    receipts,
-    recommend,
-    verbs,
-    aliases,
-    hooks,
-    tokens,
-    services,
-    completion,
-)
-for family in FAMILIES:
-    for command in family.COMMANDS:
-        cli.add_command(command)
+for service in services.COMMANDS:
+    cli.add_command(service)
 main = cli

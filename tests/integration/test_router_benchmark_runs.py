@@ -36,7 +36,9 @@ async def test_every_kind_of_case_is_measured_and_nothing_is_left_running() -> N
         for row in rows.values():
             assert row["rps"] > 0
             assert row["rss_mib"] > 1
-    assert all(off_balance(it.shared) is None for it in rounds["get"]["hotswap"] + rounds["get"]["nginx"])
+    assert all(
+        off_balance(it.shared, waiting=it.waiting) is None for it in rounds["get"]["hotswap"] + rounds["get"]["nginx"]
+    )
     assert [child.name() for child in psutil.Process(os.getpid()).children() if child.name() in {"nginx", "wrk"}] == []
 
 

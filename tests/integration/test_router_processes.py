@@ -32,32 +32,6 @@ from tests.router_harness import (
 )
 
 
-async def test_shares_are_the_weights_to_within_less_than_one_invocation_a_worker(
-    etcd: EtcdSettings, tmp_path: Path, lane: Lane
-) -> None:
-    workers = 4
-    async with routing(etcd, tmp_path, workers=workers, lane=lane) as router, upstream(answering()) as server:
-        await router.publish("fn", {n: [server.address] for n in (1, 2, 3)}, weights={1: 100}, concurrency=1_000)
-        for weights in ({1: 90, 2: 10}, {1: 34, 2: 33, 3: 33}, {1: 1, 2: 99}):
-            revision = await router.shift("fn", weights)
-            await asyncio.gather(*(spread(router, 33) for _ in range(9)))
-            counts = {
-                row.version: row.tally.invocations for row in await router.rows() if row.alias_revision == revision
-            }
-            total = sum(counts.values())
-            assert total == 9 * 33
-            for version, weight in weights.items():
-                assert abs(counts[version] - total * weight / 100) < workers, "each worker is off by less than one"
-
-
-async def spread(router: RouterUnderTest, count: int) -> None:
-    """So many invocations over connections of their own, so that they reach all workers."""
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session:
-        for _ in range(count):
-            async with session.get(router.url("/fn/fn")) as answer:
-                assert answer.status == 200
-
-
 async def test_behind_a_proxy_of_ours_users_are_told_apart_by_what_it_tells(
     etcd: EtcdSettings, tmp_path: Path, lane: Lane
 ) -> None:
@@ -80,11 +54,11 @@ async def test_a_killed_worker_loses_no_count_and_is_started_again(
 ) -> None:
     async with routing(etcd, tmp_path, workers=2, lane=lane) as router, upstream(answering()) as server:
         await router.publish("fn", {1: [server.address]}, weights={1: 100})
-        await spread(router, 50)
+        await router.spread(50)
         before = set(router.workers())
         assert (await router.tally()).invocations == 50
         router.kill_worker()
-        await spread(router, 50)  # some wait in the backlog of the one that is gone
+        await router.spread(50)  # some wait in the backlog of the one that is gone
         assert (await router.tally()).invocations == 100
         assert await router.metric("hotswap_router_worker_restarts_total") == 1
         assert len(set(router.workers()) - before) == 1

@@ -6,13 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
 from hotswap.cli.main import cli
 from hotswap.cli.running import Process, Running, read, write
 
-COMMANDS = sorted(cli.commands)
+COMMANDS = cli.list_commands(click.Context(cli))
 
 
 def run(*arguments: str, state_dir: Path = Path("/nonexistent")) -> Result:

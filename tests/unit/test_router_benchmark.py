@@ -107,6 +107,19 @@ def test_exact_split_is_never_off_balance(total: int) -> None:
     assert off_balance([total - total // 10, total // 10]) is None
 
 
+@given(picks=st.integers(10_000, 100_000), waiting=st.integers(0, 4096), queued=st.data())
+def test_an_exact_split_is_not_off_balance_whoever_has_to_wait(picks: int, waiting: int, queued: st.DataObject) -> None:
+    first = queued.draw(st.integers(0, waiting))
+    second = queued.draw(st.integers(0, min(waiting - first, picks // 10)))
+    counts = [picks - picks // 10 - first, picks // 10 - second]
+    assert off_balance(counts, waiting=waiting) is None
+
+
+def test_a_wrong_split_is_off_balance_though_some_have_to_wait() -> None:
+    assert off_balance([16_000, 4_000], waiting=4096)
+    assert off_balance([20_000, 0], waiting=1_000)
+
+
 @pytest.mark.parametrize("counts", [(500, 500), (1000, 0), (800, 200), (0, 0), (100, 900)])
 def test_wrong_split_is_off_balance(counts: tuple[int, int]) -> None:
     assert off_balance(counts)
