@@ -49,7 +49,11 @@ class AgentService(agent_pb2_grpc.AgentServicer):
                 hint="write the assignment first, then apply it",
             )
         reconciler.again()
-        async for progress in self._follow(reconciler, set(wanted), done=lambda: reconciler.served):
+
+        def done() -> bool:
+            return reconciler.served or reconciler.failed
+
+        async for progress in self._follow(reconciler, set(wanted), done=done):
             yield progress
 
     async def Swap(self, request: agent_pb2.SwapRequest, context: Any) -> AsyncIterator[agent_pb2.InstanceProgress]:
@@ -66,7 +70,8 @@ class AgentService(agent_pb2_grpc.AgentServicer):
         versions = {request.from_version, request.to_version}
 
         def done() -> bool:
-            return reconciler.served and not reconciler.of_version(request.from_version)
+            swapped = reconciler.served and not reconciler.of_version(request.from_version)
+            return swapped or reconciler.failed
 
         async for progress in self._follow(reconciler, versions, done=done):
             yield progress
@@ -121,14 +126,14 @@ class AgentService(agent_pb2_grpc.AgentServicer):
     async def _follow(
         self, reconciler: Reconciler, versions: set[int], *, done: Callable[[], bool]
     ) -> AsyncIterator[agent_pb2.InstanceProgress]:
-        """What stands, then what changes, until it is done or one that is wanted has failed."""
+        """What stands, then what changes, until it is done."""
         with self._supervisor.listeners.listening(reconciler.function) as changes:
             present: Iterable[Progress] = [slot.progress for slot in reconciler.slots]
             while True:
                 for progress in present:
                     if progress.version in versions:
                         yield self._progress(progress)
-                if changes.empty() and (done() or reconciler.failed):
+                if changes.empty() and done():
                     return
                 present = [await changes.get()]
 
