@@ -62,10 +62,10 @@ def environment(version: Version, *, instance: str, node: str, code: Path, room:
     return defaults | manifest.env | platform | http
 
 
-def runtime_command(version: Version, *, code: Path, bytecode: Path, socket: int, ready: int) -> list[str]:
+def order_of(version: Version, *, code: Path, socket: int, ready: int) -> order.Order:
     """For the kinds handler, asgi and wsgi; the numbers are descriptors that the process inherits."""
     manifest = version.manifest
-    told = order.Order(
+    return order.Order(
         function=version.function,
         version=version.number,
         kind=manifest.kind.value,
@@ -77,6 +77,10 @@ def runtime_command(version: Version, *, code: Path, bytecode: Path, socket: int
         timeout=manifest.timeout.total_seconds(),
         memory=manifest.memory,
     )
+
+
+def runtime_command(told: order.Order, bytecode: Path) -> list[str]:
+    """For those kinds, as a new interpreter."""
     # Compiled modules go beside the artifact, which stays as it was published.
     return [sys.executable, "-I", "-u", "-X", f"pycache_prefix={bytecode}", str(BOOT), "serve", order.encode(told)]
 

@@ -62,7 +62,7 @@ class Launcher:
         return [instance for instance in found if instance]
 
     async def _start(self, version: Version, code: Path, warming: Callable[[], None]) -> Instance:
-        spawned = self._spawner.spawn(version, code)
+        spawned = await self._spawner.spawn(version, code)
         instance = spawned.instance
         try:
             await until_ready(instance, spawned.ready)

@@ -8,7 +8,6 @@ signalled while its leader is not yet reaped, since the number is not free until
 import asyncio
 import os
 import signal
-import subprocess
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,9 @@ REAP_LIMIT = 10.0
 """Seconds after which a killed process that is still there (in an uninterruptible call) is given up."""
 INSTANCE_VARIABLE = "HOTSWAP_INSTANCE"
 """In the environment of every process of an instance."""
+
+waited_for: set[int] = set()
+"""Pids of the children of this process that a `Process` waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,31 +84,36 @@ def sessions() -> list[tuple[int, int]]:
 
 def of_instance(instance: str) -> list[Identity]:
     """Every process that has the instance in its environment: for those whose pid could not be written down in time."""
-    found = (identify(pid) for pid, _ in sessions() if _belongs(pid, instance))
+    found = (identify(pid) for pid, _ in sessions() if instance_of(pid) == instance)
     return [identity for identity in found if identity]
 
 
-def _belongs(pid: int, instance: str) -> bool:
+def instance_of(pid: int) -> str | None:
+    """The instance that the process says it belongs to."""
     try:
         environment = (PROC / str(pid) / "environ").read_bytes().split(b"\0")
     except OSError:
-        return False
-    return f"{INSTANCE_VARIABLE}={instance}".encode() in environment
+        return None
+    name = f"{INSTANCE_VARIABLE}=".encode()
+    return next((one[len(name) :].decode(errors="replace") for one in environment if one.startswith(name)), None)
 
 
 class Process:
     """A running process that leads its own session; `exited` is set, and all of its session ended, when it ends."""
 
-    def __init__(self, identity: Identity, instance: str, child: "subprocess.Popen[bytes] | None" = None) -> None:
-        """Raises `ProcessLookupError` when the process is gone, or another by now."""
+    def __init__(self, identity: Identity, instance: str, *, child: bool = False) -> None:
+        """`child`: it is this process that has to wait for it. Raises `ProcessLookupError` when the process is gone, or
+        another by now."""
         self.identity = identity
         self.cause = ""
         self._instance = instance
         self._child = child
         self._pidfd = os.pidfd_open(identity.pid)
-        if child is None and identify(identity.pid) != identity:
+        if not child and identify(identity.pid) != identity:
             os.close(self._pidfd)
             raise ProcessLookupError(f"process {identity.pid} is another one by now")
+        if child:
+            waited_for.add(identity.pid)
         loop = asyncio.get_running_loop()
         self.exited: asyncio.Future[Exit] = loop.create_future()
         loop.add_reader(self._pidfd, self._on_exit)
@@ -141,8 +148,6 @@ class Process:
             asyncio.get_running_loop().remove_reader(self._pidfd)
             os.close(self._pidfd)
             self.exited.cancel()
-            if self._child:
-                self._child.returncode = 0  # it is not ours to wait for any more
 
     def _send(self, number: signal.Signals) -> None:
         if self.running:
@@ -152,7 +157,8 @@ class Process:
     def _on_exit(self) -> None:
         asyncio.get_running_loop().remove_reader(self._pidfd)
         self._end_session()
-        code = self._child.wait() if self._child else None
+        waited_for.discard(self.pid)
+        code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1]) if self._child else None
         os.close(self._pidfd)
         self.exited.set_result(Exit(code, self.cause))
 
@@ -162,7 +168,7 @@ class Process:
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
         for pid in session_members(self.pid):
-            if pid != self.pid and _belongs(pid, self._instance):
+            if pid != self.pid and instance_of(pid) == self._instance:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
 

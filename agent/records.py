@@ -4,7 +4,6 @@ A record is written before the process is started, again with its identity, and 
 moment at which a process could be left behind unknown.
 """
 
-import os
 from enum import Enum, auto
 from pathlib import Path
 
@@ -52,16 +51,17 @@ class Records:
         folder.mkdir(parents=True, exist_ok=True)
 
     def write(self, record: Record) -> None:
+        """Not to the disk itself: with the machine's end the processes end too, and what is cut short is removed."""
         path = self._path(record.instance)
         room = path.with_suffix(".new")
-        with room.open("wb") as file:
-            file.write(msgspec.json.encode(record))
-            file.flush()
-            os.fsync(file.fileno())
+        room.write_bytes(msgspec.json.encode(record))
         room.rename(path)
 
     def remove(self, instance: str) -> None:
         self._path(instance).unlink(missing_ok=True)
+
+    def has(self, instance: str) -> bool:
+        return self._path(instance).exists()
 
     def all(self) -> list[Record]:
         """Those that can be read; what cannot is removed, since nothing can be adopted by it."""

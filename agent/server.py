@@ -19,7 +19,7 @@ from typing import Any
 
 import aiohttp
 
-from agent import memory
+from agent import memory, orphans
 from agent.artifacts import Artifacts
 from agent.fence import HighestFence
 from agent.launcher import Launcher
@@ -30,6 +30,7 @@ from agent.service import NAME, AgentService
 from agent.slot import Tools
 from agent.spawn import Spawner
 from agent.supervisor import Supervisor
+from agent.zygote import Zygote, name_of
 from hotswap import etcd
 from hotswap.admin import admin_ports
 from hotswap.errors import HotswapError, NotFound, Refused, Unavailable
@@ -80,13 +81,14 @@ class Agent:
         self._store = Store(store)
         self._hurry = hurry
         self._announcer = Announcer(self._store, settings.name)
+        self._records = Records(settings.state_dir / "instances")
         self._outputs = Outputs(settings.state_dir / "logs")
         self._versions: dict[tuple[str, int], Version] = {}
         self._routers: asyncio.Future[Routers] = asyncio.get_running_loop().create_future()
 
     async def serve(self, ending: asyncio.Event) -> None:
-        async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as slots:
-            launcher = self._launcher(session)
+        async with aiohttp.ClientSession() as session, self._forking() as zygote, asyncio.TaskGroup() as slots:
+            launcher = self._launcher(session, zygote)
             supervisor = Supervisor(self._tools(launcher), self._outputs, slots)
             adopted = await launcher.adopt_all()
             self._versions |= {(it.version.function, it.version.number): it.version for it in adopted}
@@ -94,6 +96,8 @@ class Agent:
             async with background(
                 self._announcer.run(),
                 memory.watch(supervisor.instances),
+                orphans.watch(lives=self._records.has, zygote=zygote),
+                _warmed(zygote),
                 self._follow_assignments(supervisor),
                 self._follow_routers(),
             ):
@@ -140,17 +144,27 @@ class Agent:
             self._routers.set_result(Routers(self._store.routers, mirror, admin))
             await asyncio.get_running_loop().create_future()
 
-    def _launcher(self, session: aiohttp.ClientSession) -> Launcher:
+    @asynccontextmanager
+    async def _forking(self) -> AsyncIterator[Zygote | None]:
         settings = self._settings
-        records = Records(settings.state_dir / "instances")
+        zygote = Zygote(name_length=len(name_of(settings.name)), preload=settings.preload) if settings.zygote else None
+        try:
+            yield zygote
+        finally:
+            if zygote:
+                await zygote.close()
+
+    def _launcher(self, session: aiohttp.ClientSession, zygote: Zygote | None) -> Launcher:
+        settings = self._settings
         spawner = Spawner(
             node=settings.name,
             host=settings.instance_host,
             state_dir=settings.state_dir,
-            records=records,
+            records=self._records,
             outputs=self._outputs,
+            zygote=zygote,
         )
-        return Launcher(spawner, session, records)
+        return Launcher(spawner, session, self._records)
 
     def _tools(self, launcher: Launcher) -> Tools:
         return Tools(
@@ -194,6 +208,12 @@ class Agent:
             labels=dict(settings.labels),
             boot=secrets.token_hex(8),
         )
+
+
+async def _warmed(zygote: Zygote | None) -> None:
+    """So that the first instance need not wait for it."""
+    if zygote:
+        await zygote.warm()
 
 
 @asynccontextmanager

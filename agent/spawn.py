@@ -1,7 +1,9 @@
-"""Starting the process of an instance: its room, its socket, its descriptors, its record on disk."""
+"""Starting the process of an instance: its room, its socket, its descriptors, its record on disk.
+
+What our runtime serves is forked from the zygote; a program is a process of its own from the start.
+"""
 
 import os
-import secrets
 import socket
 import subprocess
 import time
@@ -12,10 +14,12 @@ from typing import BinaryIO
 
 from agent import sockets
 from agent.instance import Instance, StartFailed
-from agent.isolation import Room, environment, program_command, runtime_command
+from agent.isolation import Room, environment, order_of, program_command, runtime_command
 from agent.output import Outputs
 from agent.processes import Process, identify
 from agent.records import Record, Records
+from agent.runtime.birth import Birth
+from agent.zygote import Zygote, name_of
 from hotswap.model import Kind, Version
 
 
@@ -27,24 +31,31 @@ class Spawned:
 
 
 class Spawner:
-    def __init__(self, *, node: str, host: str, state_dir: Path, records: Records, outputs: Outputs) -> None:
+    def __init__(
+        self, *, node: str, host: str, state_dir: Path, records: Records, outputs: Outputs, zygote: Zygote | None
+    ) -> None:
+        """Without a zygote every instance is a new interpreter."""
         self._node = node
+        self._zygote = zygote
         self._host = host
         self._rooms = state_dir / "rooms"
         self._bytecode = state_dir / "bytecode"
         self._records = records
         self._outputs = outputs
 
-    def spawn(self, version: Version, code: Path) -> Spawned:
+    async def spawn(self, version: Version, code: Path) -> Spawned:
         """Raises `StartFailed` when the machine does not let it."""
-        name = f"{self._node}-{secrets.token_hex(4)}"
+        name = name_of(self._node)
         try:
             self._room(name).make()
             with ExitStack() as files:
-                return self._spawn(version, code, name, files)
+                return await self._spawn(version, code, name, files)
         except (OSError, ValueError) as error:  # a ValueError for what no command or environment may hold
             self.forget(name)
             raise StartFailed(f"no process can be started: {error}") from error
+        except StartFailed:
+            self.forget(name)
+            raise
 
     def known(self, record: Record) -> Instance | None:
         """The instance of a record, if its process is still the recorded one."""
@@ -60,20 +71,20 @@ class Spawner:
         self._room(instance).remove()
         self._records.remove(instance)
 
-    def _spawn(self, version: Version, code: Path, name: str, files: ExitStack) -> Spawned:
+    async def _spawn(self, version: Version, code: Path, name: str, files: ExitStack) -> Spawned:
         listener = None if version.manifest.kind is Kind.HTTP else files.enter_context(sockets.bind(self._host))
         port = sockets.port_of(listener) if listener else sockets.free_port(self._host)
         record = Record(instance=name, version=version, port=port, created=time.time())
         self._records.write(record)
-        read, write = os.pipe()
+        ready, write = _pipe()
         files.callback(os.close, write)
         with ExitStack() as on_failure:
-            ready = on_failure.enter_context(open(read, "rb", buffering=0))
-            child = self._start(record, code, listener, write, files)
+            on_failure.enter_context(ready)
+            pid = await self._start(record, code, listener, write, files)
             on_failure.pop_all()
-        identity = identify(child.pid, ended=True)
+        identity = identify(pid, ended=True)
         assert identity is not None, "a child that was not waited for is there"
-        instance = self._instance(record, Process(identity, name, child))
+        instance = self._instance(record, Process(identity, name, child=True))
         try:
             self._records.write(instance.record(ready=False))
         except OSError:
@@ -82,26 +93,22 @@ class Spawner:
             raise
         return Spawned(instance, ready)
 
-    def _start(
+    async def _start(
         self, record: Record, code: Path, listener: socket.socket | None, ready: int, files: ExitStack
-    ) -> "subprocess.Popen[bytes]":
+    ) -> int:
+        """The pid of a child of ours."""
         version, name, port = record.version, record.instance, record.port
-        inherited = (ready, listener.fileno()) if listener else (ready,)
-        if listener:
-            bytecode = self._bytecode / version.artifact
-            command = runtime_command(version, code=code, bytecode=bytecode, socket=listener.fileno(), ready=ready)
-        else:
+        output = files.enter_context(self._log(record).open("ab"))
+        shown = environment(version, instance=name, node=self._node, code=code, room=self._room(name), port=port)
+        if listener is None:
             command = program_command(version, port=port, ready=ready)
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=files.enter_context(self._log(record).open("ab")),
-            stderr=subprocess.STDOUT,
-            cwd=code,
-            env=environment(version, instance=name, node=self._node, code=code, room=self._room(name), port=port),
-            start_new_session=True,
-            pass_fds=inherited,
-        )
+            return _executed(command, output, code, shown, [ready])
+        told = order_of(version, code=code, socket=listener.fileno(), ready=ready)
+        bytecode = self._bytecode / version.artifact
+        if self._zygote is None:
+            return _executed(runtime_command(told, bytecode), output, code, shown, [ready, listener.fileno()])
+        birth = Birth(name, told, shown, str(code), str(bytecode), self._zygote.preload)
+        return await self._zygote.fork(birth, listener=listener.fileno(), ready=ready, output=output.fileno())
 
     def _instance(self, record: Record, process: Process) -> Instance:
         return Instance(
@@ -120,3 +127,23 @@ class Spawner:
 
     def _room(self, instance: str) -> Room:
         return Room(self._rooms / instance)
+
+
+def _executed(command: list[str], output: BinaryIO, folder: Path, shown: dict[str, str], passed: list[int]) -> int:
+    child = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        cwd=folder,
+        env=shown,
+        start_new_session=True,
+        pass_fds=passed,
+    )
+    child.returncode = 0  # it is `Process` that waits for it
+    return child.pid
+
+
+def _pipe() -> tuple[BinaryIO, int]:
+    read, write = os.pipe()
+    return open(read, "rb", buffering=0), write

@@ -58,6 +58,10 @@ class AgentSettings:
     """On SIGTERM leave the instances serving, for the next agent to adopt."""
     token: str = field(default="", repr=False)
     """For calls to controllers; a viewer's is enough."""
+    zygote: bool = True
+    """Fork instances from a process that has imported the platform; else each is a new interpreter."""
+    preload: tuple[str, ...] = ()
+    """Modules that the zygote imports as well, for all functions that do not bring their own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """The script that an instance begins as; exec'd by path with `python -I`.
 
     boot.py serve ORDER                      runs a handler, asgi or wsgi function; ORDER is the JSON of `order.Order`
+    boot.py zygote CHANNEL ROOM MODULE…      forks such functions, with these modules imported; see `zygote.py`
     boot.py program MEMORY READY COMMAND…    becomes a program of kind http
 
 A function that cannot be started is told through the ready descriptor, and the exit code is 3. After SIGTERM it is 0.
@@ -39,7 +40,11 @@ def main(mode: str, *arguments: str) -> None:
         module("limits").apply(int(memory))
         module("program").run(int(descriptor), command)
     else:
-        order = module("order").parse(arguments[0])
+        if mode == "zygote":
+            channel, _, *preload = arguments
+            order = module("zygote").run(int(channel), preload).order  # in a child
+        else:
+            order = module("order").parse(arguments[0])
         sys.argv[:] = [order.entrypoint]
         module("limits").apply(order.memory)
         module("serve").run(order)

@@ -185,6 +185,17 @@ def router(
 )
 @click.option("--keep-instances", is_flag=True, help="At the end leave the instances serving, for the next agent.")
 @click.option("--state-dir", type=FOLDER, help="Where it keeps artifacts, instances and their output.")
+@click.option(
+    "--zygote/--no-zygote",
+    default=True,
+    help="Fork instances from a process that has imported the platform, or make each a new interpreter.",
+)
+@click.option(
+    "--preload",
+    multiple=True,
+    metavar="MODULE",
+    help="Have the zygote import this as well; a function that brings its own has its own. May be given several times.",
+)
 @insecure_option
 @etcd_options
 def agent(
@@ -196,6 +207,8 @@ def agent(
     capacity: int,
     keep_instances: bool,
     state_dir: Path | None,
+    zygote: bool,
+    preload: tuple[str, ...],
     insecure: bool,
     etcd: EtcdSettings,
 ) -> None:
@@ -211,7 +224,7 @@ def agent(
     given = os.environ.get("HOTSWAP_TOKEN", "")
     token = parse(given).text if given else ""
     settings = AgentSettings(
-        name, folder, etcd, bind, instance_host, parse_labels(labels), capacity, keep_instances, token
+        name, folder, etcd, bind, instance_host, parse_labels(labels), capacity, keep_instances, token, zygote, preload
     )
     asyncio.run(run(settings))
 

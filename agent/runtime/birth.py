@@ -1,0 +1,56 @@
+"""What a process that was forked from the zygote is told, and how it becomes the instance that it is to be."""
+
+import json
+import os
+import sys
+from dataclasses import asdict, dataclass
+
+from . import guise, order
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    instance: str
+    order: order.Order
+    """Its descriptors are the ones that were passed."""
+    environment: dict[str, str]
+    folder: str
+    """To work in."""
+    bytecode: str
+    """Folder for compiled modules."""
+    preloaded: list[str]
+    """What was imported for every function; one that brings its own gets its own."""
+
+
+def encode(birth: Birth) -> bytes:
+    return json.dumps(asdict(birth)).encode()
+
+
+def take(told: int, socket: int, ready: int, output: int) -> Birth:
+    """Becomes the instance, as far as its surroundings are concerned; closes what is not for it."""
+    with open(told, "rb") as file:
+        fields = json.load(file)
+    found = fields.pop("order") | {"socket": socket, "ready": ready}
+    birth = Birth(order=order.Order(**found), **fields)
+    os.setsid()
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.close(output)
+    guise.take(birth.instance, f"{birth.order.function}:{birth.order.version} {birth.instance}")
+    os.environ.clear()
+    os.environ.update(birth.environment)
+    os.chdir(birth.folder)
+    sys.pycache_prefix = birth.bytecode
+    _forget(birth)
+    return birth
+
+
+def _forget(birth: Birth) -> None:
+    """What the function brings itself is imported anew, and from its own folder."""
+    for name in birth.preloaded:
+        top = name.partition(".")[0]
+        if any(os.path.exists(os.path.join(birth.order.code, file)) for file in (top, f"{top}.py")):
+            for loaded in [one for one in sys.modules if one == top or one.startswith(f"{top}.")]:
+                del sys.modules[loaded]
+    if "numpy" in sys.modules:  # its generator, unlike Python's own, would be the same in all children
+        sys.modules["numpy"].random.seed()
