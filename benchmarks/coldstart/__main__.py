@@ -1,0 +1,127 @@
+"""How long an instance takes from the decision to start it to its first answer.
+
+Forked from the zygote, as agents do; as a new interpreter (`hotswap agent --no-zygote`); and, where they can be
+installed, functions-framework and AWS's awslambdaric behind a small runtime API. In turn, round by round; told are
+medians. Of ours the parts: *spawn* until there is a process that is written down, *import* and *init* as the runtime
+tells them, *ready* until the agent knows, *first* until the first invocation is answered. Artifacts are unpacked
+already.
+"""
+
+import argparse
+import asyncio
+import json
+import statistics
+import tempfile
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from time import perf_counter
+
+from aiohttp import ClientSession
+
+from agent.launcher import Launcher
+from agent.output import Outputs
+from agent.readiness import INVOCATION_PATH
+from agent.records import Records
+from agent.spawn import Spawned, Spawner
+from agent.zygote import Zygote, name_of
+from benchmarks.coldstart import functions, peers
+from hotswap.model import Kind, Manifest, Version
+
+ROUNDS, QUICK = 40, 10
+NODE = "n"
+Parts = dict[str, float]
+"""Milliseconds."""
+
+
+class Timed(Spawner):
+    """Notes how long each spawn took."""
+
+    seconds = 0.0
+
+    async def spawn(self, version: Version, code: Path) -> Spawned:
+        begun = perf_counter()
+        try:
+            return await super().spawn(version, code)
+        finally:
+            self.seconds = perf_counter() - begun
+
+
+class Ours:
+    def __init__(self, room: Path, session: ClientSession, zygote: Zygote | None) -> None:
+        self._session = session
+        self._code = functions.write(room / "code", functions.LAMBDA)
+        records = Records(room / "instances")
+        self._spawner = Timed(
+            node=NODE, host="127.0.0.1", state_dir=room, records=records, outputs=Outputs(room / "logs"), zygote=zygote
+        )
+        self._launcher = Launcher(self._spawner, session, records)
+        manifest = Manifest(function="f", kind=Kind.HANDLER, entrypoint="app:handler")
+        self._version = Version(
+            function="f", number=1, artifact="a", size=0, manifest=manifest, published=datetime.now(UTC)
+        )
+
+    async def once(self) -> Parts:
+        begun = perf_counter()
+        instance = await self._launcher.start(self._version, self._code, warming=lambda: None)
+        ready = perf_counter()
+        async with self._session.post(f"http://{instance.address}{INVOCATION_PATH}", json={}) as answer:
+            assert await answer.json() == {}
+        first = perf_counter()
+        await self._launcher.stop(instance)
+        return {
+            "spawn": self._spawner.seconds * 1000,
+            "import": instance.figures["import_ms"],
+            "init": instance.figures["init_ms"],
+            "ready": (ready - begun) * 1000,
+            "first": (first - begun) * 1000,
+            "memory": instance.figures["memory"] / (1 << 20),
+        }
+
+
+@asynccontextmanager
+async def forking() -> AsyncIterator[Zygote]:
+    zygote = Zygote(name_length=len(name_of(NODE)))
+    await zygote.warm()
+    try:
+        yield zygote
+    finally:
+        await zygote.close()
+
+
+async def measured(rounds: int, room: Path) -> dict[str, Parts]:
+    found: defaultdict[str, list[Parts]] = defaultdict(list)
+    async with ClientSession() as session, forking() as zygote:
+        ours = {"zygote": Ours(room / "zygote", session, zygote), "exec": Ours(room / "exec", session, None)}
+        framework = functions.write(room / "framework", functions.FRAMEWORK)
+        runtime = functions.write(room / "lambda", functions.LAMBDA)
+        for _ in range(rounds):
+            for name, one in ours.items():
+                found[name].append(await one.once())
+            if peers.installed("functions-framework"):
+                found["functions-framework"].append({"first": await peers.framework(framework, session)})
+                found["awslambdaric"].append({"first": await peers.lambda_runtime(runtime, session)})
+    return {
+        name: {part: statistics.median(it[part] for it in all_) for part in all_[0]} for name, all_ in found.items()
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="scripts/bench coldstart", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK} rounds instead of {ROUNDS}")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as room:
+        figures = asyncio.run(measured(QUICK if options.quick else ROUNDS, Path(room)))
+    parts = list(figures["zygote"])
+    print(f"{'ms (memory: MiB)':20}" + "".join(f"{part:>9}" for part in parts))
+    for name, found in figures.items():
+        print(f"{name:20}" + "".join(f"{found[part]:9.1f}" if part in found else f"{'':9}" for part in parts))
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
