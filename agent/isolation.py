@@ -59,7 +59,8 @@ def environment(version: Version, *, instance: str, node: str, code: Path, room:
         "PYTHONUNBUFFERED": "1",
     }
     http = {"PORT": str(port)} if manifest.kind is Kind.HTTP else {}
-    return defaults | manifest.env | platform | http
+    order = platform | http | defaults  # what tells of the instance first: see `runtime.guise`
+    return order | manifest.env | platform | http
 
 
 def order_of(version: Version, *, code: Path, socket: int, ready: int) -> order.Order:

@@ -30,7 +30,7 @@ from agent.service import NAME, AgentService
 from agent.slot import Tools
 from agent.spawn import Spawner
 from agent.supervisor import Supervisor
-from agent.zygote import Zygote, name_of
+from agent.zygote import Zygote
 from hotswap import etcd
 from hotswap.admin import admin_ports
 from hotswap.errors import HotswapError, NotFound, Refused, Unavailable
@@ -147,7 +147,7 @@ class Agent:
     @asynccontextmanager
     async def _forking(self) -> AsyncIterator[Zygote | None]:
         settings = self._settings
-        zygote = Zygote(name_length=len(name_of(settings.name)), preload=settings.preload) if settings.zygote else None
+        zygote = Zygote(preload=settings.preload) if settings.zygote else None
         try:
             yield zygote
         finally:

@@ -4,6 +4,7 @@ What our runtime serves is forked from the zygote; a program is a process of its
 """
 
 import os
+import secrets
 import socket
 import subprocess
 import time
@@ -19,7 +20,7 @@ from agent.output import Outputs
 from agent.processes import Process, identify
 from agent.records import Record, Records
 from agent.runtime.birth import Birth
-from agent.zygote import Zygote, name_of
+from agent.zygote import Zygote
 from hotswap.model import Kind, Version
 
 
@@ -45,7 +46,7 @@ class Spawner:
 
     async def spawn(self, version: Version, code: Path) -> Spawned:
         """Raises `StartFailed` when the machine does not let it."""
-        name = name_of(self._node)
+        name = f"{self._node}-{secrets.token_hex(4)}"
         try:
             self._room(name).make()
             with ExitStack() as files:

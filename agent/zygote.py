@@ -8,7 +8,6 @@ import asyncio
 import ctypes
 import logging
 import os
-import secrets
 import socket
 import subprocess
 import sys
@@ -29,9 +28,7 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 class Zygote:
-    def __init__(self, *, name_length: int, preload: Sequence[str] = ()) -> None:
-        """`name_length`: of the names of instances."""
-        self._name_length = name_length
+    def __init__(self, *, preload: Sequence[str] = ()) -> None:
         self.preload = list(preload)
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
@@ -113,7 +110,7 @@ class Zygote:
                 env={
                     "PATH": SYSTEM_PATH,
                     "LANG": "C.UTF-8",
-                    guise.VARIABLE: guise.FILLER * self._name_length,
+                    guise.VARIABLE: guise.FILLER * guise.ENVIRONMENT_ROOM,
                 },
                 start_new_session=True,
                 pass_fds=(its.fileno(),),
@@ -141,8 +138,3 @@ class Zygote:
             process.kill()
             await asyncio.to_thread(process.wait, END_LIMIT)
         self._channel = None
-
-
-def name_of(node: str) -> str:
-    """For a new instance."""
-    return f"{node}-{secrets.token_hex(4)}"

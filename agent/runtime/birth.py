@@ -36,7 +36,7 @@ def take(told: int, socket: int, ready: int, output: int) -> Birth:
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.close(output)
-    guise.take(birth.instance, f"{birth.order.function}:{birth.order.version} {birth.instance}")
+    guise.take(birth.environment, f"{birth.order.function}:{birth.order.version} {birth.instance}")
     os.environ.clear()
     os.environ.update(birth.environment)
     os.chdir(birth.folder)

@@ -1,4 +1,4 @@
-"""What other processes see of a forked one: its instance in `/proc/PID/environ`, its name in the list of processes.
+"""What other processes see of a forked one: its variables in `/proc/PID/environ`, its name in the list of processes.
 
 Both are the memory that the zygote was started with, which a child can write to. So the zygote is started with room for
 them: a variable and an argument of filler, which are found once and then written over.
@@ -7,9 +7,11 @@ them: a variable and an argument of filler, which are found once and then writte
 import ctypes
 
 FILLER = "_"
-VARIABLE = "HOTSWAP_INSTANCE"
+VARIABLE = "HOTSWAP_ROOM"
 ROOM = 128
 """Characters of the argument."""
+ENVIRONMENT_ROOM = 8192
+"""Of the variable."""
 
 _places: dict[str, tuple[int, int]] = {}
 """What is shown there -> address and size."""
@@ -20,23 +22,26 @@ def find() -> None:
     with open("/proc/self/stat") as file:
         fields = file.read().rpartition(")")[2].split()
     arguments, arguments_end, environment, environment_end = map(int, fields[45:49])
-    _places["name"] = _filler(arguments, arguments_end, b"\0")
-    _places["instance"] = _filler(environment, environment_end, f"{VARIABLE}=".encode())
+    _places["name"] = _filled(arguments, arguments_end, FILLER * ROOM)
+    _places["environment"] = _filled(environment, environment_end, f"{VARIABLE}={FILLER * ENVIRONMENT_ROOM}")
 
 
-def take(instance: str, name: str) -> None:
-    _write("instance", instance)
-    _write("name", name)
+def take(environment: dict[str, str], name: str) -> None:
+    """Of the environment what there is room for, in its order."""
+    shown, room = b"", _places["environment"][1]
+    for key, value in environment.items():
+        line = f"{key}={value}".encode(errors="surrogateescape") + b"\0"
+        if len(shown) + len(line) <= room:
+            shown += line
+    _write("environment", shown)
+    _write("name", name.encode())
 
 
-def _filler(begin: int, end: int, before: bytes) -> tuple[int, int]:
-    """The place of the first filler after these bytes."""
+def _filled(begin: int, end: int, filler: str) -> tuple[int, int]:
     memory = ctypes.string_at(begin, end - begin)
-    place = memory.index(before + FILLER.encode()) + len(before)
-    size = len(memory[place:].partition(b"\0")[0])
-    return begin + place, size
+    return begin + memory.index(filler.encode()), len(filler)
 
 
-def _write(what: str, text: str) -> None:
+def _write(what: str, text: bytes) -> None:
     address, size = _places[what]
-    ctypes.memmove(address, text.encode()[:size].ljust(size, b"\0"), size)
+    ctypes.memmove(address, text[:size].ljust(size, b"\0"), size)

@@ -26,7 +26,7 @@ from agent.output import Outputs
 from agent.readiness import INVOCATION_PATH
 from agent.records import Records
 from agent.spawn import Spawned, Spawner
-from agent.zygote import Zygote, name_of
+from agent.zygote import Zygote
 from benchmarks.coldstart import functions, peers
 from hotswap.model import Kind, Manifest, Version
 
@@ -83,7 +83,7 @@ class Ours:
 
 @asynccontextmanager
 async def forking() -> AsyncIterator[Zygote]:
-    zygote = Zygote(name_length=len(name_of(NODE)))
+    zygote = Zygote()
     await zygote.warm()
     try:
         yield zygote
