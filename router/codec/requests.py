@@ -2,7 +2,7 @@
 
 A client that invokes repeats itself: what was read of a request line is kept for all connections, and what was read of
 the fields for the next request on the same one. What is equal byte for byte needs no second look, so that most heads
-cost a comparison; nothing is kept of what was refused.
+cost a comparison, or one for each part that does not change; nothing is kept of what was refused.
 """
 
 import re
@@ -13,6 +13,7 @@ from http import HTTPStatus
 from router import target
 from router.codec import grammar
 from router.codec.grammar import BARE_LF, MOST_FIELDS, MOST_HEAD, MOST_LINE, TOKEN, Special
+from router.codec.template import END, NO_TEMPLATE, Template, derive
 from router.fields import (
     AUTHORITY,
     FRAMING,
@@ -29,6 +30,7 @@ from router.target import Target
 LINES_KEPT = 2_048
 LONGEST_KEPT = 1_024
 """Bytes of a request line."""
+HOSTS_KEPT = 256
 HEAD_KEPT = 4_096
 """Bytes of the head that a connection keeps."""
 
@@ -78,6 +80,21 @@ class Fields:
     received: bytes
     """The lines as they came."""
 
+    def alike(self, lines: bytes, received: bytes) -> "Fields":
+        """Of lines that differ from these in nothing but values that are sent on as they came."""
+        return Fields(
+            lines,
+            self.length,
+            self.chunked,
+            self.bodiless,
+            self.last,
+            self.request_id,
+            self.expect,
+            self.forwarded_for,
+            self.upgrade,
+            received,
+        )
+
 
 class RequestReader:
     """Reads the heads of one connection."""
@@ -88,32 +105,54 @@ class RequestReader:
         self._head = b""
         self._last: tuple[Line, Fields] | None = None
         """What was read of it."""
+        self._read: tuple[Line, Fields] | None = None
+        """What was last read without the template."""
+        self._template = NO_TEMPLATE
+        """Of the fields of heads like that one."""
         self._peer = peer
 
     def read(self, data: bytes) -> tuple[Line, Fields] | None:
         """The head at the start of the data; `None` if it is not whole. Raises `Problem`, and then nothing else can be
         read from this connection."""
-        last = self._last
-        if last is not None and data.startswith(self._head):
-            return last
-        end = data.find(b"\r\n\r\n")
+        if self._last is not None and data.startswith(self._head):
+            return self._last
+        line_end = data.find(b"\r\n")
+        head = self._read_alike(data, line_end) or self._read_anew(data, line_end)
+        if head is not None:
+            kept = self.end <= HEAD_KEPT
+            self._head = data[: self.end] if kept else b""
+            self._last = head if kept else None
+        return head
+
+    def _read_alike(self, data: bytes, line_end: int) -> tuple[Line, Fields] | None:
+        if self._read is None or line_end < 0:
+            return None
+        filled = self._template.fill(data, line_end)
+        if filled is None or filled[1] > HEAD_KEPT:
+            return None
+        before, fields = self._read
+        line = read_line(data[:line_end])
+        if line.minor != before.minor or line.authority != before.authority:
+            return None
+        lines, self.end = filled
+        if self._template.places:
+            fields = fields.alike(lines, data[line_end : self.end - len(END)])
+        return line, fields
+
+    def _read_anew(self, data: bytes, line_end: int) -> tuple[Line, Fields] | None:
+        end = data.find(END)
         if end < 0:
             _check_begun(data)
             return None
-        line_end = data.find(b"\r\n", 0, end + 2)
         line = read_line(data[:line_end])
-        fields = self._read_fields(line, data[line_end:end], last)
-        self.end = end + 4
-        self._head = data[: self.end]
-        self._last = (line, fields) if self.end <= HEAD_KEPT else None
+        fields = read_fields(data[line_end:end], minor=line.minor, authority=line.authority, peer=self._peer)
+        self.end = end + len(END)
+        if self.end <= HEAD_KEPT:
+            self._template = _template(self._last[1] if self._last else None, fields, self._template)
+            self._read = (line, fields)
+        else:
+            self._template, self._read = NO_TEMPLATE, None
         return line, fields
-
-    def _read_fields(self, line: Line, lines: bytes, last: tuple[Line, Fields] | None) -> Fields:
-        if last is not None and last[1].received == lines:
-            before, fields = last
-            if line.minor == before.minor and line.authority == before.authority:
-                return fields
-        return read_fields(lines, minor=line.minor, authority=line.authority, peer=self._peer)
 
 
 def read_line(line: bytes) -> Line:
@@ -163,22 +202,12 @@ def _target(told: bytes, method: bytes) -> Target | Problem:
 
 def read_fields(lines: bytes, *, minor: int, authority: bytes | None, peer: Peer) -> Fields:
     """`authority` of the target stands for Host; `peer` is who sent them. Raises `Problem`."""
-    _check_size(lines)
-    try:
-        kept, found = DROPPED.split(lines)
-    except ValueError as error:
-        raise malformed(str(error)) from None
-    connection = grammar.tokens(found.get(b"connection", ()))
-    if connection:
-        if connection & NOT_HOP_BY_HOP:
-            raise malformed("Connection names a field that must reach its receiver")
-        if named := connection - HOP_BY_HOP - {b"close"}:
-            kept = grammar.without(kept, named)
+    kept, found, connection = _split(lines)
     told = _host(found.get(b"host", []), minor=minor)
     host = told if authority is None else authority
     length, chunked = _framing(found, minor=minor)
     via = b", ".join([*found[b"via"], VIA]) if b"via" in found else VIA
-    edited = [b"\r\nHost: ", host, kept, b"\r\nVia: ", via, peer.lines(found, host)]
+    edited = [b"\r\nHost: ", host, grammar.block(kept), b"\r\nVia: ", via, peer.lines(found, host)]
     if chunked:
         edited.append(b"\r\nTransfer-Encoding: chunked")
     elif length is not None:
@@ -199,6 +228,31 @@ def read_fields(lines: bytes, *, minor: int, authority: bytes | None, peer: Peer
     )
 
 
+def _split(lines: bytes) -> tuple[list[bytes], dict[bytes, list[bytes]], frozenset[bytes]]:
+    """The lines that are sent on as they came, the values of the other fields, and what Connection names."""
+    _check_size(lines)
+    try:
+        kept, found = DROPPED.split(lines)
+    except ValueError as error:
+        raise malformed(str(error)) from None
+    connection = grammar.tokens(found.get(b"connection", ()))
+    if connection:
+        if connection & NOT_HOP_BY_HOP:
+            raise malformed("Connection names a field that must reach its receiver")
+        if named := connection - HOP_BY_HOP - {b"close"}:
+            kept = grammar.without(kept, named)
+    return kept, found, connection
+
+
+def _template(before: Fields | None, now: Fields, last: Template) -> Template:
+    """Of heads like this one, that differ from it as the one before did, or as they did until now."""
+    derived = None
+    if before is not None:
+        kept, _, _ = _split(now.received)
+        derived = derive(before.received, now.received, kept=kept, sent=now.lines, also=last.places)
+    return derived or Template([now.received], [now.lines])
+
+
 def _first(found: dict[bytes, list[bytes]], name: bytes) -> bytes | None:
     return found[name][0] if name in found else None
 
@@ -207,9 +261,14 @@ def _host(told: list[bytes], *, minor: int) -> bytes:
     if len(told) > 1 or (minor and not told):
         raise malformed("a request has exactly one Host")
     host = told[0] if told else b""
-    if not AUTHORITY.fullmatch(host):
+    if not _is_authority(host):
         raise malformed("Host is not a host with an optional port")
     return host
+
+
+@lru_cache(maxsize=HOSTS_KEPT)
+def _is_authority(host: bytes) -> bool:
+    return AUTHORITY.fullmatch(host) is not None
 
 
 def _framing(found: dict[bytes, list[bytes]], *, minor: int) -> tuple[int | None, bool]:
@@ -230,7 +289,7 @@ def _framing(found: dict[bytes, list[bytes]], *, minor: int) -> tuple[int | None
 
 def _check_size(lines: bytes) -> None:
     longest = max(map(len, lines.split(b"\r\n"))) if len(lines) > MOST_LINE else 0
-    if len(lines) > MOST_HEAD or longest > MOST_LINE or lines.count(b"\r\n") > MOST_FIELDS:
+    if len(lines) > MOST_HEAD or longest > MOST_LINE or grammar.too_many(lines):
         raise _head_too_large()
 
 
