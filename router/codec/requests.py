@@ -12,8 +12,8 @@ from http import HTTPStatus
 
 from router import target
 from router.codec import grammar
-from router.codec.grammar import BARE_LF, MOST_FIELDS, MOST_HEAD, MOST_LINE, TOKEN, Special
-from router.codec.template import END, NO_TEMPLATE, Template, derive
+from router.codec.grammar import BARE_LF, END, MOST_FIELDS, MOST_HEAD, MOST_LINE, TOKEN, Special
+from router.codec.template import NO_TEMPLATE, Template, derive
 from router.fields import (
     AUTHORITY,
     FRAMING,
@@ -60,12 +60,14 @@ class Line:
     """Of HTTP/1.1, to a function by its own path."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class Fields:
     """Not frozen, since that makes a new one cost a microsecond; nobody changes it."""
 
     lines: bytes
     """For the function, each with the end of the line before it."""
+    received: bytes
+    """The lines as they came."""
     length: int | None
     chunked: bool
     bodiless: bool
@@ -77,22 +79,44 @@ class Fields:
     """By whom it came to a peer that is trusted."""
     upgrade: bytes | None
     """The protocol that the client offers to change to, where it asks for that."""
-    received: bytes
-    """The lines as they came."""
+
+    def __init__(
+        self,
+        lines: bytes,
+        received: bytes,
+        *,
+        length: int | None,
+        chunked: bool,
+        last: bool,
+        request_id: bytes | None,
+        expect: bytes | None,
+        forwarded_for: tuple[bytes, ...],
+        upgrade: bytes | None,
+    ) -> None:
+        """Written out, since what `dataclass` writes is not compiled."""
+        self.lines = lines
+        self.received = received
+        self.length = length
+        self.chunked = chunked
+        self.bodiless = length is None and not chunked
+        self.last = last
+        self.request_id = request_id
+        self.expect = expect
+        self.forwarded_for = forwarded_for
+        self.upgrade = upgrade
 
     def alike(self, lines: bytes, received: bytes) -> "Fields":
         """Of lines that differ from these in nothing but values that are sent on as they came."""
         return Fields(
             lines,
-            self.length,
-            self.chunked,
-            self.bodiless,
-            self.last,
-            self.request_id,
-            self.expect,
-            self.forwarded_for,
-            self.upgrade,
             received,
+            length=self.length,
+            chunked=self.chunked,
+            last=self.last,
+            request_id=self.request_id,
+            expect=self.expect,
+            forwarded_for=self.forwarded_for,
+            upgrade=self.upgrade,
         )
 
 
@@ -116,17 +140,17 @@ class RequestReader:
         read from this connection."""
         if self._last is not None and data.startswith(self._head):
             return self._last
-        line_end = data.find(b"\r\n")
-        head = self._read_alike(data, line_end) or self._read_anew(data, line_end)
+        head = self._read_alike(data) or self._read_anew(data)
         if head is not None:
             kept = self.end <= HEAD_KEPT
             self._head = data[: self.end] if kept else b""
             self._last = head if kept else None
         return head
 
-    def _read_alike(self, data: bytes, line_end: int) -> tuple[Line, Fields] | None:
-        if self._read is None or line_end < 0:
+    def _read_alike(self, data: bytes) -> tuple[Line, Fields] | None:
+        if self._read is None:
             return None
+        line_end = max(0, data.find(b"\r"))
         filled = self._template.fill(data, line_end)
         if filled is None or filled[1] > HEAD_KEPT:
             return None
@@ -139,11 +163,12 @@ class RequestReader:
             fields = fields.alike(lines, data[line_end : self.end - len(END)])
         return line, fields
 
-    def _read_anew(self, data: bytes, line_end: int) -> tuple[Line, Fields] | None:
+    def _read_anew(self, data: bytes) -> tuple[Line, Fields] | None:
         end = data.find(END)
         if end < 0:
             _check_begun(data)
             return None
+        line_end = data.find(b"\r\n")
         line = read_line(data[:line_end])
         fields = read_fields(data[line_end:end], minor=line.minor, authority=line.authority, peer=self._peer)
         self.end = end + len(END)
@@ -215,16 +240,15 @@ def read_fields(lines: bytes, *, minor: int, authority: bytes | None, peer: Peer
     request_id = _first(found, b"hotswap-request-id")
     expect = _first(found, b"expect")
     return Fields(
-        lines=b"".join(edited),
+        b"".join(edited),
+        lines,
         length=length,
         chunked=chunked,
-        bodiless=length is None and not chunked,
         last=b"close" in connection or (minor == 0 and b"keep-alive" not in connection),
         request_id=request_id if request_id is not None and REQUEST_ID.fullmatch(request_id) else None,
         expect=expect.lower() if expect is not None and minor else None,
         forwarded_for=tuple(found.get(b"x-forwarded-for", ())) if peer.trusted else (),
         upgrade=_first(found, b"upgrade") if minor and b"upgrade" in connection else None,
-        received=lines,
     )
 
 
@@ -250,7 +274,7 @@ def _template(before: Fields | None, now: Fields, last: Template) -> Template:
     if before is not None:
         kept, _, _ = _split(now.received)
         derived = derive(before.received, now.received, kept=kept, sent=now.lines, also=last.places)
-    return derived or Template([now.received], [now.lines])
+    return derived or Template([now.received + END], [now.lines], {})
 
 
 def _first(found: dict[bytes, list[bytes]], name: bytes) -> bytes | None:

@@ -4,45 +4,53 @@ What stands between these values was read in an earlier head, so it is compared 
 change nothing matters but which bytes it is made of: only fields that are sent on as they came may have one.
 """
 
-from router.codec.grammar import TEXT_BYTES, block
+from collections.abc import Container
 
-END = b"\r\n\r\n"
+from router.codec.grammar import BAD, BYTES, END, block
+
 VALUE = b"\0"
 """Where one stands; it is in no line that was read."""
 
 
 class Template:
+    """Slices are compared, since that is cheaper than asking what the data start with, compiled or not."""
+
     __slots__ = ("_after", "_came", "_sent", "places")
 
-    def __init__(self, came: list[bytes], sent: list[bytes], places: frozenset[int] = frozenset()) -> None:
-        """What stands before, between and after the values, in the lines as they came and as they are sent on."""
+    def __init__(self, came: list[bytes], sent: list[bytes], places: dict[int, int]) -> None:
+        """What stands before, between and after the values: in the lines as they came, with the end of the head, and as
+        they are sent on."""
         self.places = places
-        """The numbers of the lines with these values."""
+        """The lines that have these values, by number, and how long most are."""
         self._came, self._sent = came[0], sent[0]
-        self._after = list(zip(came[1:], sent[1:], strict=True))
+        self._after = list(zip(places.values(), came[1:], sent[1:], strict=True))
 
     def fill(self, data: bytes, at: int) -> tuple[bytes, int] | None:
         """The lines to send on for the head whose fields begin there, and where its body begins. `None` for a head that
         is to be read: it has other fields, or is not whole, or not as it should be."""
-        if not data.startswith(self._came, at):
+        begin, at = at, at + len(self._came)
+        if data[begin:at] != self._came:
             return None
-        at += len(self._came)
         pieces = [self._sent]
-        for came, sent in self._after:
-            end = data.find(b"\r\n", at)
+        for length, came, sent in self._after:
+            end = at + length
+            if data[end : end + len(came)] != came:
+                end = data.find(b"\r", at)
+                if end < 0 or data[end : end + len(came)] != came:
+                    return None
             value = data[at:end]
-            if end < 0 or value.translate(None, TEXT_BYTES) or not data.startswith(came, end):
+            if BAD in value.translate(BYTES):
                 return None
             at = end + len(came)
             pieces.append(value)
             pieces.append(sent)
-        return (b"".join(pieces), at + len(END)) if data.startswith(END, at) else None
+        return b"".join(pieces), at
 
 
-NO_TEMPLATE = Template([b""], [b""])
+NO_TEMPLATE = Template([END], [b""], {})
 
 
-def derive(before: bytes, now: bytes, *, kept: list[bytes], sent: bytes, also: frozenset[int]) -> Template | None:
+def derive(before: bytes, now: bytes, *, kept: list[bytes], sent: bytes, also: Container[int]) -> Template | None:
     """From the lines of two heads, if they differ in nothing but values that may change. Of the later head the lines
     that are `kept` stand one behind the other in what is `sent`, after its first one; `also` may change too."""
     lines, others = now.split(b"\r\n")[1:], before.split(b"\r\n")[1:]
@@ -58,7 +66,8 @@ def derive(before: bytes, now: bytes, *, kept: list[bytes], sent: bytes, also: f
     first = sent.find(b"\r\n", 1)
     behind = sent[first + len(block(kept)) :]
     of_kept = block([mark for line, mark in zip(lines, marked, strict=True) if line in stay])
-    return Template(block(marked).split(VALUE), (sent[:first] + of_kept + behind).split(VALUE), frozenset(places))
+    lengths = {number: len(lines[number]) - len(marked[number]) + len(VALUE) for number in sorted(places)}
+    return Template((block(marked) + END).split(VALUE), (sent[:first] + of_kept + behind).split(VALUE), lengths)
 
 
 def _marked(line: bytes) -> bytes:
