@@ -11,7 +11,7 @@ import math
 import re
 from binascii import hexlify
 from http import HTTPStatus
-from typing import cast
+from typing import Final, cast
 
 from hotswap.metrics import Count
 from router import sticky, target
@@ -34,7 +34,7 @@ from router.writing import NONE, descriptor, write
 log = logging.getLogger(__name__)
 
 WEBSOCKET = b"websocket"
-CR = 13
+CR: Final = 13
 EMPTY_LINES = re.compile(rb"\A(?:\r\n)++")
 NOBODY_THERE = Peer("unknown")
 NOBODY = b"-"

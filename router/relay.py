@@ -8,6 +8,7 @@ import asyncio
 import logging
 import math
 from http import HTTPStatus
+from typing import Final
 
 from hotswap.metrics import Count
 from hotswap.model import Kind
@@ -30,7 +31,7 @@ log = logging.getLogger(__name__)
 
 HOLD_LIMIT = 65_536
 """Bytes of a body that are kept while there is no endpoint to send them to."""
-END = b"\r\n\r\n"
+END: Final = b"\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 

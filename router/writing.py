@@ -7,8 +7,9 @@ clients idle less, and there are more requests a second for the same work.
 
 import asyncio
 import os
+from typing import Final
 
-NONE = -1
+NONE: Final = -1
 """In place of a descriptor: the transport has none that may be written to."""
 
 
