@@ -164,12 +164,12 @@ class ExpressConnection(asyncio.Protocol):
     def last(self) -> bool:
         return self._lane.draining or self._body is not None or self._fields is None or self._fields.last
 
-    def write(self, data: bytes) -> None:
-        write(self._transport, self._fd, data)
+    def write(self, data: bytes, piece: bytes = b"", tail: bytes = b"") -> None:
+        write(self._transport, self._fd, data, piece, tail)
 
-    def finish(self, data: bytes, *, last: bool, now: float) -> None:
+    def finish(self, data: bytes, piece: bytes = b"", tail: bytes = b"", *, last: bool, now: float) -> None:
         self._relay = None
-        write(self._transport, self._fd, data)
+        write(self._transport, self._fd, data, piece, tail)
         if last:
             self._end(linger=self._body is not None)
         elif self._pending or self._held:

@@ -20,9 +20,10 @@ async def test_bytes_arrive_in_their_order_however_slowly_they_are_taken(first: 
     sent = b""
     for sizes in (first, then):
         for size in sizes:
-            data = bytes((len(sent) + at) % 251 for at in range(0, size, 97)) or b"x"
-            sent += data
-            write(transport, descriptor(transport), data)
+            data = (bytes(range(251)) * (size // 251 + 1))[len(sent) % 7 : size]
+            parts = (data, b"") if len(sent) % 2 else (b"%d" % size, data, b"\r\n")
+            sent += b"".join(parts)
+            write(transport, descriptor(transport), *parts)
         await asyncio.sleep(0)
     async with asyncio.timeout(20):
         assert await reader.readexactly(len(sent)) == sent
