@@ -29,7 +29,7 @@ from router.refusal import refusal
 from router.relay import HOLD_LIMIT, Relay
 from router.table import Missing
 from router.upload import READ_LIMIT, late_body
-from router.writing import NONE, descriptor, write
+from router.writing import LARGE, NONE, descriptor, write, write_parts
 
 log = logging.getLogger(__name__)
 
@@ -165,11 +165,14 @@ class ExpressConnection(asyncio.Protocol):
         return self._lane.draining or self._body is not None or self._fields is None or self._fields.last
 
     def write(self, data: bytes, piece: bytes = b"", tail: bytes = b"") -> None:
-        write(self._transport, self._fd, data, piece, tail)
+        if len(piece) < LARGE:
+            write(self._transport, self._fd, data + piece + tail)
+        else:
+            write_parts(self._transport, self._fd, (data, piece, tail))
 
     def finish(self, data: bytes, piece: bytes = b"", tail: bytes = b"", *, last: bool, now: float) -> None:
         self._relay = None
-        write(self._transport, self._fd, data, piece, tail)
+        self.write(data, piece, tail)
         if last:
             self._end(linger=self._body is not None)
         elif self._pending or self._held:

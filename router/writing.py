@@ -6,6 +6,7 @@ clients idle less, and there are more requests a second for the same work.
 """
 
 import asyncio
+import contextlib
 import os
 from typing import Final
 
@@ -20,22 +21,25 @@ def descriptor(transport: asyncio.BaseTransport) -> int:
     return NONE if opened is None else int(opened.fileno())
 
 
-def write(transport: asyncio.Transport, fd: int, data: bytes, piece: bytes = b"", tail: bytes = b"") -> None:
-    """All three, by one call of the system; `fd` is the transport's. Nothing overtakes what the transport still has to
-    write, and what the kernel does not take it gets. A transport that is closing gets all: its descriptor may be
-    another's by now."""
-    large = len(piece) >= LARGE
-    if not large and (piece or tail):
-        data = b"".join((data, piece, tail))
-    written = 0
+def write(transport: asyncio.Transport, fd: int, data: bytes) -> None:
+    """`fd` is the transport's. Nothing overtakes what the transport still has to write, and what the kernel does not
+    take it gets. A transport that is closing gets all: its descriptor may be another's by now."""
     if fd != NONE and not (transport.is_closing() or transport.get_write_buffer_size()):
         try:
-            written = os.writev(fd, (data, piece, tail)) if large else os.write(fd, data)
+            written = os.write(fd, data)
         except OSError:  # it would block; or it is broken, which the transport finds and tells
             written = 0
-    if large:
-        if written == len(data) + len(piece) + len(tail):
+        if written == len(data):
             return
-        data = b"".join((data, piece, tail))
-    if written < len(data):
-        transport.write(data[written:])
+        data = data[written:]
+    transport.write(data)
+
+
+def write_parts(transport: asyncio.Transport, fd: int, parts: tuple[bytes, bytes, bytes]) -> None:
+    """The same of parts of which one is `LARGE`, by one call of the system."""
+    written = 0
+    if fd != NONE and not (transport.is_closing() or transport.get_write_buffer_size()):
+        with contextlib.suppress(OSError):
+            written = os.writev(fd, parts)
+    if written < sum(map(len, parts)):
+        transport.write(b"".join(parts)[written:])
