@@ -15,16 +15,17 @@ under 50 % healthy ones all are used: then the fault is elsewhere.
 import math
 import random
 from collections.abc import Collection, Iterable
+from typing import Final
 
 from router.table import EndpointEntry
 
-DECAY_SECONDS = 10.0
+DECAY_SECONDS: Final = 10.0
 FAILURES_TO_EJECT = 5
 EJECTION_SECONDS = 30.0
 MOST_EJECTED = 0.1
 LEAST_HEALTHY = 0.5
 RETRY_SHARE = 0.2
-RETRY_RESERVE = 10.0
+RETRY_RESERVE: Final = 10.0
 """Retries that are free before any requests have earned them."""
 
 

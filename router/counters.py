@@ -15,21 +15,20 @@ import os
 from bisect import bisect_left
 from collections.abc import Iterator
 from enum import IntEnum
-from typing import Self
+from typing import Final, Self
 
 from hotswap.metrics import BOUNDARIES, FIXED, ROW, Count
 
-MICROSECONDS = int(Count.MICROSECONDS)
-IN_FLIGHT = ROW
+MICROSECONDS: Final = int(Count.MICROSECONDS)
+IN_FLIGHT: Final = ROW
 """Place of the word that tells how many are in flight, after those of `hotswap.metrics`."""
-STRIDE = ROW + 1
+STRIDE: Final = ROW + 1
 WORD = 8
 """Bytes."""
 CAPACITY = 262_144
 """Rows of a file: enough for 10,000 functions with 26 live (alias, version, alias revision) each."""
 
-
-PLATFORM = int(Count.PLATFORM)
+PLATFORM: Final = int(Count.PLATFORM)
 
 
 class Own(IntEnum):

@@ -11,7 +11,7 @@ import math
 import re
 from binascii import hexlify
 from http import HTTPStatus
-from typing import cast
+from typing import Final, cast
 
 from hotswap.metrics import Count
 from router import sticky, target
@@ -29,12 +29,12 @@ from router.refusal import refusal
 from router.relay import HOLD_LIMIT, Relay
 from router.table import Missing
 from router.upload import READ_LIMIT, late_body
-from router.writing import NONE, descriptor, write
+from router.writing import LARGE, NONE, descriptor, write, write_parts
 
 log = logging.getLogger(__name__)
 
 WEBSOCKET = b"websocket"
-CR = 13
+CR: Final = 13
 EMPTY_LINES = re.compile(rb"\A(?:\r\n)++")
 NOBODY_THERE = Peer("unknown")
 NOBODY = b"-"
@@ -164,12 +164,15 @@ class ExpressConnection(asyncio.Protocol):
     def last(self) -> bool:
         return self._lane.draining or self._body is not None or self._fields is None or self._fields.last
 
-    def write(self, data: bytes) -> None:
-        write(self._transport, self._fd, data)
+    def write(self, data: bytes, piece: bytes = b"", tail: bytes = b"") -> None:
+        if len(piece) < LARGE:
+            write(self._transport, self._fd, data + piece + tail)
+        else:
+            write_parts(self._transport, self._fd, (data, piece, tail))
 
-    def finish(self, data: bytes, *, last: bool, now: float) -> None:
+    def finish(self, data: bytes, piece: bytes = b"", tail: bytes = b"", *, last: bool, now: float) -> None:
         self._relay = None
-        write(self._transport, self._fd, data)
+        self.write(data, piece, tail)
         if last:
             self._end(linger=self._body is not None)
         elif self._pending or self._held:

@@ -35,9 +35,9 @@ class Client(Protocol):
     def last(self) -> bool:
         """Nothing comes after this answer."""
 
-    def write(self, data: bytes) -> None: ...
+    def write(self, data: bytes, piece: bytes = b"", tail: bytes = b"") -> None: ...
 
-    def finish(self, data: bytes, *, last: bool, now: float) -> None:
+    def finish(self, data: bytes, piece: bytes = b"", tail: bytes = b"", *, last: bool, now: float) -> None:
         """The answer ends with these bytes, and with it the connection if this was the last one."""
 
     def refuse(self, problem: Problem) -> None:

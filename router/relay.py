@@ -8,6 +8,7 @@ import asyncio
 import logging
 import math
 from http import HTTPStatus
+from typing import Final
 
 from hotswap.metrics import Count
 from hotswap.model import Kind
@@ -30,7 +31,7 @@ log = logging.getLogger(__name__)
 
 HOLD_LIMIT = 65_536
 """Bytes of a body that are kept while there is no endpoint to send them to."""
-END = b"\r\n\r\n"
+END: Final = b"\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -194,7 +195,7 @@ class Relay:
         if ended and not self._chunked:
             self._connection = None
             self._count(self._outcome, now)
-            self._client.finish(data + piece, last=self._last, now=now)
+            self._client.finish(data, piece, last=self._last, now=now)
         else:
             self._answering = True
             self._tell(data, piece, ended=ended)
@@ -314,8 +315,12 @@ class Relay:
         return head, b"".join((version, date, framing, connection_line(last=self._last, minor=line.minor), END))
 
     def _tell(self, head: bytes, piece: bytes, *, ended: bool) -> None:
+        tail = b""
         if self._chunked:
-            piece = framed(piece) + LAST_CHUNK if ended else framed(piece)
+            if piece:
+                head, tail = b"%b%x\r\n" % (head, len(piece)), b"\r\n"
+            if ended:
+                tail += LAST_CHUNK
         if ended:
             now = self._lane.clock()
             self._connection = None
@@ -323,9 +328,9 @@ class Relay:
             if load is not None:
                 self._endpoints.release(load)
             self._count(self._outcome, now)
-            self._client.finish(head + piece, last=self._last, now=now)
+            self._client.finish(head, piece, tail, last=self._last, now=now)
         else:
-            self._client.write(head + piece)
+            self._client.write(head, piece, tail)
 
     def _fail(self, problem: Problem) -> None:
         """Of ours, in the place of an answer; if that had begun, the client's connection must end with it."""

@@ -10,7 +10,7 @@ read in two ways is broken, not relayed; and it goes back to its pool only after
 import asyncio
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
 from router.codec.body import BadBody, Body, Chunked, Sized
 from router.codec.grammar import BARE_LF, MOST_HEAD
@@ -66,7 +66,8 @@ class State(IntEnum):
     CLOSED = 4
 
 
-IDLE, ACTIVE = State.IDLE, State.ACTIVE
+IDLE: Final = State.IDLE
+ACTIVE: Final = State.ACTIVE
 
 
 class UntilClosed:

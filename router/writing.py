@@ -6,10 +6,14 @@ clients idle less, and there are more requests a second for the same work.
 """
 
 import asyncio
+import contextlib
 import os
+from typing import Final
 
-NONE = -1
+NONE: Final = -1
 """In place of a descriptor: the transport has none that may be written to."""
+LARGE: Final = 8_192
+"""Bytes of a piece from which on a copy of it costs more than to tell the kernel of several parts."""
 
 
 def descriptor(transport: asyncio.BaseTransport) -> int:
@@ -29,3 +33,13 @@ def write(transport: asyncio.Transport, fd: int, data: bytes) -> None:
             return
         data = data[written:]
     transport.write(data)
+
+
+def write_parts(transport: asyncio.Transport, fd: int, parts: tuple[bytes, bytes, bytes]) -> None:
+    """The same of parts of which one is `LARGE`, by one call of the system."""
+    written = 0
+    if fd != NONE and not (transport.is_closing() or transport.get_write_buffer_size()):
+        with contextlib.suppress(OSError):
+            written = os.writev(fd, parts)
+    if written < sum(map(len, parts)):
+        transport.write(b"".join(parts)[written:])

@@ -13,6 +13,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from random import Random
@@ -51,6 +52,9 @@ def try_request(data: bytes, random: Random) -> str:
     seen = _read_request(data)
     cut = random.randrange(len(data) + 1)
     _agree(seen, _read_request_in_two(data, cut), f"cut at {cut}")
+    for later in (_spoiled(data, random), data):
+        reader = _reader_of_alike(later, random)
+        _agree(_read_request(later), _read_request(later, reader), f"{later!r} after heads like it")
     if isinstance(seen, tuple):
         line_read, fields_read = seen
         if isinstance(line_read.target, Target):
@@ -59,11 +63,29 @@ def try_request(data: bytes, random: Random) -> str:
     return seen or "not whole"
 
 
-def _read_request(data: bytes) -> tuple[Line, Fields] | str | None:
+def _read_request(data: bytes, reader: RequestReader | None = None) -> tuple[Line, Fields] | str | None:
     try:
-        return RequestReader(PEER).read(data)
+        return (reader or RequestReader(PEER)).read(data)
     except Problem:
         return "refused"
+
+
+def _reader_of_alike(data: bytes, random: Random) -> RequestReader:
+    """That has read heads with other values, and knows which of them change."""
+    reader = RequestReader(PEER)
+    for _ in range(3):
+        head, end, _ = data.partition(b"\r\n\r\n")
+        line, *fields = head.split(b"\r\n")
+        others = [told.partition(b":")[0] + b": %x" % random.getrandbits(20) for told in fields]
+        mixed = [random.choice(pair) for pair in zip(fields, others, strict=True)]
+        with suppress(Problem):
+            reader.read(b"\r\n".join((line, *mixed)) + end)
+    return reader
+
+
+def _spoiled(data: bytes, random: Random) -> bytes:
+    at = random.randrange(len(data) + 1)
+    return data[:at] + random.choice(almost_http.SPECIAL_BYTES) + data[at + random.randrange(2) :]
 
 
 def _read_request_in_two(data: bytes, cut: int) -> tuple[Line, Fields] | str | None:

@@ -2,6 +2,7 @@
 
 import urllib.request
 from collections.abc import AsyncIterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,15 @@ from hotswap.etcd.local import LocalEtcd, running
 from hotswap.settings import EtcdSettings
 
 
-def pytest_configure() -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--compiled", action="store_true", help="refuse to test the router as plain Python")
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """What is compiled is preferred to its source: one that is older would be tested in its place."""
+    express = find_spec("router.express")
+    if config.getoption("--compiled") and not (express and str(express.origin).endswith(".so")):
+        raise pytest.UsageError("router.express is not compiled, so neither is the rest: run scripts/compile")
     for compiled in Path("router").rglob("*.so"):
         source = compiled.parent / f"{compiled.name.split('.')[0]}.py"
         if source.exists() and source.stat().st_mtime > compiled.stat().st_mtime:

@@ -19,6 +19,11 @@ FIELDS = {
     "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
 }
 """Nine; the load adds Host as the tenth."""
+NEW_EACH_TIME = {
+    "Cookie": "session=0123456789abcdef%016x; theme=dark; consent=yes",
+    "traceparent": "00-0af7651916cd43dd%016x-b7ad6b7169203331-01",
+}
+"""Fields that differ from request to request, where a case has such; with a place for a number."""
 SATURATED = "get"
 """The case that tells what a full load is."""
 
@@ -33,11 +38,17 @@ class Case:
     method: str = "GET"
     body: int = 0
     """Bytes of the request's."""
+    changing: bool = False
+    """No head of a request is like another one."""
     unit: str = "request"
     rate: float | None = None
     """Requests a second, about; `None`: as many as can be had."""
     half: bool = False
     """Its rate is half of what both ours and HAProxy take in the saturated case."""
+
+    @property
+    def fields(self) -> dict[str, str]:
+        return FIELDS | NEW_EACH_TIME if self.changing else FIELDS
 
     @property
     def target(self) -> str:
@@ -51,6 +62,7 @@ class Case:
 
 CASES = (
     Case("get", "tiny GET, 64 connections", "tiny", 64),
+    Case("changing", "tiny GET with two fields that are always new, 64 connections", "tiny", 64, changing=True),
     Case("half-load", "tiny GET at half of a full load, 128 connections", "tiny", 128, half=True),
     Case("post", "POST of 1 KiB, 64 connections", "tiny", 64, method="POST", body=1024),
     Case("response-64k", "response of 64 KiB, 32 connections", "64k", 32),

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.router.case import FIELDS, Case
+from benchmarks.router.case import Case
 from benchmarks.router.process import Unusable, said, spawn, stop
 from benchmarks.router.programs import find
 from hotswap.processes import ended
@@ -22,6 +22,14 @@ TOLD_LIMIT = 30.0
 """Seconds from the signal to its report."""
 ROUNDING = 0.5
 """wrk takes whole milliseconds."""
+ANEW = """
+local head, number = nil, os.time() * 1000000
+function init() head = wrk.format() end
+function request()
+  number = number + 1
+  return string.format(head, number, number)
+end
+"""
 DONE = """
 function done(summary, latency, requests)
   local e = summary.errors
@@ -84,10 +92,10 @@ def _spawn(case: Case, url: str, folder: Path) -> "subprocess.Popen[bytes]":
 
 def lua(case: Case) -> str:
     lines = [f'wrk.method = "{case.method}"']
-    lines += [f'wrk.headers["{name}"] = "{value}"' for name, value in FIELDS.items()]
+    lines += [f'wrk.headers["{name}"] = "{value}"' for name, value in case.fields.items()]
     if case.body:
         lines.append(f'wrk.body = string.rep("x", {case.body})')
-    return "\n".join(lines) + delay(case) + DONE
+    return "\n".join(lines) + (ANEW if case.changing else "") + delay(case) + DONE
 
 
 def delay(case: Case) -> str:

@@ -10,6 +10,7 @@ MOST_EXTENSION = 16_384
 """Bytes of a body's chunk extensions and trailers together: they say nothing to us."""
 SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;" + TEXT + rb"*)?")
 """No space around it: where one reader skips it another one may read a size that differs."""
+PLAIN_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})\r\n")
 BEGUN = re.compile(rb"(?:" + SIZE.pattern + rb")?\r?")
 """What may become a size with the bytes that come."""
 LAST_CHUNK = b"0\r\n\r\n"
@@ -48,6 +49,9 @@ class _Within(IntEnum):
     TRAILERS = 3
 
 
+_SIZE = _Within.SIZE
+
+
 class Chunked:
     """Extensions and trailers are validated and dropped."""
 
@@ -59,6 +63,10 @@ class Chunked:
         self._partial = b""
 
     def read(self, data: bytes) -> tuple[bytes, bytes]:
+        if not self._partial and self._within is _SIZE and (begun := PLAIN_SIZE.match(data)):
+            begin, end = begun.end(), len(data) - 2
+            if int(begun[1], 16) == end - begin > 0 and data[end:] == b"\r\n":  # one chunk, whole, as events come
+                return data[begin:end], b""
         data, self._partial = self._partial + data, b""
         pieces: list[bytes] = []
         at: int | None = 0

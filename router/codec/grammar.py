@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
+END = b"\r\n\r\n"
+"""Of a head."""
 MOST_LINE = 8_192
 """Bytes of a request line or of a field; as nginx and Apache have it."""
 MOST_FIELDS = 128
@@ -16,15 +18,20 @@ TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 """RFC 9110 section 5.6.2."""
 TEXT = rb"[\t\x20-\x7e\x80-\xff]"
 """RFC 9110 section 5.5, with obs-text: no control character but a tab."""
+BAD = b"\n"
+BYTES = bytes(32 if re.fullmatch(TEXT, bytes([byte])) else BAD[0] for byte in range(256))
+"""A table that translates each byte of text to a space, and all others to `BAD`."""
+NAME = re.compile(TOKEN + rb"++")
 FIELD = re.compile(TOKEN + rb"++:" + TEXT + rb"*+")
 """RFC 9112 section 5: no space before the colon, and no folding."""
 LENGTH = re.compile(rb"[0-9]{1,19}")
-LINES_KEPT = 4_096
-LONGEST_KEPT = 256
-"""Bytes of a line; what is longer is most often one user's alone."""
+NAMES_KEPT = 1_024
+LONGEST_KEPT = 64
+"""Bytes of a name."""
 LOOKALIKES = b"_"
 """What fields are found under that look like others."""
 NOTHING: frozenset[bytes] = frozenset()
+NOT_A_FIELD = "a field is not as RFC 9112 has it"
 BARE_LF = re.compile(rb"(?<!\r)\n")
 
 
@@ -40,6 +47,11 @@ def length(values: list[bytes]) -> int | None:
     return told
 
 
+def too_many(block: bytes) -> bool:
+    """Whether there are more fields than a head may have; one byte is counted faster than two."""
+    return block.count(b"\n") > MOST_FIELDS and block.count(b"\r\n") > MOST_FIELDS
+
+
 def tokens(values: Sequence[bytes]) -> frozenset[bytes]:
     """Of Connection, in lower case."""
     if not values:
@@ -51,45 +63,61 @@ class Special:
     """Reads the lines of a head, and finds the fields of some names among them; with `-` and `_` alike, since many a
     program behind us takes them for the same.
 
-    Of the fields of two requests most are equal, whoever sends them, so what was read of a line is kept for the next
-    one: a known line costs a look into a cache, where the grammar costs a search through it.
+    Names are few, and what was found out about one is kept. Of what is not in a name only the bytes matter, and these
+    are looked at for all lines together.
     """
 
     def __init__(self, names: Iterable[bytes]) -> None:
         self._names = frozenset(names)
-        self._known = lru_cache(maxsize=LINES_KEPT)(self._read)
+        self._known: dict[bytes, bytes] = {}
+        """By name as it comes: in lower case if it is one of these, else nothing."""
 
-    def split(self, lines: bytes) -> tuple[bytes, dict[bytes, list[bytes]]]:
-        """The lines of other names as they are, and the values of these by name in lower case; of a name with `_` none:
-        it is taken off and means nothing. Raises `ValueError` for a line that is not a field."""
-        kept = [b""]
+    def split(self, block: bytes) -> tuple[list[bytes], dict[bytes, list[bytes]]]:
+        """The lines of other names as they are, and the values of these by name in lower case; a name with `_` is taken
+        off and means nothing. `block` has each line with the end of the one before it. Raises `ValueError` for a line
+        that is not a field."""
+        lines = block.split(b"\r\n")
+        if block.translate(BYTES).count(BAD) != 2 * (len(lines) - 1):  # those of the ends of lines
+            raise ValueError(NOT_A_FIELD)
+        kept: list[bytes] = []
         found: dict[bytes, list[bytes]] = {}
-        for line in lines.split(b"\r\n")[1:]:
-            special = self._known(line) if len(line) <= LONGEST_KEPT else self._read(line)
-            if special is None:
+        for line in lines[1:]:
+            told, colon, value = line.partition(b":")
+            name = self._known.get(told)
+            if name is None or not colon:
+                name = self._learn(told, colon)
+            if not name:
                 kept.append(line)
-            elif special[0] in found:
-                found[special[0]].append(special[1])
+            elif name in found:
+                found[name].append(value.strip(b" \t"))
             else:
-                found[special[0]] = [special[1]]
-        return b"\r\n".join(kept), found
+                found[name] = [value.strip(b" \t")]
+        return kept, found
 
-    def _read(self, line: bytes) -> tuple[bytes, bytes] | None:
-        """Name and value, if the name is one of these."""
-        if not FIELD.fullmatch(line):
-            raise ValueError("a field is not as RFC 9112 has it")
-        told, _, value = line.partition(b":")
+    def _learn(self, told: bytes, colon: bytes) -> bytes:
+        if not colon or not NAME.fullmatch(told):
+            raise ValueError(NOT_A_FIELD)
         name = told.lower()
         if b"_" in name:
-            return (LOOKALIKES, b"") if name.replace(b"_", b"-") in self._names else None
-        return (name, value.strip(b" \t")) if name in self._names else None
+            name = LOOKALIKES if name.replace(b"_", b"-") in self._names else b""
+        elif name not in self._names:
+            name = b""
+        if len(told) <= LONGEST_KEPT:
+            if len(self._known) >= NAMES_KEPT:
+                self._known.clear()
+            self._known[told] = name
+        return name
 
 
-def without(lines: bytes, names: frozenset[bytes]) -> bytes:
+def without(lines: list[bytes], names: frozenset[bytes]) -> list[bytes]:
     """The lines but those of these names (in lower case), nor of their look-alikes."""
     dropped = {name.replace(b"_", b"-") for name in names}
-    kept = [line for line in lines.split(b"\r\n")[1:] if _name(line) not in dropped]
-    return b"".join(b"\r\n" + line for line in kept)
+    return [line for line in lines if _name(line) not in dropped]
+
+
+def block(lines: Sequence[bytes]) -> bytes:
+    """Each with the end of the line before it."""
+    return b"\r\n".join((b"", *lines))
 
 
 def value(lines: bytes, name: bytes) -> bytes | None:

@@ -2,7 +2,7 @@
 
 A client that invokes repeats itself: what was read of a request line is kept for all connections, and what was read of
 the fields for the next request on the same one. What is equal byte for byte needs no second look, so that most heads
-cost a comparison; nothing is kept of what was refused.
+cost a comparison, or one for each part that does not change; nothing is kept of what was refused.
 """
 
 import re
@@ -12,7 +12,8 @@ from http import HTTPStatus
 
 from router import target
 from router.codec import grammar
-from router.codec.grammar import BARE_LF, MOST_FIELDS, MOST_HEAD, MOST_LINE, TOKEN, Special
+from router.codec.grammar import BARE_LF, END, MOST_FIELDS, MOST_HEAD, MOST_LINE, TOKEN, Special
+from router.codec.template import NO_TEMPLATE, Template, derive
 from router.fields import (
     AUTHORITY,
     FRAMING,
@@ -29,6 +30,7 @@ from router.target import Target
 LINES_KEPT = 2_048
 LONGEST_KEPT = 1_024
 """Bytes of a request line."""
+HOSTS_KEPT = 256
 HEAD_KEPT = 4_096
 """Bytes of the head that a connection keeps."""
 
@@ -58,12 +60,14 @@ class Line:
     """Of HTTP/1.1, to a function by its own path."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class Fields:
     """Not frozen, since that makes a new one cost a microsecond; nobody changes it."""
 
     lines: bytes
     """For the function, each with the end of the line before it."""
+    received: bytes
+    """The lines as they came."""
     length: int | None
     chunked: bool
     bodiless: bool
@@ -75,8 +79,45 @@ class Fields:
     """By whom it came to a peer that is trusted."""
     upgrade: bytes | None
     """The protocol that the client offers to change to, where it asks for that."""
-    received: bytes
-    """The lines as they came."""
+
+    def __init__(
+        self,
+        lines: bytes,
+        received: bytes,
+        *,
+        length: int | None,
+        chunked: bool,
+        last: bool,
+        request_id: bytes | None,
+        expect: bytes | None,
+        forwarded_for: tuple[bytes, ...],
+        upgrade: bytes | None,
+    ) -> None:
+        """Written out, since what `dataclass` writes is not compiled."""
+        self.lines = lines
+        self.received = received
+        self.length = length
+        self.chunked = chunked
+        self.bodiless = length is None and not chunked
+        self.last = last
+        self.request_id = request_id
+        self.expect = expect
+        self.forwarded_for = forwarded_for
+        self.upgrade = upgrade
+
+    def alike(self, lines: bytes, received: bytes) -> "Fields":
+        """Of lines that differ from these in nothing but values that are sent on as they came."""
+        return Fields(
+            lines,
+            received,
+            length=self.length,
+            chunked=self.chunked,
+            last=self.last,
+            request_id=self.request_id,
+            expect=self.expect,
+            forwarded_for=self.forwarded_for,
+            upgrade=self.upgrade,
+        )
 
 
 class RequestReader:
@@ -88,32 +129,55 @@ class RequestReader:
         self._head = b""
         self._last: tuple[Line, Fields] | None = None
         """What was read of it."""
+        self._read: tuple[Line, Fields] | None = None
+        """What was last read without the template."""
+        self._template = NO_TEMPLATE
+        """Of the fields of heads like that one."""
         self._peer = peer
 
     def read(self, data: bytes) -> tuple[Line, Fields] | None:
         """The head at the start of the data; `None` if it is not whole. Raises `Problem`, and then nothing else can be
         read from this connection."""
-        last = self._last
-        if last is not None and data.startswith(self._head):
-            return last
-        end = data.find(b"\r\n\r\n")
+        if self._last is not None and data.startswith(self._head):
+            return self._last
+        head = self._read_alike(data) or self._read_anew(data)
+        if head is not None:
+            kept = self.end <= HEAD_KEPT
+            self._head = data[: self.end] if kept else b""
+            self._last = head if kept else None
+        return head
+
+    def _read_alike(self, data: bytes) -> tuple[Line, Fields] | None:
+        if self._read is None:
+            return None
+        line_end = max(0, data.find(b"\r"))
+        filled = self._template.fill(data, line_end)
+        if filled is None or filled[1] > HEAD_KEPT:
+            return None
+        before, fields = self._read
+        line = read_line(data[:line_end])
+        if line.minor != before.minor or line.authority != before.authority:
+            return None
+        lines, self.end = filled
+        if self._template.places:
+            fields = fields.alike(lines, data[line_end : self.end - len(END)])
+        return line, fields
+
+    def _read_anew(self, data: bytes) -> tuple[Line, Fields] | None:
+        end = data.find(END)
         if end < 0:
             _check_begun(data)
             return None
-        line_end = data.find(b"\r\n", 0, end + 2)
+        line_end = data.find(b"\r\n")
         line = read_line(data[:line_end])
-        fields = self._read_fields(line, data[line_end:end], last)
-        self.end = end + 4
-        self._head = data[: self.end]
-        self._last = (line, fields) if self.end <= HEAD_KEPT else None
+        fields = read_fields(data[line_end:end], minor=line.minor, authority=line.authority, peer=self._peer)
+        self.end = end + len(END)
+        if self.end <= HEAD_KEPT:
+            self._template = _template(self._last[1] if self._last else None, fields, self._template)
+            self._read = (line, fields)
+        else:
+            self._template, self._read = NO_TEMPLATE, None
         return line, fields
-
-    def _read_fields(self, line: Line, lines: bytes, last: tuple[Line, Fields] | None) -> Fields:
-        if last is not None and last[1].received == lines:
-            before, fields = last
-            if line.minor == before.minor and line.authority == before.authority:
-                return fields
-        return read_fields(lines, minor=line.minor, authority=line.authority, peer=self._peer)
 
 
 def read_line(line: bytes) -> Line:
@@ -163,6 +227,33 @@ def _target(told: bytes, method: bytes) -> Target | Problem:
 
 def read_fields(lines: bytes, *, minor: int, authority: bytes | None, peer: Peer) -> Fields:
     """`authority` of the target stands for Host; `peer` is who sent them. Raises `Problem`."""
+    kept, found, connection = _split(lines)
+    told = _host(found.get(b"host", []), minor=minor)
+    host = told if authority is None else authority
+    length, chunked = _framing(found, minor=minor)
+    via = b", ".join([*found[b"via"], VIA]) if b"via" in found else VIA
+    edited = [b"\r\nHost: ", host, grammar.block(kept), b"\r\nVia: ", via, peer.lines(found, host)]
+    if chunked:
+        edited.append(b"\r\nTransfer-Encoding: chunked")
+    elif length is not None:
+        edited.append(b"\r\nContent-Length: %d" % length)
+    request_id = _first(found, b"hotswap-request-id")
+    expect = _first(found, b"expect")
+    return Fields(
+        b"".join(edited),
+        lines,
+        length=length,
+        chunked=chunked,
+        last=b"close" in connection or (minor == 0 and b"keep-alive" not in connection),
+        request_id=request_id if request_id is not None and REQUEST_ID.fullmatch(request_id) else None,
+        expect=expect.lower() if expect is not None and minor else None,
+        forwarded_for=tuple(found.get(b"x-forwarded-for", ())) if peer.trusted else (),
+        upgrade=_first(found, b"upgrade") if minor and b"upgrade" in connection else None,
+    )
+
+
+def _split(lines: bytes) -> tuple[list[bytes], dict[bytes, list[bytes]], frozenset[bytes]]:
+    """The lines that are sent on as they came, the values of the other fields, and what Connection names."""
     _check_size(lines)
     try:
         kept, found = DROPPED.split(lines)
@@ -174,29 +265,16 @@ def read_fields(lines: bytes, *, minor: int, authority: bytes | None, peer: Peer
             raise malformed("Connection names a field that must reach its receiver")
         if named := connection - HOP_BY_HOP - {b"close"}:
             kept = grammar.without(kept, named)
-    told = _host(found.get(b"host", []), minor=minor)
-    host = told if authority is None else authority
-    length, chunked = _framing(found, minor=minor)
-    via = b", ".join([*found[b"via"], VIA]) if b"via" in found else VIA
-    edited = [b"\r\nHost: ", host, kept, b"\r\nVia: ", via, peer.lines(found, host)]
-    if chunked:
-        edited.append(b"\r\nTransfer-Encoding: chunked")
-    elif length is not None:
-        edited.append(b"\r\nContent-Length: %d" % length)
-    request_id = _first(found, b"hotswap-request-id")
-    expect = _first(found, b"expect")
-    return Fields(
-        lines=b"".join(edited),
-        length=length,
-        chunked=chunked,
-        bodiless=length is None and not chunked,
-        last=b"close" in connection or (minor == 0 and b"keep-alive" not in connection),
-        request_id=request_id if request_id is not None and REQUEST_ID.fullmatch(request_id) else None,
-        expect=expect.lower() if expect is not None and minor else None,
-        forwarded_for=tuple(found.get(b"x-forwarded-for", ())) if peer.trusted else (),
-        upgrade=_first(found, b"upgrade") if minor and b"upgrade" in connection else None,
-        received=lines,
-    )
+    return kept, found, connection
+
+
+def _template(before: Fields | None, now: Fields, last: Template) -> Template:
+    """Of heads like this one, that differ from it as the one before did, or as they did until now."""
+    derived = None
+    if before is not None:
+        kept, _, _ = _split(now.received)
+        derived = derive(before.received, now.received, kept=kept, sent=now.lines, also=last.places)
+    return derived or Template([now.received + END], [now.lines], {})
 
 
 def _first(found: dict[bytes, list[bytes]], name: bytes) -> bytes | None:
@@ -207,9 +285,14 @@ def _host(told: list[bytes], *, minor: int) -> bytes:
     if len(told) > 1 or (minor and not told):
         raise malformed("a request has exactly one Host")
     host = told[0] if told else b""
-    if not AUTHORITY.fullmatch(host):
+    if not _is_authority(host):
         raise malformed("Host is not a host with an optional port")
     return host
+
+
+@lru_cache(maxsize=HOSTS_KEPT)
+def _is_authority(host: bytes) -> bool:
+    return AUTHORITY.fullmatch(host) is not None
 
 
 def _framing(found: dict[bytes, list[bytes]], *, minor: int) -> tuple[int | None, bool]:
@@ -230,7 +313,7 @@ def _framing(found: dict[bytes, list[bytes]], *, minor: int) -> tuple[int | None
 
 def _check_size(lines: bytes) -> None:
     longest = max(map(len, lines.split(b"\r\n"))) if len(lines) > MOST_LINE else 0
-    if len(lines) > MOST_HEAD or longest > MOST_LINE or lines.count(b"\r\n") > MOST_FIELDS:
+    if len(lines) > MOST_HEAD or longest > MOST_LINE or grammar.too_many(lines):
         raise _head_too_large()
 
 

@@ -67,7 +67,7 @@ def _read(head: bytes) -> Head:
     line = LINE.fullmatch(told)
     if line is None:
         raise BadResponse("its answer is not HTTP/1.1")
-    if lines.count(b"\r\n") > MOST_FIELDS:
+    if grammar.too_many(lines):
         raise BadResponse(f"its answer has over {MOST_FIELDS} fields")
     minor, status, reason = line.groups()
     return _edited(int(status), reason or b"", lines, minor=int(minor))
@@ -78,12 +78,13 @@ _read_once = lru_cache(maxsize=HEADS_KEPT)(_read)
 
 def _edited(status: int, reason: bytes, lines: bytes, *, minor: int) -> Head:
     try:
-        kept, found = SPECIAL.split(lines)
+        others, found = SPECIAL.split(lines)
     except ValueError as error:
         raise BadResponse(f"in its answer {error}") from None
     connection = grammar.tokens(found.get(b"connection", ()))
     if named := connection - HOP_BY_HOP - {b"close"}:
-        kept = grammar.without(kept, named)
+        others = grammar.without(others, named)
+    kept = grammar.block(others)
     length, chunked = _framing(found, minor=minor)
     bodiless = status < FINAL or status == NO_CONTENT
     dated = DATE.search(kept) is not None

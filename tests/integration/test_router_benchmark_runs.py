@@ -18,7 +18,8 @@ from benchmarks.router.process import Cores, Unusable, free_ports, serving
 
 SHORT = Pace(rounds=1, warm_up=0.1, window=0.3)
 UNPINNED = Cores(None, None)
-FEW = [replace(case, connections=8) for case in CASES if case.name in {"get", "post", "stream-1m", "events-1000"}]
+KINDS = {"get", "changing", "post", "stream-1m", "events-1000"}
+FEW = [replace(case, connections=8) for case in CASES if case.name in KINDS]
 
 needs_nginx_and_wrk = pytest.mark.skipif(
     programs.find("nginx") is None or programs.find("wrk") is None, reason="nginx and wrk are not installed"

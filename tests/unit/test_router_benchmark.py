@@ -70,6 +70,14 @@ def test_post_has_a_body() -> None:
     assert 'wrk.body = string.rep("x", 1024)' in script
 
 
+def test_heads_that_change_have_the_same_fields_with_two_values_that_are_always_new() -> None:
+    script = lua(case("changing"))
+    assert script.count("wrk.headers[") == 9
+    assert script.count("%016x") == 2
+    assert "string.format(head, number, number)" in script
+    assert "function request" not in lua(case("get"))
+
+
 def test_connections_wait_only_where_a_rate_is_wanted() -> None:
     assert "function delay" not in lua(case("get"))
     paced = replace(case("half-load"), connections=100, rate=1000.0)

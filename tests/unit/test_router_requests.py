@@ -201,3 +201,30 @@ def test_a_head_reads_the_same_whatever_came_before_it_on_its_connection(
         data = b"POST %b HTTP/1.1\r\nHost: h\r\n%b%b\r\nrest" % (path, fields, special)
         assert reader.read(data) == read(data)
         assert data[reader.end :] == b"rest"
+
+
+@given(st.lists(NAMES, max_size=5), st.lists(st.lists(VALUES, min_size=5, max_size=5), min_size=2, max_size=6), SPECIAL)
+def test_a_head_reads_the_same_after_others_that_differ_in_values(
+    names: list[bytes], requests: list[list[bytes]], special: bytes
+) -> None:
+    reader = RequestReader(Peer("10.0.0.1"))
+    for values in [*requests, *reversed(requests)]:
+        fields = b"".join(b"%b: %b\r\n" % pair for pair in zip(names, values, strict=False))
+        data = b"POST /fn/a HTTP/1.1\r\nHost: h\r\n%b%b\r\nrest" % (special, fields)
+        assert reader.read(data) == read(data)
+        assert data[reader.end :] == b"rest"
+
+
+@pytest.mark.parametrize("value", [b"\x00", b"a\rb", b"a\nb", b"a\r\n b", b"a\r\nb", b"\x7f"])
+def test_a_value_that_always_changes_is_still_held_against_the_grammar(value: bytes) -> None:
+    reader = RequestReader(Peer("10.0.0.1"))
+    for number in range(4):
+        assert reader.read(GET + b"A: %d\r\nB: c\r\n\r\n" % number) is not None
+    with pytest.raises(Problem):
+        reader.read(GET + b"A: %b\r\nB: c\r\n\r\n" % value)
+
+
+def test_a_length_that_changes_is_read_each_time() -> None:
+    reader = RequestReader(Peer("10.0.0.1"))
+    heads = [reader.read(GET + b"A: %d\r\nContent-Length: %d\r\n\r\n" % (number, number)) for number in range(4)]
+    assert [head[1].length for head in heads if head is not None] == [0, 1, 2, 3]

@@ -5,7 +5,7 @@ import socket
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.writing import NONE, descriptor, write
+from router.writing import NONE, descriptor, write, write_parts
 from tests.conditions import eventually
 
 SIZES = st.lists(st.sampled_from([1, 100, 65_536, 500_000]), min_size=1, max_size=8)
@@ -20,9 +20,13 @@ async def test_bytes_arrive_in_their_order_however_slowly_they_are_taken(first: 
     sent = b""
     for sizes in (first, then):
         for size in sizes:
-            data = bytes((len(sent) + at) % 251 for at in range(0, size, 97)) or b"x"
-            sent += data
-            write(transport, descriptor(transport), data)
+            data = (bytes(range(251)) * (size // 251 + 1))[len(sent) % 7 : size]
+            parts = (b"%d" % size, data, b"\r\n")
+            if len(sent) % 2:
+                write(transport, descriptor(transport), b"".join(parts))
+            else:
+                write_parts(transport, descriptor(transport), parts)
+            sent += b"".join(parts)
         await asyncio.sleep(0)
     async with asyncio.timeout(20):
         assert await reader.readexactly(len(sent)) == sent
@@ -39,6 +43,7 @@ async def test_nothing_is_written_to_the_descriptor_of_a_transport_that_closes()
     await eventually(lambda: ours.fileno() == -1)
     reused, other = socket.socketpair()  # one of them has the number now
     write(transport, fd, b"secret")
+    write_parts(transport, fd, (b"secret", b"", b""))
     for end in (reused, other):
         end.setblocking(False)
         with contextlib.suppress(BlockingIOError):
