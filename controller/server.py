@@ -20,6 +20,7 @@ from controller.hooks import Hooks
 from controller.lead import leading
 from controller.leader import RETRY_AFTER, Leadership
 from controller.notify import notifying
+from controller.outcomes import OutcomeBook
 from controller.publishing import Publishing
 from controller.service import Service
 from controller.suites import suites
@@ -66,6 +67,7 @@ class Controller:
             hooks=Hooks(store=store, clock=now),
             weights=LeaderWeights(service=self._service, leading=self._leading),
             comparing=Comparing(store=store, clock=now),
+            outcomes=OutcomeBook(store),
         )
 
     @asynccontextmanager

@@ -75,6 +75,7 @@ class Operation(Enum):
     UNDO = "Undo", Role.DEPLOYER
     LIST_QUARANTINE = "ListQuarantine", Role.VIEWER
     RELEASE = "Release", Role.DEPLOYER
+    REPORT_OUTCOMES = "ReportOutcomes", Role.DEPLOYER
     ADD_HOOK = "AddHook", Role.ADMIN
     LIST_HOOKS = "ListHooks", Role.ADMIN
     LIST_UNDELIVERED = "ListUndelivered", Role.ADMIN

@@ -99,6 +99,11 @@ class ControllerStub:
                 request_serializer=hotswap_dot_rpc_dot_controller__pb2.GetDeploymentRequest.SerializeToString,
                 response_deserializer=hotswap_dot_rpc_dot_controller__pb2.CompareResponse.FromString,
                 _registered_method=True)
+        self.ReportOutcomes = channel.unary_unary(
+                '/hotswap.v1.Controller/ReportOutcomes',
+                request_serializer=hotswap_dot_rpc_dot_controller__pb2.ReportOutcomesRequest.SerializeToString,
+                response_deserializer=hotswap_dot_rpc_dot_controller__pb2.ReportOutcomesResponse.FromString,
+                _registered_method=True)
         self.Rollback = channel.unary_unary(
                 '/hotswap.v1.Controller/Rollback',
                 request_serializer=hotswap_dot_rpc_dot_controller__pb2.VerbRequest.SerializeToString,
@@ -270,6 +275,13 @@ class ControllerServicer:
 
     def Compare(self, request, context):
         """How the versions of a test stand now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReportOutcomes(self, request, context):
+        """What came of invocations, told later; what is told again is not counted again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -456,6 +468,11 @@ def add_ControllerServicer_to_server(servicer, server):
                     servicer.Compare,
                     request_deserializer=hotswap_dot_rpc_dot_controller__pb2.GetDeploymentRequest.FromString,
                     response_serializer=hotswap_dot_rpc_dot_controller__pb2.CompareResponse.SerializeToString,
+            ),
+            'ReportOutcomes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportOutcomes,
+                    request_deserializer=hotswap_dot_rpc_dot_controller__pb2.ReportOutcomesRequest.FromString,
+                    response_serializer=hotswap_dot_rpc_dot_controller__pb2.ReportOutcomesResponse.SerializeToString,
             ),
             'Rollback': grpc.unary_unary_rpc_method_handler(
                     servicer.Rollback,
@@ -899,6 +916,33 @@ class Controller:
             '/hotswap.v1.Controller/Compare',
             hotswap_dot_rpc_dot_controller__pb2.GetDeploymentRequest.SerializeToString,
             hotswap_dot_rpc_dot_controller__pb2.CompareResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportOutcomes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hotswap.v1.Controller/ReportOutcomes',
+            hotswap_dot_rpc_dot_controller__pb2.ReportOutcomesRequest.SerializeToString,
+            hotswap_dot_rpc_dot_controller__pb2.ReportOutcomesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -49,6 +49,8 @@ class ControllerStub:
     """The deployment as it stands, then at each change, until it has ended; each with the events that are new."""
     Compare: _grpc.UnaryUnaryMultiCallable[_controller_pb2.GetDeploymentRequest, _controller_pb2.CompareResponse]
     """How the versions of a test stand now."""
+    ReportOutcomes: _grpc.UnaryUnaryMultiCallable[_controller_pb2.ReportOutcomesRequest, _controller_pb2.ReportOutcomesResponse]
+    """What came of invocations, told later; what is told again is not counted again."""
     Rollback: _grpc.UnaryUnaryMultiCallable[_controller_pb2.VerbRequest, _controller_pb2.Deployment]
     Abort: _grpc.UnaryUnaryMultiCallable[_controller_pb2.VerbRequest, _controller_pb2.Deployment]
     Promote: _grpc.UnaryUnaryMultiCallable[_controller_pb2.VerbRequest, _controller_pb2.Deployment]
@@ -93,6 +95,8 @@ class ControllerAsyncStub(ControllerStub):
     """The deployment as it stands, then at each change, until it has ended; each with the events that are new."""
     Compare: _aio.UnaryUnaryMultiCallable[_controller_pb2.GetDeploymentRequest, _controller_pb2.CompareResponse]  # type: ignore[assignment]
     """How the versions of a test stand now."""
+    ReportOutcomes: _aio.UnaryUnaryMultiCallable[_controller_pb2.ReportOutcomesRequest, _controller_pb2.ReportOutcomesResponse]  # type: ignore[assignment]
+    """What came of invocations, told later; what is told again is not counted again."""
     Rollback: _aio.UnaryUnaryMultiCallable[_controller_pb2.VerbRequest, _controller_pb2.Deployment]  # type: ignore[assignment]
     Abort: _aio.UnaryUnaryMultiCallable[_controller_pb2.VerbRequest, _controller_pb2.Deployment]  # type: ignore[assignment]
     Promote: _aio.UnaryUnaryMultiCallable[_controller_pb2.VerbRequest, _controller_pb2.Deployment]  # type: ignore[assignment]
@@ -212,6 +216,14 @@ class ControllerServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_controller_pb2.CompareResponse, _abc.Awaitable[_controller_pb2.CompareResponse]]:
         """How the versions of a test stand now."""
+
+    @_abc_1.abstractmethod
+    def ReportOutcomes(
+        self,
+        request: _controller_pb2.ReportOutcomesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_controller_pb2.ReportOutcomesResponse, _abc.Awaitable[_controller_pb2.ReportOutcomesResponse]]:
+        """What came of invocations, told later; what is told again is not counted again."""
 
     @_abc_1.abstractmethod
     def Rollback(

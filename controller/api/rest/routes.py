@@ -7,6 +7,7 @@ from controller.api.rest import aliases, deployments, documents, events, functio
 from controller.api.rest.route import AnyRoute, Archive, Nothing, Route
 from hotswap.comparison import Comparison
 from hotswap.deployment import Verb
+from hotswap.outcomes import Outcomes, Taken
 from hotswap.requests import AnyRequest
 
 NOT_FOUND = frozenset({HTTPStatus.NOT_FOUND})
@@ -129,6 +130,17 @@ ROUTES: tuple[AnyRoute, ...] = (
         body_optional=True,
         answer=documents.DeploymentDocument,
         status=HTTPStatus.CREATED,
+    ),
+    Route(
+        method="POST",
+        path="/functions/{function}/outcomes",
+        name="reportOutcomes",
+        summary="Tell what came of invocations, for the comparison of their versions",
+        handler=functions.report_outcomes,
+        parameters=functions.OfFunction,
+        body=Outcomes,
+        example=functions.OUTCOMES,
+        answer=Taken,
     ),
     Route(
         method="GET",
