@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from hotswap.errors import Refused
 from hotswap.model import DEFAULT_ALIAS, Model, Record, VersionNumber
-from hotswap.usage import MOST_NAMES, MOST_VALUE, NAME, Reported, Usage
+from hotswap.usage import MOST_NAMES, MOST_VALUE, Reported, ReportName, Usage, together
 from hotswap.users import GROUP_CELLS, GROUPS
 
 SHARDS = 16
@@ -29,7 +29,6 @@ SEEN_BYTES = 8
 MOST_TOLD = 1_000
 """Outcomes at a time."""
 
-Name = Annotated[str, msgspec.Meta(pattern=f"^{NAME}$")]
 Value = Annotated[float, msgspec.Meta(ge=-MOST_VALUE, le=MOST_VALUE)]
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
@@ -44,7 +43,7 @@ class Outcome(Model, frozen=True, kw_only=True):
     """`Hotswap-Request-Id` of the answer."""
     at: Moment | None = None
     """When the user was answered; by default now."""
-    metrics: Annotated[dict[Name, Value], msgspec.Meta(min_length=1, max_length=MOST_NAMES)]
+    metrics: Annotated[dict[ReportName, Value], msgspec.Meta(min_length=1, max_length=MOST_NAMES)]
 
 
 class Outcomes(Model, frozen=True, kw_only=True):
@@ -109,11 +108,10 @@ def added(kept: KeptOutcomes, told: Sequence[Attributed]) -> tuple[KeptOutcomes,
 
 def usages(kept: Iterable[KeptOutcomes]) -> Mapping[tuple[int, int], Usage]:
     """By version and revision of the weights."""
-    found: dict[tuple[int, int], list[Usage]] = {}
-    for one in kept:
-        for version, reported in one.versions.items():
-            found.setdefault((version, one.revision), []).append(Usage(reported=reported))
-    return {key: Usage.total(several) for key, several in found.items()}
+    return together(
+        {(version, one.revision): Usage(reported=reported) for version, reported in one.versions.items()}
+        for one in kept
+    )
 
 
 def _with(reported: dict[str, Reported], one: Attributed) -> dict[str, Reported]:

@@ -10,7 +10,9 @@ sums by group, and how the values are spread.
 
 from collections.abc import Iterable, Mapping
 from math import inf, log, log2
-from typing import Self, TypeVar
+from typing import Annotated, Self, TypeVar
+
+import msgspec
 
 from hotswap.model import Model
 from hotswap.users import CELLS, GROUP_CELLS, GROUPS
@@ -28,6 +30,8 @@ VALUES_PER_DOUBLING = 8
 VALUES = 256
 """Buckets of values: from 0.001 to 3.6 million, each 9 % wide; the first has what is below, the last one the rest."""
 
+ReportName = Annotated[str, msgspec.Meta(pattern=f"^{NAME}$")]
+K = TypeVar("K")
 N = TypeVar("N", int, float)
 
 
@@ -133,6 +137,15 @@ class Usage(Model, frozen=True, kw_only=True):
     def user_count(self) -> float:
         """An estimate: as many users as most likely fill as many cells."""
         return _users(sum(self.cells), CELLS)
+
+
+def together(several: Iterable[Mapping[K, Usage]]) -> dict[K, Usage]:
+    """By the same keys."""
+    found: dict[K, list[Usage]] = {}
+    for each in several:
+        for key, usage in each.items():
+            found.setdefault(key, []).append(usage)
+    return {key: Usage.total(usages) for key, usages in found.items()}
 
 
 def _users(taken: int, cells: int) -> float:
