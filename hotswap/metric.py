@@ -25,6 +25,8 @@ class Direction(StrEnum):
 
 
 class Statistic(StrEnum):
+    SHARE = "share"
+    """The number of users who report more than 0, however often, by the number of users."""
     MEAN = "mean"
     """The sum of what is reported by the number of users: who reports nothing counts as 0."""
     RATIO = "ratio"

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from hotswap.errors import Refused
 from hotswap.model import DEFAULT_ALIAS, Model, Record, VersionNumber
 from hotswap.usage import MOST_NAMES, MOST_VALUE, Reported, ReportName, Usage, together
-from hotswap.users import GROUP_CELLS, GROUPS
+from hotswap.users import CELLS
 
 SHARDS = 16
 MOST_SEEN = 1_024
@@ -84,12 +84,9 @@ class Attributed:
     cell: int
 
     @property
-    def group(self) -> int:
-        return self.cell // GROUP_CELLS
-
-    @property
     def shard(self) -> int:
-        return self.group * SHARDS // GROUPS
+        """By the user's group."""
+        return self.cell * SHARDS // CELLS
 
 
 def added(kept: KeptOutcomes, told: Sequence[Attributed]) -> tuple[KeptOutcomes, int]:
@@ -122,5 +119,5 @@ def _with(reported: dict[str, Reported], one: Attributed) -> dict[str, Reported]
             f"that makes more than {MOST_NAMES} names",
             hint=f"these are known: {', '.join(sorted(reported))}",
         )
-    new = {name: Reported.one(value, group=one.group) for name, value in one.outcome.metrics.items()}
+    new = {name: Reported.one(value, cell=one.cell) for name, value in one.outcome.metrics.items()}
     return {name: Reported.total(each[name] for each in (reported, new) if name in each) for name in sorted(names)}

@@ -5,7 +5,7 @@ there. What they did is summed by *group*, 128 of them: users fall into groups b
 tells how far users do, however many there are and however often each comes. That is all that an interval needs.
 
 A *report* is a number under a name: a conversion, a revenue. `Reported` has its count, sum and sum of squares, the
-sums by group, and how the values are spread.
+sums by group, the users who did what it tells of, and how the values are spread.
 """
 
 from collections.abc import Iterable, Mapping
@@ -29,6 +29,8 @@ SMALLEST_VALUE = 0.001
 VALUES_PER_DOUBLING = 8
 VALUES = 256
 """Buckets of values: from 0.001 to 3.6 million, each 9 % wide; the first has what is below, the last one the rest."""
+
+GROUP_BYTES = GROUP_CELLS // 8
 
 ReportName = Annotated[str, msgspec.Meta(pattern=f"^{NAME}$")]
 K = TypeVar("K")
@@ -55,19 +57,28 @@ class Reported(Model, frozen=True, kw_only=True):
     """By group."""
     counts: dict[int, int] = {}
     """By group."""
+    who: dict[int, bytes] = {}
+    """By group, a bit for each cell: users with a report of more than 0."""
     values: dict[int, int] = {}
     """By bucket."""
 
     @classmethod
-    def one(cls, value: float, *, group: int) -> Self:
+    def one(cls, value: float, *, cell: int) -> Self:
+        group, at = divmod(cell, GROUP_CELLS)
         return cls(
             count=1,
             sum=value,
             squares=value * value,
             sums={group: value},
             counts={group: 1},
+            who={group: (1 << at).to_bytes(GROUP_BYTES, "little")} if value > 0 else {},
             values={value_bucket(value): 1},
         )
+
+    @property
+    def users_by_group(self) -> list[float]:
+        """Those who did what is reported, however often."""
+        return [_users(_bits(self.who.get(group, b"")), GROUP_CELLS) for group in range(GROUPS)]
 
     @classmethod
     def total(cls, several: Iterable["Reported"]) -> Self:
@@ -78,6 +89,7 @@ class Reported(Model, frozen=True, kw_only=True):
             squares=sum(one.squares for one in each),
             sums=_added(one.sums for one in each),
             counts=_added(one.counts for one in each),
+            who=_joined(one.who for one in each),
             values=_added(one.values for one in each),
         )
 
@@ -125,9 +137,7 @@ class Usage(Model, frozen=True, kw_only=True):
     @property
     def cells(self) -> list[int]:
         """By group, how many cells have a user."""
-        size = GROUP_CELLS // 8
-        parts = (self.users[group * size : (group + 1) * size] for group in range(GROUPS))
-        return [int.from_bytes(part, "little").bit_count() for part in parts]
+        return [_bits(self.users[group * GROUP_BYTES : (group + 1) * GROUP_BYTES]) for group in range(GROUPS)]
 
     @property
     def users_by_group(self) -> list[float]:
@@ -152,6 +162,18 @@ def _users(taken: int, cells: int) -> float:
     """Linear counting (Whang, Vander-Zanden and Taylor 1990). When all cells are taken it cannot tell how many more
     there are: then as if half a cell were free."""
     return -cells * log(1 - taken / cells) if taken < cells else cells * log(2 * cells)
+
+
+def _bits(cells: bytes) -> int:
+    return int.from_bytes(cells, "little").bit_count()
+
+
+def _joined(several: Iterable[Mapping[int, bytes]]) -> dict[int, bytes]:
+    bits: dict[int, int] = {}
+    for one in several:
+        for group, cells in one.items():
+            bits[group] = bits.get(group, 0) | int.from_bytes(cells, "little")
+    return {group: cells.to_bytes(GROUP_BYTES, "little") for group, cells in bits.items()}
 
 
 def _summed(lists: list[list[int]]) -> list[int]:

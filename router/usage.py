@@ -31,7 +31,8 @@ SUM = COUNT + 1
 SQUARES = SUM + 1
 SUMS = SQUARES + 1
 COUNTS = SUMS + GROUPS
-SPREAD = COUNTS + GROUPS
+WHO = COUNTS + GROUPS
+SPREAD = WHO + CELLS // 64
 NAMED = SPREAD + VALUES
 
 PAGES = -(-(REPORTED + MOST_NAMES * NAMED) * WORD // mmap.PAGESIZE)
@@ -111,6 +112,8 @@ class Sheets:
             group = cell // GROUP_CELLS
             numbers[at + SUMS + group] += value
             words[at + COUNTS + group] += 1
+            if value > 0:
+                words[at + WHO + (cell >> 6)] |= 1 << (cell & 63)
         words[at + COUNT] += 1
 
     def _reported(self, at: int) -> tuple[str, Reported]:
@@ -120,10 +123,15 @@ class Sheets:
             sum=numbers[at + SUM],
             squares=numbers[at + SQUARES],
             sums={group: one for group, one in enumerate(numbers[at + SUMS : at + COUNTS]) if one},
-            counts={group: one for group, one in enumerate(words[at + COUNTS : at + SPREAD]) if one},
+            counts={group: one for group, one in enumerate(words[at + COUNTS : at + WHO]) if one},
+            who={group: one for group in range(GROUPS) if any(one := self._who(at, group))},
             values={bucket: one for bucket, one in enumerate(words[at + SPREAD : at + NAMED]) if one},
         )
         return self._name(at).decode(), reported
+
+    def _who(self, at: int, group: int) -> bytes:
+        size = GROUP_CELLS // 64
+        return bytes(self._bytes(at + WHO + group * size, size))
 
     def _places(self, sheet: int) -> range:
         return range(sheet + REPORTED, sheet + REPORTED + MOST_NAMES * NAMED, NAMED)

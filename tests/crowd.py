@@ -7,7 +7,7 @@ from random import Random
 from msgspec.structs import replace
 
 from hotswap.usage import Usage
-from hotswap.users import CELLS, GROUPS
+from hotswap.users import CELLS, GROUP_CELLS, GROUPS
 
 
 def crowd(users: int, *, errors: int = 0) -> Usage:
@@ -23,6 +23,12 @@ def taken(users: int) -> Usage:
     for cell in Random(1).sample(range(CELLS), round(CELLS * (1 - exp(-users / CELLS)))):
         cells[cell // 8] |= 1 << cell % 8
     return Usage(users=bytes(cells))
+
+
+def who(users: int) -> dict[int, bytes]:
+    """The same cells, by group."""
+    cells, size = taken(users).users, GROUP_CELLS // 8
+    return {group: cells[group * size : (group + 1) * size] for group in range(GROUPS)}
 
 
 def by_group(total: float, deviation: float) -> list[int]:

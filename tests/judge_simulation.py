@@ -16,7 +16,7 @@ from hotswap.judge.guard import FALSE_ALARMS, LEAST_BAD, evidence_against_stable
 from hotswap.judge.measures import Seen
 from hotswap.judge.sequence import ALPHA, Sample, contrast, p_value
 from hotswap.metrics import Tally
-from hotswap.usage import Reported, Usage, value_bucket
+from hotswap.usage import Reported, Usage
 from hotswap.users import CELLS, GROUP_CELLS, GROUPS
 
 DECIDES = log(1 / FALSE_ALARMS)
@@ -158,7 +158,8 @@ class Visits:
         self._users: list[tuple[int, float]] = []
         """The cell of each, and how fast they are answered."""
         self._cells = bytearray(CELLS // 8)
-        self._milliseconds, self._visits, self._bought = [0.0] * GROUPS, [0] * GROUPS, [0] * GROUPS
+        self._buyers = bytearray(CELLS // 8)
+        self._milliseconds, self._visits = [0.0] * GROUPS, [0] * GROUPS
         self._squares = 0.0
 
     def grow(self, random: Random, users: int) -> None:
@@ -168,7 +169,7 @@ class Visits:
             self._cells[cell // 8] |= 1 << cell % 8
             self._users.append((cell, random.lognormvariate(3, 0.5)))
             if random.random() < 0.1:
-                self._bought[cell // GROUP_CELLS] += 1 + int(random.expovariate(1))
+                self._buyers[cell // 8] |= 1 << cell % 8
             self._visit(random, *self._users[-1])
             for _ in range(AGAIN):
                 self._visit(random, *random.choice(self._users))
@@ -180,20 +181,14 @@ class Visits:
         self._squares += took * took
 
     def seen(self) -> Seen:
-        bought = sum(self._bought)
-        reported = Reported(
-            count=bought,
-            sum=bought,
-            squares=bought,
-            sums=dict(enumerate(self._bought)),
-            values={value_bucket(1): bought},
-        )
+        size = GROUP_CELLS // 8
+        who = {group: bytes(self._buyers[group * size : (group + 1) * size]) for group in range(GROUPS)}
         usage = Usage(
             users=bytes(self._cells),
             invocations=self._visits,
             errors=[0] * GROUPS,
             microseconds=[round(each * 1e3) for each in self._milliseconds],
-            reported={"conversion": reported},
+            reported={"conversion": Reported(count=1, who=who)},
         )
         return Seen(Tally.zero(), usage)
 

@@ -80,6 +80,8 @@ def declared(name: str, metric: Metric) -> Measure:
     kind, reported = Kind.NUMBER, of
     figures: Ratio | Quantile
     match metric.kind:
+        case Statistic.SHARE:
+            kind, figures = Kind.RATE, _share(of)
         case Statistic.MEAN:
             figures = _mean(of)
         case Statistic.RATIO:
@@ -135,6 +137,10 @@ def _mean(name: str) -> Ratio:
     return Ratio(_sums(name), _users, _usual(name))
 
 
+def _share(name: str) -> Ratio:
+    return Ratio(lambda usage: _reported(usage, name).users_by_group, _users, lambda _: 1.0)
+
+
 def _durations(seen: Seen) -> Spread | None:
     """In milliseconds."""
     bounds = [(low * 1e3, high * 1e3) for low, high in BOUNDS]
@@ -175,7 +181,7 @@ MEASURES: Mapping[str, Measure] = {
         "Conversion Rate",
         Kind.RATE,
         Direction.HIGHER,
-        _mean("conversion"),
+        _share("conversion"),
         matters=lambda base: 0.02 * base,
         of="conversion",
     ),
@@ -183,7 +189,7 @@ MEASURES: Mapping[str, Measure] = {
         "User Engagement",
         Kind.RATE,
         Direction.HIGHER,
-        _mean("engagement"),
+        _share("engagement"),
         matters=lambda base: 0.02 * base,
         of="engagement",
     ),

@@ -77,7 +77,7 @@ async def test_what_a_router_put_together_since_still_counts() -> None:
 
 async def test_who_was_seen_by_two_routers_is_one_user_and_what_a_router_that_is_gone_had_seen_counts_on() -> None:
     def seen(cell: int, value: float) -> CounterRow:
-        usage = Usage(users=(1 << cell).to_bytes(8192, "little"), reported={"a": Reported.one(value, group=0)})
+        usage = Usage(users=(1 << cell).to_bytes(8192, "little"), reported={"a": Reported.one(value, cell=0)})
         return replace(row(good=1), usage=usage)
 
     told = trail(Told([router("r1", seen(3, 1.0)), router("r2", seen(3, 2.0))], [router("r2", seen(4, 4.0))]))

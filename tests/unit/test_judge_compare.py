@@ -21,7 +21,7 @@ from hotswap.metric import Direction, Metric, Statistic
 from hotswap.metrics import FIXED, Count, Tally, bucket
 from hotswap.usage import Reported, value_bucket
 from hotswap.users import CELLS, GROUPS
-from tests.crowd import by_group, crowd, taken, thrown
+from tests.crowd import by_group, crowd, taken, thrown, who
 
 METRICS = ["responseTime", "errorRate"]
 
@@ -51,6 +51,7 @@ def conversions(users: int, bought: int) -> Reported:
         squares=bought,
         sums=dict(enumerate(thrown(bought))),
         counts=dict(enumerate(thrown(users))),
+        who=who(bought),
         values={0: users - bought, value_bucket(1.0): bought},
     )
 

@@ -107,6 +107,7 @@ def test_users_are_counted_by_their_group_and_once_each(files: list[CounterFile]
     assert told.usage.cells[:3] == [1, 1, 0]
     assert (told.usage.invocations[:2], told.usage.errors[:2]) == ([3, 1], [1, 1])
     assert told.usage.microseconds[:2] == [750_000, 250_000]
+    assert sum(told.usage.reported["conversion"].users_by_group) == pytest.approx(1.0, rel=0.01)
     assert (told.usage.reported["revenue"].sums, told.usage.reported["revenue"].counts) == ({0: 12.5}, {0: 1})
 
 

@@ -41,13 +41,28 @@ def test_who_was_seen_in_two_places_is_one_user() -> None:
     assert Usage.total([]) == Usage()
 
 
+def test_who_did_something_twice_is_one_user_who_did_it() -> None:
+    twice = Reported.total([Reported.one(1.0, cell=7), Reported.one(1.0, cell=7), Reported.one(0.0, cell=8)])
+    assert twice.count == 3
+    assert sum(twice.users_by_group) == pytest.approx(1.0, rel=0.01)
+
+
 def test_parts_add_up() -> None:
-    one = Usage(invocations=[1, 2], errors=[0, 1], reported={"a": Reported.one(2.0, group=3)}, malformed=1)
-    two = Usage(invocations=[3, 4], reported={"a": Reported.one(-1.0, group=3), "b": Reported.one(0.5, group=4)})
+    one = Usage(invocations=[1, 2], errors=[0, 1], reported={"a": Reported.one(2.0, cell=3 * GROUP_CELLS)}, malformed=1)
+    two = Usage(
+        invocations=[3, 4],
+        reported={"a": Reported.one(-1.0, cell=3 * GROUP_CELLS), "b": Reported.one(0.5, cell=4 * GROUP_CELLS + 9)},
+    )
     total = Usage.total([one, two])
     assert (total.invocations, total.errors, total.malformed) == ([4, 6], [0, 1], 1)
     assert total.reported["a"] == Reported(
-        count=2, sum=1.0, squares=5.0, sums={3: 1.0}, counts={3: 2}, values={value_bucket(2.0): 1, 0: 1}
+        count=2,
+        sum=1.0,
+        squares=5.0,
+        sums={3: 1.0},
+        counts={3: 2},
+        who={3: b"\1".ljust(GROUP_CELLS // 8, b"\0")},
+        values={value_bucket(2.0): 1, 0: 1},
     )
     assert total.reported["b"] == two.reported["b"]
     assert decode(encode(total), Usage, where="here") == total
