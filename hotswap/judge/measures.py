@@ -2,7 +2,7 @@
 
 The unit is the *user*. All but quantiles are one sum over users by another, `Ratio`; what is summed is known by group
 of users (`hotswap.usage`). Users are in a group by chance, so the groups' deviations from the ratio have the variance
-of their users' (the delta method, over groups in the place of users): with a hundred groups it is known to 10 % or so,
+of their users' (the delta method, over groups in the place of users): with a hundred groups it is known to 12 % or so,
 whatever users do, be it that each comes a thousand times.
 """
 
