@@ -15,6 +15,7 @@ from datetime import timedelta
 from controller.api.leader import LeaderWeights
 from controller.artifacts import Artifacts
 from controller.comparing import Comparing
+from controller.figures import FigureBook
 from controller.hooks import Hooks, Standing
 from controller.outcomes import OutcomeBook
 from controller.publishing import Publication
@@ -26,6 +27,7 @@ from hotswap.auth import EVERY_FUNCTION, Bearer, Caller, Operation, Role, Token
 from hotswap.comparison import Comparison
 from hotswap.deployment import Deployment, Event, Quarantine, Verb
 from hotswap.errors import HotswapError
+from hotswap.figures import Figures
 from hotswap.hook import Hook, Undelivered
 from hotswap.model import Alias, Function, Version, Weights
 from hotswap.outcomes import Outcomes, Taken
@@ -48,6 +50,7 @@ class Parts:
     weights: LeaderWeights
     comparing: Comparing
     outcomes: OutcomeBook
+    figures: FigureBook
 
 
 class Access:
@@ -62,6 +65,7 @@ class Access:
         self._weights = parts.weights
         self._comparing = parts.comparing
         self._outcomes = parts.outcomes
+        self._figures = parts.figures
 
     async def functions(self) -> list[tuple[Function, list[Alias]]]:
         """Those that the caller may touch."""
@@ -93,6 +97,10 @@ class Access:
     async def alias(self, function: str, name: str) -> Stored[Alias]:
         self.caller.require(Operation.GET_ALIAS, function)
         return await self._service.alias(function, name)
+
+    async def figures(self, function: str) -> Figures:
+        self.caller.require(Operation.GET_FIGURES, function)
+        return await self._figures.of(function)
 
     async def platform(self) -> Platform:
         self.caller.require(Operation.GET_PLATFORM)

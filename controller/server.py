@@ -16,6 +16,7 @@ from controller.api.leader import LeaderWeights
 from controller.api.rest.listener import listening
 from controller.artifacts import Artifacts
 from controller.comparing import Comparing
+from controller.figures import FigureBook
 from controller.hooks import Hooks
 from controller.lead import leading
 from controller.leader import RETRY_AFTER, Leadership
@@ -68,6 +69,7 @@ class Controller:
             weights=LeaderWeights(service=self._service, leading=self._leading),
             comparing=Comparing(store=store, clock=now),
             outcomes=OutcomeBook(store),
+            figures=FigureBook(store),
         )
 
     @asynccontextmanager

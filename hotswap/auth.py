@@ -62,6 +62,7 @@ class Operation(Enum):
     LIST_DEPLOYMENTS = "ListDeployments", Role.VIEWER
     WATCH_DEPLOYMENT = "WatchDeployment", Role.VIEWER
     COMPARE = "Compare", Role.VIEWER
+    GET_FIGURES = "GetFigures", Role.VIEWER
     GET_PLATFORM = "GetPlatform", Role.VIEWER
     PUBLISH = "Publish", Role.DEPLOYER
     SET_ALIAS = "SetAlias", Role.DEPLOYER

@@ -120,6 +120,7 @@ class CounterRow(Model, frozen=True, kw_only=True):
     alias_revision: int
     """Revision of the weights under which the version was picked."""
     tally: Tally
+    in_flight: int = 0
     usage: Usage | None = None
     """`None` where users are not tied to versions and nothing was reported."""
 

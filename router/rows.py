@@ -128,11 +128,11 @@ class Rows:
     def tell(self, function: str) -> list[CounterRow]:
         """Each live revision by itself, and the older ones of each version together."""
         told = [
-            (owner, self._counts(live), self._usage(live.index))
+            (owner, self._counts(live), self._in_flight(live.index), self._usage(live.index))
             for owner in self._by_function.get(function, ())
             if (live := self._live[owner])
         ]
-        told += [(Owner(*total, FOLDED), counts, None) for total, counts in self._folded.get(function, {}).items()]
+        told += [(Owner(*total, FOLDED), counts, 0, None) for total, counts in self._folded.get(function, {}).items()]
         return [
             CounterRow(
                 function=owner.function,
@@ -140,9 +140,12 @@ class Rows:
                 version=owner.version,
                 alias_revision=owner.alias_revision,
                 tally=Tally(counts=counts),
+                in_flight=in_flight,
                 usage=usage,
             )
-            for owner, counts, usage in sorted(told, key=lambda it: (it[0].alias, it[0].version, it[0].alias_revision))
+            for owner, counts, in_flight, usage in sorted(
+                told, key=lambda it: (it[0].alias, it[0].version, it[0].alias_revision)
+            )
         ]
 
     def totals(self) -> dict[Total, tuple[list[int], int]]:

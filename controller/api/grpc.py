@@ -102,6 +102,9 @@ class ControllerApi(controller_pb2_grpc.ControllerServicer):
     async def Compare(self, request: pb.GetDeploymentRequest, context: Context) -> pb.CompareResponse:
         return pb.CompareResponse(comparison_json=encode(await self._access.compare(request.id)).decode())
 
+    async def GetFigures(self, request: pb.GetFiguresRequest, context: Context) -> pb.GetFiguresResponse:
+        return pb.GetFiguresResponse(figures_json=encode(await self._access.figures(request.function)).decode())
+
     async def ReportOutcomes(self, request: pb.ReportOutcomesRequest, context: Context) -> pb.ReportOutcomesResponse:
         told = decode(request.outcomes_json, Outcomes, where="the outcomes")
         taken = await self._access.report_outcomes(request.function, told)

@@ -174,6 +174,11 @@ class ControllerStub:
                 request_serializer=hotswap_dot_rpc_dot_controller__pb2.TestHookRequest.SerializeToString,
                 response_deserializer=hotswap_dot_rpc_dot_controller__pb2.TestHookResponse.FromString,
                 _registered_method=True)
+        self.GetFigures = channel.unary_unary(
+                '/hotswap.v1.Controller/GetFigures',
+                request_serializer=hotswap_dot_rpc_dot_controller__pb2.GetFiguresRequest.SerializeToString,
+                response_deserializer=hotswap_dot_rpc_dot_controller__pb2.GetFiguresResponse.FromString,
+                _registered_method=True)
         self.GetPlatform = channel.unary_unary(
                 '/hotswap.v1.Controller/GetPlatform',
                 request_serializer=hotswap_dot_rpc_dot_controller__pb2.GetPlatformRequest.SerializeToString,
@@ -375,6 +380,13 @@ class ControllerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetFigures(self, request, context):
+        """What the versions of a function did, and what their instances use.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetPlatform(self, request, context):
         """Nodes, routers, leader.
         """
@@ -543,6 +555,11 @@ def add_ControllerServicer_to_server(servicer, server):
                     servicer.TestHook,
                     request_deserializer=hotswap_dot_rpc_dot_controller__pb2.TestHookRequest.FromString,
                     response_serializer=hotswap_dot_rpc_dot_controller__pb2.TestHookResponse.SerializeToString,
+            ),
+            'GetFigures': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetFigures,
+                    request_deserializer=hotswap_dot_rpc_dot_controller__pb2.GetFiguresRequest.FromString,
+                    response_serializer=hotswap_dot_rpc_dot_controller__pb2.GetFiguresResponse.SerializeToString,
             ),
             'GetPlatform': grpc.unary_unary_rpc_method_handler(
                     servicer.GetPlatform,
@@ -1321,6 +1338,33 @@ class Controller:
             '/hotswap.v1.Controller/TestHook',
             hotswap_dot_rpc_dot_controller__pb2.TestHookRequest.SerializeToString,
             hotswap_dot_rpc_dot_controller__pb2.TestHookResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetFigures(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hotswap.v1.Controller/GetFigures',
+            hotswap_dot_rpc_dot_controller__pb2.GetFiguresRequest.SerializeToString,
+            hotswap_dot_rpc_dot_controller__pb2.GetFiguresResponse.FromString,
             options,
             channel_credentials,
             insecure,

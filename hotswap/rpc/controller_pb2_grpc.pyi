@@ -69,6 +69,8 @@ class ControllerStub:
     """What was given up for a hook, the newest last."""
     RemoveHook: _grpc.UnaryUnaryMultiCallable[_controller_pb2.RemoveHookRequest, _controller_pb2.RemoveHookResponse]
     TestHook: _grpc.UnaryUnaryMultiCallable[_controller_pb2.TestHookRequest, _controller_pb2.TestHookResponse]
+    GetFigures: _grpc.UnaryUnaryMultiCallable[_controller_pb2.GetFiguresRequest, _controller_pb2.GetFiguresResponse]
+    """What the versions of a function did, and what their instances use."""
     GetPlatform: _grpc.UnaryUnaryMultiCallable[_controller_pb2.GetPlatformRequest, _controller_pb2.Platform]
     """Nodes, routers, leader."""
     CreateToken: _grpc.UnaryUnaryMultiCallable[_controller_pb2.CreateTokenRequest, _controller_pb2.CreatedToken]
@@ -115,6 +117,8 @@ class ControllerAsyncStub(ControllerStub):
     """What was given up for a hook, the newest last."""
     RemoveHook: _aio.UnaryUnaryMultiCallable[_controller_pb2.RemoveHookRequest, _controller_pb2.RemoveHookResponse]  # type: ignore[assignment]
     TestHook: _aio.UnaryUnaryMultiCallable[_controller_pb2.TestHookRequest, _controller_pb2.TestHookResponse]  # type: ignore[assignment]
+    GetFigures: _aio.UnaryUnaryMultiCallable[_controller_pb2.GetFiguresRequest, _controller_pb2.GetFiguresResponse]  # type: ignore[assignment]
+    """What the versions of a function did, and what their instances use."""
     GetPlatform: _aio.UnaryUnaryMultiCallable[_controller_pb2.GetPlatformRequest, _controller_pb2.Platform]  # type: ignore[assignment]
     """Nodes, routers, leader."""
     CreateToken: _aio.UnaryUnaryMultiCallable[_controller_pb2.CreateTokenRequest, _controller_pb2.CreatedToken]  # type: ignore[assignment]
@@ -326,6 +330,14 @@ class ControllerServicer(metaclass=_abc_1.ABCMeta):
         request: _controller_pb2.TestHookRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_controller_pb2.TestHookResponse, _abc.Awaitable[_controller_pb2.TestHookResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def GetFigures(
+        self,
+        request: _controller_pb2.GetFiguresRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_controller_pb2.GetFiguresResponse, _abc.Awaitable[_controller_pb2.GetFiguresResponse]]:
+        """What the versions of a function did, and what their instances use."""
 
     @_abc_1.abstractmethod
     def GetPlatform(

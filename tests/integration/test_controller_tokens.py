@@ -63,6 +63,7 @@ def requests_about(deployment: str) -> dict[str, Any]:
         "ListUndelivered": pb.ListUndeliveredRequest(hook="team"),
         "RemoveHook": pb.RemoveHookRequest(name="team"),
         "TestHook": pb.TestHookRequest(name="team"),
+        "GetFigures": pb.GetFiguresRequest(function=FUNCTION),
         "GetPlatform": pb.GetPlatformRequest(),
         "CreateToken": pb.CreateTokenRequest(name="more", role="admin"),
         "ListTokens": pb.ListTokensRequest(),

@@ -81,6 +81,29 @@ async def begun(stage: Stage) -> str:
     return name
 
 
+async def figures_are_those(stage: Stage, share: dict[int, int]) -> None:
+    """What `hotswap metrics` tells of the same."""
+    told = (await stage.hotswap("metrics", "shop", "-o", "json")).json
+    counted = {one["version"]: one for one in told["versions"] if one["alias"] == "production"}
+    for version, users in share.items():
+        one = counted[version]
+        assert one["invocations"] == VISITS * users
+        assert (one["successRate"], one["inFlight"], one["platformFailures"]) == (1.0, 0, 0)
+        assert 0 < one["p50"] <= one["p95"] <= one["p99"]
+        assert set(one["errors"]) == {"status", "exception", "timeout", "died"}
+    assert {one["version"] for one in told["instances"]} == {1, 2}
+    for instance in told["instances"]:
+        assert instance["state"] == "ready"
+        assert instance["memory"] > 1_000_000
+        assert instance["cpuSeconds"] > 0
+        assert set(instance["startMs"]) == {"fetch", "ready", "import", "init", "warm"}
+    assert told["missing"] == []
+    table = (await stage.hotswap("metrics", "shop")).out
+    assert "production" in table
+    assert "conversion 0.2" in table or "conversion 0.1" in table
+    assert "ready" in table
+
+
 async def test_versions_are_compared_by_what_users_do_while_they_do_it(stage: Stage) -> None:
     name = await begun(stage)
     async with aiohttp.ClientSession() as session:
@@ -107,5 +130,6 @@ async def test_versions_are_compared_by_what_users_do_while_they_do_it(stage: St
     assert table.startswith("users: v1 ")
     assert "Conversion Rate" in table
     assert "Revenue" in table
+    await figures_are_those(stage, share)
     await stage.hotswap("abort", name)
     await stage.hotswap("get", "deployment", name, "-w", "--timeout", "60s", code=1)

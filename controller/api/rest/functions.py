@@ -58,6 +58,10 @@ async def publish(api: Api, call: Call[OfFunction, Archive]) -> Answer:
     return Answer(documents.version(version), location=f"/functions/{version.function}/versions/{version.number}")
 
 
+async def figures(api: Api, call: Call[OfFunction, Nothing]) -> Answer:
+    return Answer(await call.access.figures(call.parameters.function))
+
+
 async def report_outcomes(api: Api, call: Call[OfFunction, Outcomes]) -> Answer:
     return Answer(await call.access.report_outcomes(call.parameters.function, call.body))
 

@@ -7,6 +7,7 @@ from controller.api.rest import aliases, deployments, documents, events, functio
 from controller.api.rest.route import AnyRoute, Archive, Nothing, Route
 from hotswap.comparison import Comparison
 from hotswap.deployment import Verb
+from hotswap.figures import Figures
 from hotswap.outcomes import Outcomes, Taken
 from hotswap.requests import AnyRequest
 
@@ -130,6 +131,16 @@ ROUTES: tuple[AnyRoute, ...] = (
         body_optional=True,
         answer=documents.DeploymentDocument,
         status=HTTPStatus.CREATED,
+    ),
+    Route(
+        method="GET",
+        path="/functions/{function}/figures",
+        name="getFigures",
+        summary="What the versions of a function did, and what their instances use",
+        handler=functions.figures,
+        parameters=functions.OfFunction,
+        body=Nothing,
+        answer=Figures,
     ),
     Route(
         method="POST",
