@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from controller.decision import Counted, Uncounted
 from controller.metrics.routers import Trail
 from hotswap.deployment import AwaitPromotion, Deployment
-from hotswap.errors import Unavailable
+from hotswap.errors import Invalid, Unavailable
 from hotswap.outcomes import usages
 from hotswap.store import Store
 from hotswap.usage import together
@@ -22,7 +22,7 @@ SERVES = timedelta(seconds=6)
 
 
 Looks = Callable[[datetime], Awaitable[Counted]]
-"""Counts, beginning at that time. Raises `Unavailable`."""
+"""Counts, beginning at that time. Raises `Unavailable`, and `Invalid` for what the store has and nobody can read."""
 
 
 def looking(trail: Trail, deployment: Deployment, store: Store) -> Looks:
@@ -72,7 +72,7 @@ class Sampler:
         begun = self._clock()
         try:
             self._last = await self._looks(begun)
-        except Unavailable as error:
+        except (Unavailable, Invalid) as error:  # or outcomes that another hand has written
             self._last = Uncounted(str(error))
         self._begun = begun
         self._wake()
