@@ -48,8 +48,8 @@ class Relay:
     """Endpoints that took no connection."""
     cold = False
     """It had to wait for its instance."""
-    cell: int = NO_CELL
-    """Of its user, where users are tied to versions."""
+    cell = -1
+    """Of its user, where users are tied to versions; else `NO_CELL`."""
     # its body
     _piece = b""
     """What came of it before it was sent; kept afterwards if that was all of it."""

@@ -9,6 +9,7 @@ A row that goes to another owner leaves its sheet empty: the parent takes the me
 
 import mmap
 from array import array
+from typing import Final
 
 from hotswap.usage import LONGEST_NAME, MOST_NAMES, VALUES, Reported, Usage, value_bucket
 from hotswap.users import CELLS, GROUP_CELLS, GROUPS
@@ -38,7 +39,7 @@ NAMED = SPREAD + VALUES
 PAGES = -(-(REPORTED + MOST_NAMES * NAMED) * WORD // mmap.PAGESIZE)
 SHEET = PAGES * mmap.PAGESIZE // WORD
 """Words from one sheet to the next: whole pages, so that each can be given back."""
-NO_CELL = -1
+NO_CELL: Final = -1
 """In the place of a cell: nobody is tied to a version."""
 
 
