@@ -31,7 +31,8 @@ class Instance:
     log: Path
     room: Room
     figures: dict[str, float] = field(default_factory=dict)
-    """What the runtime told when it was ready: import_ms, init_ms, memory."""
+    """What its start took, and what the runtime told when it was ready: fetch_ms, ready_ms, import_ms, init_ms,
+    warm_ms, memory."""
     memory: int = 0
     """Bytes in use, when they were last looked at."""
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import signal
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -64,10 +65,13 @@ class Launcher:
     async def _start(self, version: Version, code: Path, warming: Callable[[], None]) -> Instance:
         spawned = await self._spawner.spawn(version, code)
         instance = spawned.instance
+        began = time.monotonic()
         try:
             await until_ready(instance, spawned.ready)
+            ready = time.monotonic()
             warming()
             await warm(instance, self._session)
+            instance.figures |= {"ready_ms": (ready - began) * 1e3, "warm_ms": (time.monotonic() - ready) * 1e3}
             self._records.write(instance.record(ready=True))
         except BaseException:
             await asyncio.shield(self._destroy(instance))

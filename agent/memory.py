@@ -40,7 +40,7 @@ def keep(instance: Instance, pids: list[int]) -> None:
     instance.memory = sum(map(_resident, pids))
     if instance.memory <= limit:
         return
-    instance.memory = sum(map(_share, pids))
+    instance.memory = sum(map(share, pids))
     if instance.memory > limit:
         used, allowed = instance.memory // MIB, limit // MIB
         instance.process.kill(f"was killed for using {used} MiB of memory; {allowed} MiB are allowed")
@@ -52,7 +52,8 @@ def _resident(pid: int) -> int:
     return 0
 
 
-def _share(pid: int) -> int:
+def share(pid: int) -> int:
+    """Bytes of memory, as the proportional share."""
     with suppress(OSError, IndexError, ValueError):
         text = (PROC / str(pid) / "smaps_rollup").read_text()
         return int(text.partition("\nPss:")[2].split()[0]) * 1024

@@ -4,19 +4,23 @@ What is to run is etcd's to say: a call that contradicts the assignment is refus
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
 
 from agent.fence import HighestFence
 from agent.memory import GUARD
 from agent.output import Outputs
 from agent.progress import Progress, State
+from agent.resources import Used, used
 from agent.slot import Slot
 from agent.supervisor import Reconciler, Supervisor
 from hotswap.errors import NotFound, Refused, Unavailable
+from hotswap.figures import PARTS
 from hotswap.rpc import agent_pb2, agent_pb2_grpc
 
 NAME = "hotswap.v1.Agent"
+MS = "_ms"
+"""What follows the name of a part of a start in `Instance.figures`."""
 ASSIGNMENT_LIMIT = 10.0
 """Seconds for an assignment, which the caller has written, to arrive here by its watch."""
 
@@ -93,10 +97,12 @@ class AgentService(agent_pb2_grpc.AgentServicer):
             yield progress
 
     async def Status(self, request: agent_pb2.StatusRequest, context: Any) -> agent_pb2.StatusResponse:
+        slots = list(self._supervisor.slots(request.function))
+        found = await asyncio.to_thread(used, [slot.instance.process.pid for slot in slots if slot.instance])
         return agent_pb2.StatusResponse(
             node=self._node,
             fence=self._fence.value,
-            instances=[_status(slot) for slot in self._supervisor.slots(request.function)],
+            instances=[_status(slot, found) for slot in slots],
             memory_guard=GUARD,
         )
 
@@ -149,7 +155,7 @@ class AgentService(agent_pb2_grpc.AgentServicer):
         )
 
 
-def _status(slot: Slot) -> agent_pb2.InstanceStatus:
+def _status(slot: Slot, found: Mapping[int, Used]) -> agent_pb2.InstanceStatus:
     instance = slot.instance
     status = agent_pb2.InstanceStatus(
         function=slot.function,
@@ -162,6 +168,8 @@ def _status(slot: Slot) -> agent_pb2.InstanceStatus:
     if instance:
         status.address = instance.address
         status.pid = instance.process.pid
-        status.memory_bytes = instance.memory
+        using = found.get(instance.process.pid, Used())
+        status.memory_bytes, status.cpu_seconds = using.memory, using.cpu
+        status.start_ms.update({part: instance.figures[part + MS] for part in PARTS if part + MS in instance.figures})
         status.started_unix_seconds = instance.created
     return status

@@ -116,9 +116,12 @@ class Slot:
         try:
             self._move(State.FETCHING)
             version = await tools.version(self.function, self.version)
+            began = time.monotonic()
             code = await tools.artifacts.folder(version.artifact, version.size)
+            fetched = time.monotonic() - began
             self._move(State.STARTING)
             self.instance = await tools.launcher.start(version, code, warming=lambda: self._move(State.WARMING))
+            self.instance.figures["fetch_ms"] = fetched * 1e3
             self.last_instance = self.instance.id
         except StartFailed as error:
             self._fail(str(error), served=0, final=error.final)

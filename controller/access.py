@@ -15,7 +15,9 @@ from datetime import timedelta
 from controller.api.leader import LeaderWeights
 from controller.artifacts import Artifacts
 from controller.comparing import Comparing
+from controller.figures import FigureBook
 from controller.hooks import Hooks, Standing
+from controller.outcomes import OutcomeBook
 from controller.publishing import Publication
 from controller.service import Platform, Service, Update
 from controller.tokens import Tokens
@@ -25,8 +27,10 @@ from hotswap.auth import EVERY_FUNCTION, Bearer, Caller, Operation, Role, Token
 from hotswap.comparison import Comparison
 from hotswap.deployment import Deployment, Event, Quarantine, Verb
 from hotswap.errors import HotswapError
+from hotswap.figures import Figures
 from hotswap.hook import Hook, Undelivered
 from hotswap.model import Alias, Function, Version, Weights
+from hotswap.outcomes import Outcomes, Taken
 from hotswap.requests import AnyRequest
 from hotswap.store import Stored
 
@@ -45,6 +49,8 @@ class Parts:
     hooks: Hooks
     weights: LeaderWeights
     comparing: Comparing
+    outcomes: OutcomeBook
+    figures: FigureBook
 
 
 class Access:
@@ -58,6 +64,8 @@ class Access:
         self._hooks = parts.hooks
         self._weights = parts.weights
         self._comparing = parts.comparing
+        self._outcomes = parts.outcomes
+        self._figures = parts.figures
 
     async def functions(self) -> list[tuple[Function, list[Alias]]]:
         """Those that the caller may touch."""
@@ -89,6 +97,10 @@ class Access:
     async def alias(self, function: str, name: str) -> Stored[Alias]:
         self.caller.require(Operation.GET_ALIAS, function)
         return await self._service.alias(function, name)
+
+    async def figures(self, function: str) -> Figures:
+        self.caller.require(Operation.GET_FIGURES, function)
+        return await self._figures.of(function)
 
     async def platform(self) -> Platform:
         self.caller.require(Operation.GET_PLATFORM)
@@ -190,6 +202,11 @@ class Access:
         with self._audited(Operation.RELEASE, f"{function} version {version}"):
             self.caller.require(Operation.RELEASE, function)
             return await self._service.release(function, version)
+
+    async def report_outcomes(self, function: str, told: Outcomes) -> Taken:
+        """Not in the audit log: it decides nothing, and comes as often as users do."""
+        self.caller.require(Operation.REPORT_OUTCOMES, function)
+        return await self._outcomes.take(function, told)
 
     async def add_hook(self, name: str, url: str, *, functions: list[str], statuses: list[str]) -> Hook:
         with self._audited(Operation.ADD_HOOK, name):

@@ -31,3 +31,9 @@ class RemoteAgents:
             with wire.calling(f'the agent of node "{node.name}" at {node.address}'):
                 async for progress in agent_pb2_grpc.AgentStub(channel).Apply(request):
                     yield progress
+
+    async def status(self, node: Node, function: str) -> agent_pb2.StatusResponse:
+        """What runs there. Raises `Unavailable`; sets no limit of its own."""
+        async with wire.channel(node.address) as channel:
+            with wire.calling(f'the agent of node "{node.name}" at {node.address}'):
+                return await agent_pb2_grpc.AgentStub(channel).Status(agent_pb2.StatusRequest(function=function))

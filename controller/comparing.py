@@ -11,6 +11,7 @@ from datetime import datetime
 from controller.decision import Counted
 from controller.holding import compared
 from controller.metrics.routers import Trail
+from controller.sampling import looking
 from controller.steps import present
 from hotswap.admin import admin_ports
 from hotswap.comparison import Comparison
@@ -55,7 +56,7 @@ class Comparing:
             )
             try:
                 async with asyncio.timeout(LIMIT):
-                    return Counted(await trail.tallies(), begun)
+                    return await looking(trail, deployment, self._store)(begun)
             except TimeoutError:
                 raise Unavailable(f"not every router told its counters within {LIMIT:g} s") from None
 

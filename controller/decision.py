@@ -1,7 +1,7 @@
 """What a decision rests on and what it may be: `Observation` in, `Decision` out. See `controller.decide`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from hotswap.comparison import Comparison
@@ -10,6 +10,7 @@ from hotswap.judge.basis import Epoch
 from hotswap.metrics import Tally
 from hotswap.model import Alias, Weights
 from hotswap.receipt import Judged
+from hotswap.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,8 @@ class Counted:
     tallies: Mapping[tuple[int, int], Tally]
     begun: datetime
     """When they were asked: what happened since then is not in it."""
+    usages: Mapping[tuple[int, int], Usage] = field(default_factory=dict)
+    """Of a test: users and reports, those that were told later among them."""
 
     def of(self, version: int, *, since: int) -> Tally:
         """All that the version has answered under the weights of that revision and of later ones."""
@@ -54,6 +57,12 @@ class Counted:
             if number == version and revision >= since
         ]
         return Tally.total(rows)
+
+    def usage_of(self, version: int, *, since: int) -> Usage:
+        """The same of users and reports."""
+        return Usage.total(
+            usage for (number, revision), usage in self.usages.items() if number == version and revision >= since
+        )
 
     def epochs(self, version: int, stable: int, *, since: int) -> list[Epoch]:
         """What both answered under each set of weights, from that revision on."""

@@ -13,7 +13,7 @@ from hotswap.comparison import Comparison, decision
 from hotswap.deployment import AwaitPromotion, Bake, Deployment, HoldingStep, Keep, Status
 from hotswap.judge.basis import Basis
 from hotswap.judge.compare import compare
-from hotswap.judge.sample_ratio import mismatch
+from hotswap.judge.measures import Seen
 from hotswap.judge.thresholds import judge
 from hotswap.judge.verdict import Outcome
 from hotswap.receipt import Judged, Rules
@@ -58,13 +58,17 @@ def _await(step: AwaitPromotion, deployment: Deployment, observation: Observatio
 
 def compared(step: AwaitPromotion, counted: Counted, deployment: Deployment) -> Comparison:
     """Of a deployment that holds the weights of its test."""
-    tallies = {version: counted.of(version, since=deployment.progress.effect) for version in step.versions}
-    units = {version: tally.invocations for version, tally in tallies.items()}
+    since = deployment.progress.effect
+    seen = {
+        version: Seen(counted.of(version, since=since), counted.usage_of(version, since=since))
+        for version in step.versions
+    }
     return compare(
-        tallies,
+        seen,
         metrics=step.metrics,
+        declarations=step.declared,
+        weights=step.weights,
         planned=step.planned,
-        mismatch=mismatch(units, step.weights),
         complete=isinstance(steps.present(deployment), AwaitPromotion),
         primary=step.primary,
     )

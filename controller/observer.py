@@ -17,7 +17,7 @@ from controller.launch import StartFailed
 from controller.means import Means, TestsFailed
 from controller.metrics.routers import Trail
 from controller.ready import ready
-from controller.sampling import FRESH, Sampler
+from controller.sampling import FRESH, Sampler, looking
 from controller.traffic import written
 from hotswap import errors, kv
 from hotswap.deployment import Bake, Deployment, EffectStep, HoldingStep, Retire, Shift, Start, Status, Test
@@ -111,7 +111,8 @@ class Observer:
                 alias=deployment.alias,
                 since=deployment.traffic_since,
             )
-            self._sampler = Sampler(trail, clock=self._means.clock, wake=self._wake)
+            looks = looking(trail, deployment, self._means.store)
+            self._sampler = Sampler(looks, clock=self._means.clock, wake=self._wake)
         return self._sampler
 
     async def _seen(self, deployment: Deployment, alias: Stored[Alias] | None) -> Seen:

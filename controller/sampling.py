@@ -4,12 +4,16 @@ A sample tells when it was begun, since one that began before a phase was over d
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 from controller.decision import Counted, Uncounted
 from controller.metrics.routers import Trail
-from hotswap.errors import Unavailable
+from hotswap.deployment import AwaitPromotion, Deployment
+from hotswap.errors import Invalid, Unavailable
+from hotswap.outcomes import usages
+from hotswap.store import Store
+from hotswap.usage import together
 
 FRESH = timedelta(seconds=1)
 """A sample older than this is taken anew when a judgement waits for it."""
@@ -17,9 +21,27 @@ SERVES = timedelta(seconds=6)
 """A sample may be this old when it is judged: a router has five seconds to answer the next one."""
 
 
+Looks = Callable[[datetime], Awaitable[Counted]]
+"""Counts, beginning at that time. Raises `Unavailable`, and `Invalid` for what the store has and nobody can read."""
+
+
+def looking(trail: Trail, deployment: Deployment, store: Store) -> Looks:
+    """What is counted of the deployment; of a test its users and reports too, and the outcomes that were told later."""
+    tested = any(isinstance(step, AwaitPromotion) for step in deployment.plan)
+
+    async def look(begun: datetime) -> Counted:
+        tallies = await trail.tallies()
+        if not tested:
+            return Counted(tallies, begun)
+        listed = await store.outcomes.list(deployment.function, deployment.alias)
+        return Counted(tallies, begun, together([trail.usages(), usages(stored.value for stored in listed)]))
+
+    return look
+
+
 class Sampler:
-    def __init__(self, trail: Trail, *, clock: Callable[[], datetime], wake: Callable[[], None]) -> None:
-        self._trail = trail
+    def __init__(self, looks: Looks, *, clock: Callable[[], datetime], wake: Callable[[], None]) -> None:
+        self._looks = looks
         self._clock = clock
         self._wake = wake
         self._last: Counted | Uncounted = Uncounted("the routers do not answer")
@@ -49,8 +71,8 @@ class Sampler:
     async def _sample(self) -> None:
         begun = self._clock()
         try:
-            self._last = Counted(await self._trail.tallies(), begun)
-        except Unavailable as error:
+            self._last = await self._looks(begun)
+        except (Unavailable, Invalid) as error:  # or outcomes that another hand has written
             self._last = Uncounted(str(error))
         self._begun = begun
         self._wake()

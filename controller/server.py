@@ -16,10 +16,12 @@ from controller.api.leader import LeaderWeights
 from controller.api.rest.listener import listening
 from controller.artifacts import Artifacts
 from controller.comparing import Comparing
+from controller.figures import FigureBook
 from controller.hooks import Hooks
 from controller.lead import leading
 from controller.leader import RETRY_AFTER, Leadership
 from controller.notify import notifying
+from controller.outcomes import OutcomeBook
 from controller.publishing import Publishing
 from controller.service import Service
 from controller.suites import suites
@@ -66,6 +68,8 @@ class Controller:
             hooks=Hooks(store=store, clock=now),
             weights=LeaderWeights(service=self._service, leading=self._leading),
             comparing=Comparing(store=store, clock=now),
+            outcomes=OutcomeBook(store),
+            figures=FigureBook(store),
         )
 
     @asynccontextmanager

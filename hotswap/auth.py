@@ -62,6 +62,7 @@ class Operation(Enum):
     LIST_DEPLOYMENTS = "ListDeployments", Role.VIEWER
     WATCH_DEPLOYMENT = "WatchDeployment", Role.VIEWER
     COMPARE = "Compare", Role.VIEWER
+    GET_FIGURES = "GetFigures", Role.VIEWER
     GET_PLATFORM = "GetPlatform", Role.VIEWER
     PUBLISH = "Publish", Role.DEPLOYER
     SET_ALIAS = "SetAlias", Role.DEPLOYER
@@ -75,6 +76,7 @@ class Operation(Enum):
     UNDO = "Undo", Role.DEPLOYER
     LIST_QUARANTINE = "ListQuarantine", Role.VIEWER
     RELEASE = "Release", Role.DEPLOYER
+    REPORT_OUTCOMES = "ReportOutcomes", Role.DEPLOYER
     ADD_HOOK = "AddHook", Role.ADMIN
     LIST_HOOKS = "ListHooks", Role.ADMIN
     LIST_UNDELIVERED = "ListUndelivered", Role.ADMIN

@@ -3,23 +3,25 @@
 from collections.abc import Callable
 from enum import StrEnum
 
+from hotswap.metric import Direction
 from hotswap.model import Model, VersionNumber
 
 MOST_CONFIDENT = 0.9999
 """Confidence above this is told as "over"."""
 
 
+UNBOUNDED = 1e9
+"""JSON has no infinity: the end of an interval that has none."""
+
+
 class Kind(StrEnum):
+    """How values are told."""
+
     DURATION = "duration"
-    """A mean, in milliseconds."""
+    """In milliseconds."""
     RATE = "rate"
-    """A share of the units, 0 to 1."""
-
-
-class Direction(StrEnum):
-    LOWER = "lower"
-    """The lower the better."""
-    HIGHER = "higher"
+    """As a share, 0 to 1."""
+    NUMBER = "number"
 
 
 class Standing(StrEnum):
@@ -63,17 +65,17 @@ class MetricComparison(Model, frozen=True, kw_only=True):
 
 
 class Comparison(Model, frozen=True, kw_only=True):
-    unit: str = "invocation"
-    """What was counted as one independent observation. Where users stick to a version, their invocations are not
-    independent of each other, and the intervals are narrower than they should be."""
+    unit: str = "user"
+    """What was counted as one independent observation: whoever the alias's sticky rule tells from others."""
     versions: list[VersionNumber]
     """A, B and so on."""
     units: dict[VersionNumber, int]
+    """An estimate, to 1 % or so up to 100,000 of them."""
     planned: int
     """Units of two versions together that the intervals are made for."""
     metrics: list[MetricComparison]
     not_measured: list[str]
-    """Metrics that were asked for and that nothing counts."""
+    """Metrics that were asked for and that nobody has reported."""
     mismatch: float
     """ln of the evidence that the units are not split as the weights say."""
     winner: VersionNumber | None = None
@@ -132,15 +134,21 @@ def _value(kind: Kind, value: float) -> str:
             return f"{value:.{_digits(value)}f} ms"
         case Kind.RATE:
             return f"{value * 100:.3g} %"
+        case Kind.NUMBER:
+            return f"{value:.4g}"
 
 
 def _signed(kind: Kind, value: float) -> str:
     """The difference of two rates is told in percentage points."""
+    if abs(value) >= UNBOUNDED:
+        return "-∞" if value < 0 else "+∞"
     match kind:
         case Kind.DURATION:
             return f"{value:+.{_digits(value)}f} ms"
         case Kind.RATE:
             return f"{value * 100:+.2g} pp"
+        case Kind.NUMBER:
+            return f"{value:+.3g}"
 
 
 def _digits(milliseconds: float) -> int:

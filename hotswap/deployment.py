@@ -12,6 +12,7 @@ import msgspec
 
 from hotswap.comparison import Comparison
 from hotswap.judge.verdict import Verdict
+from hotswap.metric import Metric
 from hotswap.model import Model, Record, Sticky, VersionNumber, Weights
 from hotswap.receipt import Receipt
 from hotswap.requests import AnyRequest, Limits, OnFailure
@@ -78,7 +79,8 @@ class AwaitPromotion(Step, frozen=True, kw_only=True, tag="AwaitPromotion"):
     weights: Weights
     """Of the test."""
     metrics: list[str]
-    """That are compared, by the names of the guide."""
+    """That are compared, by the names of the guide or as they are declared."""
+    declared: dict[str, Metric] = {}
     primary: list[str] = []
     """Of which the winner must win one; of all, where none is named."""
     planned: int

@@ -13,6 +13,7 @@ from itertools import accumulate
 from typing import Self
 
 from hotswap.model import Model
+from hotswap.usage import Usage
 
 SMALLEST_BUCKET = 0.0005
 """Seconds."""
@@ -119,6 +120,9 @@ class CounterRow(Model, frozen=True, kw_only=True):
     alias_revision: int
     """Revision of the weights under which the version was picked."""
     tally: Tally
+    in_flight: int = 0
+    usage: Usage | None = None
+    """`None` where users are not tied to versions and nothing was reported."""
 
 
 class Counters(Model, frozen=True, kw_only=True):

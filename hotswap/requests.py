@@ -12,8 +12,10 @@ from typing import Annotated
 
 import msgspec
 
+from hotswap.metric import Metric
 from hotswap.model import DEFAULT_ALIAS, Model, VersionNumber, Weights, decode
 from hotswap.suite import Suite
+from hotswap.usage import ReportName
 
 Percent = Annotated[float, msgspec.Meta(gt=0, le=100)]
 WholePercent = Annotated[int, msgspec.Meta(ge=1, le=100)]
@@ -127,10 +129,12 @@ class ABTestingConfig(Limits, frozen=True, kw_only=True):
     """How long the end of the test waits for a person; then the alias goes back."""
     manual_promotion: bool = True
     metrics_to_compare: list[str] = msgspec.field(default_factory=lambda: ["responseTime", "errorRate"])
+    metrics: dict[ReportName, Metric] = {}
+    """Those of them that are none of the guide's: `responseTime`, `errorRate`, `conversionRate`, `userEngagement`."""
     primary_metrics: list[str] = []
     """Of these the winner must win one; of all that are compared, where none is named."""
     planned_units: Annotated[int, msgspec.Meta(ge=200)] = 10_000
-    """How many invocations of two versions together the intervals are narrowest for."""
+    """How many users of two versions together the intervals are narrowest for."""
 
 
 class Request(Model, frozen=True, kw_only=True, tag_field="strategy"):

@@ -23,6 +23,7 @@ from hotswap.deployment import Active, Deployment, Event, Leader, Quarantine
 from hotswap.hook import Deliveries, Hook, Undelivered
 from hotswap.model import Alias, Assignment, Claim, Endpoint, Function, Node, Record, Removal, Router, Version, decode
 from hotswap.notice import Notice
+from hotswap.outcomes import KeptOutcomes
 
 ROOT = "/hotswap/"
 SEQUENCE_DIGITS = 9
@@ -226,6 +227,7 @@ class Store:
         self.hooks = self._add("hooks", Hook, lambda it: (it.name,))
         self.deliveries = self._add("deliveries", Deliveries, lambda it: (it.hook,))
         self.undelivered = self._add("undelivered", Undelivered, lambda it: (it.hook, *self.outbox.path_of(it.notice)))
+        self.outcomes = self._add("outcomes", KeptOutcomes, lambda it: (it.function, it.alias, it.revision, it.shard))
         self.answers = self._add("answers", KeptAnswer, lambda it: (it.id,))
         self.leader = self._add("leader", Leader, lambda _: ("controller",))
 

@@ -74,6 +74,8 @@ class Attempt:
         try:
             async with invocation.limit.running():
                 head, outcome = judge(await self._answer(exchange, download), invoke=invocation.target.invoke)
+                if head.reports is not None:
+                    invocation.pending.report(head.reports)
                 counted = partial(invocation.count, outcome)
                 if head.status == SWITCHING_PROTOCOLS:
                     invocation.limit.lift()

@@ -5,8 +5,8 @@ locks, and the parent reads while the worker writes (an aligned word is written 
 counted is there; its successor goes on in a file that no one writes to any more.
 
 Row 0 is the worker's own (`Own`). Each of the others is a row of `hotswap.metrics`, and one word more for how many
-invocations are in flight on it; `router.rows` says which row is whose. A page of the file takes memory only once one
-of its rows has been used.
+invocations are in flight on it; `router.rows` says which row is whose. Behind the rows each has its sheet
+(`router.usage`). A page of the file takes memory only once one of its rows, or its sheet, has been used.
 """
 
 import errno
@@ -17,7 +17,9 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import Final, Self
 
-from hotswap.metrics import BOUNDARIES, FIXED, ROW, Count
+from hotswap.metrics import BOUNDARIES, ERRORS, FIXED, ROW, Count
+from router.codec.reports import Reports
+from router.usage import NO_CELL, SHEET, Sheets
 
 MICROSECONDS: Final = int(Count.MICROSECONDS)
 IN_FLIGHT: Final = ROW
@@ -29,6 +31,7 @@ CAPACITY = 262_144
 """Rows of a file: enough for 10,000 functions with 26 live (alias, version, alias revision) each."""
 
 PLATFORM: Final = int(Count.PLATFORM)
+FAILED: Final = frozenset(map(int, ERRORS))
 
 
 class Own(IntEnum):
@@ -49,13 +52,15 @@ class CounterFile:
 
     def __init__(self, fd: int, *, capacity: int = CAPACITY) -> None:
         self.fd = fd
-        self._map = mmap.mmap(fd, capacity * STRIDE * WORD)
+        self._map = mmap.mmap(fd, _size(capacity))
         self.words = memoryview(self._map).cast("Q")
+        self._sheets_begin = _sheets_begin(capacity)
+        self.sheets = Sheets(self._map, self._sheets_begin)
 
     @classmethod
     def create(cls, name: str, *, capacity: int = CAPACITY) -> Self:
         fd = os.memfd_create(f"hotswap-{name}", os.MFD_CLOEXEC)
-        os.ftruncate(fd, capacity * STRIDE * WORD)
+        os.ftruncate(fd, _size(capacity))
         return cls(fd, capacity=capacity)
 
     def read(self, row: int) -> list[int]:
@@ -70,7 +75,15 @@ class CounterFile:
     def written(self, rows: range) -> Iterator[int]:
         """Those of the rows that share a page with one that was written to. To read another would take memory for its
         page, and it holds nothing."""
-        at, end = rows.start * STRIDE * WORD, rows.stop * STRIDE * WORD
+        return self._written(rows, 0, STRIDE * WORD)
+
+    def written_sheets(self, rows: range) -> Iterator[int]:
+        """Those of the rows whose sheet was written to."""
+        return self._written(rows, self._sheets_begin, SHEET * WORD)
+
+    def _written(self, rows: range, origin: int, size: int) -> Iterator[int]:
+        """By where the first of all rows, or its sheet, begins, and by its size."""
+        at, end = origin + rows.start * size, origin + rows.stop * size
         begin = rows.start
         while at < end:
             try:
@@ -80,7 +93,7 @@ class CounterFile:
                     return
                 raise
             at = os.lseek(self.fd, data, os.SEEK_HOLE)
-            found = range(max(begin, data // (STRIDE * WORD)), min(rows.stop, -(-at // (STRIDE * WORD))))
+            found = range(max(begin, (data - origin) // size), min(rows.stop, -((origin - at) // size)))
             yield from found
             begin = max(begin, found.stop)
 
@@ -92,9 +105,19 @@ class CounterFile:
                 self.words[at] = 0
 
     def close(self) -> None:
+        self.sheets.close()
         self.words.release()
         self._map.close()
         os.close(self.fd)
+
+
+def _sheets_begin(capacity: int) -> int:
+    """At the begin of a page."""
+    return -(-capacity * STRIDE * WORD // mmap.PAGESIZE) * mmap.PAGESIZE
+
+
+def _size(capacity: int) -> int:
+    return _sheets_begin(capacity) + capacity * SHEET * WORD
 
 
 class Counting:
@@ -102,6 +125,7 @@ class Counting:
 
     def __init__(self, file: CounterFile) -> None:
         self._words = file.words
+        self._sheets = file.sheets
 
     def own(self, count: Own) -> None:
         self._words[count] += 1
@@ -124,16 +148,33 @@ class Counting:
         words[at + MICROSECONDS] += int(seconds * 1_000_000)
         words[at + FIXED + bisect_left(BOUNDARIES, seconds)] += 1
 
+    def user(self, row: int, cell: int, outcome: int, *, seconds: float) -> None:
+        """The same invocation by its user, where users are tied to versions."""
+        if outcome != PLATFORM:
+            self._sheets.user(row, cell, failed=outcome in FAILED, seconds=seconds)
+
+    def report(self, row: int, cell: int, reports: Reports) -> None:
+        """What its answer reports."""
+        self._sheets.report(row, cell, reports)
+
 
 class Pending:
     """An invocation under way, counted once: the first outcome holds."""
 
-    def __init__(self, counting: Counting, row: int) -> None:
+    def __init__(self, counting: Counting, row: int, cell: int = NO_CELL) -> None:
         self._counting = counting
         self._row: int | None = row
+        self._cell = cell
         counting.begin(row)
 
     def end(self, outcome: Count, *, seconds: float, slow: bool, cold: bool) -> None:
         row, self._row = self._row, None
-        if row is not None:
-            self._counting.end(row, outcome, seconds=seconds, slow=slow, cold=cold)
+        if row is None:
+            return
+        if self._cell != NO_CELL:
+            self._counting.user(row, self._cell, outcome, seconds=seconds)
+        self._counting.end(row, outcome, seconds=seconds, slow=slow, cold=cold)
+
+    def report(self, reports: Reports) -> None:
+        if self._row is not None:
+            self._counting.report(self._row, self._cell, reports)

@@ -4,13 +4,14 @@ Totals by function, alias (empty for invocations that named their version) and v
 Buckets of the latency are at every second boundary of `hotswap.metrics`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, SummaryMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from hotswap.metrics import BOUNDARIES, FIXED, OUTCOMES, Count
+from hotswap.usage import Usage
 from router.counters import Own
 from router.keeper import Keeper
 from router.rows import Rows, Total
@@ -28,11 +29,13 @@ class RouterCollector(Collector):
         self._workers = workers
         self._keeper = keeper
         self._totals: Totals = {}
+        self._reported: Mapping[Total, Usage] = {}
         self._others: list[Metric] = []
 
     def look(self) -> None:
         """Reads what `collect` tells, which may then be done in another thread."""
         self._totals = self._rows.totals()
+        self._reported = self._rows.reported()
         self._others = [*self._own(), *self._router()]
 
     def collect(self) -> Iterator[Metric]:
@@ -46,6 +49,7 @@ class RouterCollector(Collector):
         for (function, alias, version), (_, flying) in totals.items():
             in_flight.add_metric([function, alias, str(version)], flying)
         yield in_flight
+        yield from _reports(self._reported)
         yield from self._others
 
     def _own(self) -> Iterator[Metric]:
@@ -90,6 +94,21 @@ def _counter(totals: Totals, name: str, help_: str, count: Count) -> Metric:
     for (function, alias, version), (counts, _) in totals.items():
         family.add_metric([function, alias, str(version)], counts[count])
     return family
+
+
+def _reports(reported: Mapping[Total, Usage]) -> Iterator[Metric]:
+    labels = [*LABELS, "metric"]
+    values = SummaryMetricFamily("hotswap_reported_value", "What functions report of themselves", labels=labels)
+    squares = CounterMetricFamily("hotswap_reported_value_squares", "Sum of the squares of that", labels=labels)
+    refused = CounterMetricFamily("hotswap_refused_reports", "Reports that were not counted", labels=[*LABELS, "why"])
+    for (function, alias, version), usage in reported.items():
+        of = [function, alias, str(version)]
+        for name, one in usage.reported.items():
+            values.add_metric([*of, name], count_value=one.count, sum_value=one.sum)
+            squares.add_metric([*of, name], one.squares)
+        refused.add_metric([*of, "malformed"], usage.malformed)
+        refused.add_metric([*of, "too_many_names"], usage.crowded)
+    yield from (values, squares, refused)
 
 
 def _durations(totals: Totals) -> Metric:

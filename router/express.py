@@ -29,6 +29,7 @@ from router.refusal import refusal
 from router.relay import HOLD_LIMIT, Relay
 from router.table import Missing
 from router.upload import READ_LIMIT, late_body
+from router.usage import NO_CELL
 from router.writing import LARGE, NONE, descriptor, write, write_parts
 
 log = logging.getLogger(__name__)
@@ -305,12 +306,19 @@ class ExpressConnection(asyncio.Protocol):
             raise target.not_found(route, named)
         if named.invoke:
             target.check_invocation_type(grammar.value(fields.received, b"x-amz-invocation-type"))
-        by = route.sticky_by
-        version = route.pick(sticky.key(by, field=self._field, client=self._user) if by else None)
+        by, cell = route.sticky_by, NO_CELL
+        if by:
+            version, cell = route.pick_for(sticky.key(by, field=self._field, client=self._user), lane.rng)
+        else:
+            version = route.pick()
         destination = route.destinations.get(version) or lane.routes.destination(route, version)
+        if fields.request_id is None:
+            self._id += destination.marked(cell) if by else destination.mark
         if fields.length is not None and fields.length > destination.terms.max_body:
             raise too_large(destination.terms.max_body)
         self._relay = relay = Relay(lane, self, line, fields, named, route, destination, request_id=self._id, began=now)
+        if by:
+            relay.cell = cell
         relay.start(piece, whole=self._body is None, now=now)
         if self._relay is relay:
             if self._body is None:

@@ -30,8 +30,10 @@ OURS = frozenset(
 REWRITTEN = frozenset({b"host", b"content-length", b"expect", b"via"})
 FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 REQUEST_DROPPED = HOP_BY_HOP | OURS | REWRITTEN
-RESPONSE_DROPPED = HOP_BY_HOP | frozenset({b"hotswap-request-id", b"hotswap-version", b"hotswap-error"})
-"""The connection to the client and what the router tells are its own."""
+RESPONSE_DROPPED = HOP_BY_HOP | frozenset(
+    {b"hotswap-request-id", b"hotswap-version", b"hotswap-error", b"hotswap-metric"}
+)
+"""The connection to the client and what the router tells are its own; reports are for the router."""
 VIA = b"1.1 hotswap"
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 AUTHORITY = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?")

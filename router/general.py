@@ -31,6 +31,10 @@ from router.table import Missing
 from router.target import Target
 from router.upload import Upload
 from router.upstream import ConnectFailed
+from router.usage import NO_CELL
+
+ID = "hotswap-request-id"
+"""Under which a request keeps its id."""
 
 
 class Taken(Protocol):
@@ -63,9 +67,9 @@ class General:
         self._trust = trust
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
-        request_id = self._request_id(request)
+        request[ID] = _chosen_id(request) or f"{self._rng.getrandbits(128):032x}"
         try:
-            return await self._serve(request, request_id)
+            return await self._serve(request)
         except (Cut, ConnectionError):  # what has begun cannot be ended, or the client takes nothing any more
             if request.transport is not None:
                 request.transport.abort()
@@ -74,9 +78,9 @@ class General:
             if problem.outcome is None:
                 self._counting.own(Own.REFUSED)
             waits = "Expect" in request.headers  # to be asked for its body, which will now never come
-            return refuse(request, problem, request_id=request_id, close=waits or self._closing(request))
+            return refuse(request, problem, request_id=request[ID], close=waits or self._closing(request))
 
-    async def _serve(self, request: web.BaseRequest, request_id: str) -> Written:
+    async def _serve(self, request: web.BaseRequest) -> Written:
         began = self._clock()
         named = self._named(request)
         route = self._routes.find(named.function, named.qualifier)
@@ -84,17 +88,22 @@ class General:
             raise target.not_found(route, named)
         peer = self._trust.peer(request.remote or "unknown")
         user = partial(self._trust.client, peer, fields.values(request.raw_headers, b"x-forwarded-for"))
-        version = route.pick(sticky.key(route.sticky_by, field=request.headers.get, client=user))
+        if by := route.sticky_by:
+            version, cell = route.pick_for(sticky.key(by, field=request.headers.get, client=user), self._rng)
+        else:
+            version, cell = route.pick(), NO_CELL
+        if _chosen_id(request) is None:
+            request[ID] += self._routes.destination(route, version).marked(cell).decode()
         terms = self._routes.terms(route.function, version)
         limit = Limit(terms.timeout)
         upload = Upload(request, most=terms.max_body, limit=limit)
         row = route.rows.get(version)
         if row is None:
             row = await self._supply.row(route, version)
-        pending = Pending(self._counting, row)
+        pending = Pending(self._counting, row, cell)
         return await self._counted(
             Invocation(
-                request, peer, request_id, named, route, version, terms, upload, limit, pending, self._clock, began
+                request, peer, request[ID], named, route, version, terms, upload, limit, pending, self._clock, began
             )
         )
 
@@ -148,8 +157,8 @@ class General:
     def _closing(self, request: web.BaseRequest) -> bool:
         return self.draining or not request.keep_alive or cast("Taken", request.protocol).last
 
-    def _request_id(self, request: web.BaseRequest) -> str:
-        told = fields.value(request.raw_headers, b"hotswap-request-id")
-        if told is not None and fields.REQUEST_ID.fullmatch(told):
-            return told.decode()
-        return f"{self._rng.getrandbits(128):032x}"
+
+def _chosen_id(request: web.BaseRequest) -> str | None:
+    """The id that whoever invokes has given."""
+    told = fields.value(request.raw_headers, b"hotswap-request-id")
+    return told.decode() if told is not None and fields.REQUEST_ID.fullmatch(told) else None

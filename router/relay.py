@@ -26,6 +26,7 @@ from router.table import VersionEntry
 from router.target import INVOKE_TARGET, Target
 from router.upload import gathered
 from router.upstream import Broken, ConnectFailed, Connection
+from router.usage import NO_CELL
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,8 @@ class Relay:
     """Endpoints that took no connection."""
     cold = False
     """It had to wait for its instance."""
+    cell = -1
+    """Of its user, where users are tied to versions; else `NO_CELL`."""
     # its body
     _piece = b""
     """What came of it before it was sent; kept afterwards if that was all of it."""
@@ -305,6 +308,8 @@ class Relay:
     def _decide(self, head: Head) -> tuple[Head, bytes]:
         """How an answer is told that is not the usual one: its head, and what ends that."""
         head, self._outcome = judge(head, invoke=self._target.invoke)
+        if head.reports is not None and self._row is not None:
+            self._lane.counting.report(self._row, self.cell, head.reports)
         line = self._line
         undelimited = head.length is None and not line.headless and head.status != NOT_MODIFIED
         self._chunked = undelimited and line.minor == 1
@@ -365,6 +370,8 @@ class Relay:
         if row is not None:
             seconds = now - self._began - self._waited
             slow = seconds > self._destination.latency_limit
+            if self.cell != NO_CELL:
+                self._lane.counting.user(row, self.cell, outcome, seconds=seconds)
             self._lane.counting.end(row, outcome, seconds=seconds, slow=slow, cold=self.cold)
 
     def _too_large(self) -> Problem:

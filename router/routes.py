@@ -10,11 +10,14 @@ import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from hotswap import users
 from hotswap.model import FULL_WEIGHT
+from hotswap.request_id import cell_mark, mark
 from router.endpoints import Endpoints
 from router.rows import Row
-from router.split import Split, slot, sticky_pick
+from router.split import Split
 from router.table import AliasEntry, FunctionTable, Missing, Table, Update, VersionEntry
+from router.usage import NO_CELL
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,12 @@ class Destination:
     """For the function, each with the end of the line before it; what follows is the id of the request."""
     answer_lines: bytes
     """The same for the client."""
+    mark: bytes
+    """The end of the ids that the router makes for them, but for a user's cell."""
+
+    def marked(self, cell: int) -> bytes:
+        """With it, where there is one."""
+        return self.mark if cell == NO_CELL else self.mark + cell_mark(cell)
 
 
 @dataclass(slots=True)
@@ -55,14 +64,18 @@ class Route:
         limit = self.entry.latency_limit if self.entry else None
         return limit if limit is not None else float("inf")
 
-    def pick(self, key: str | None = None) -> int:
-        """The version of the next invocation; of this user's, where the alias is sticky and the user has a key."""
-        if self.split is None:
-            return next(iter(self.weights))
-        if key is not None and self.entry is not None and self.entry.sticky is not None:
-            at = slot(key, salt=self.entry.sticky.salt)
-            return sticky_pick(self.weights, at, stable=self.entry.last_good)
-        return self.split.pick()
+    def pick(self) -> int:
+        """The version of the next invocation, where nobody is tied to a version."""
+        return self.split.pick() if self.split is not None else next(iter(self.weights))
+
+    def pick_for(self, key: str | None, rng: random.Random) -> tuple[int, int]:
+        """The version of the next invocation of the user with this key, and the user's cell, where the alias is sticky.
+        Who has no key is another user each time."""
+        if key is None or self.entry is None or self.entry.sticky is None:
+            return self.pick(), rng.randrange(users.CELLS)
+        place = users.place(key, salt=self.entry.sticky.salt)
+        version = users.pick(self.weights, users.slot(place), stable=self.entry.last_good)
+        return version, users.cell(place)
 
 
 @dataclass(slots=True)
@@ -152,6 +165,7 @@ class Routes:
                 route.latency_limit,
                 b"\r\nHotswap-Function: %b\r\nHotswap-Version: %d\r\nHotswap-Request-Id: " % (name, version),
                 b"\r\nHotswap-Version: %d\r\nHotswap-Request-Id: " % version,
+                mark(version, route.entry.revision) if route.entry else b"",
             )
         return found
 

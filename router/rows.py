@@ -4,7 +4,8 @@ Each (function, alias, version, alias revision) has a row, so that the figures o
 revisions would make that grow without bound: once nobody writes to such a row any more, and it is old, or there are
 many newer ones, or half of all rows are taken, what it holds is added to the totals of its (function, alias, version),
 and the row is free for another owner. Nobody but its writer changes a count: what a row held when it was given out is
-its baseline, and what came after is its owner's.
+its baseline, and what came after is its owner's. Of its sheet (`router.usage`) only what was reported is added, as far
+as `/metrics` tells it; the users of superseded weights are not compared any more, and the sheet is emptied.
 
 So `/metrics`, which tells totals, never goes backward, and `/counters` tells each live revision by itself and the older
 ones of a version together, under revision 0.
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 import msgspec
 
 from hotswap.metrics import ROW, CounterRow, Tally
+from hotswap.usage import Usage
 from router.counters import CAPACITY, CounterFile
 from router.table import AliasEntry, FunctionTable, Table
 
@@ -63,6 +65,8 @@ class Rows:
         self._by_function: defaultdict[str, set[Owner]] = defaultdict(set)
         self._folded: defaultdict[str, dict[Total, list[int]]] = defaultdict(dict)
         """By function."""
+        self._folded_usage: dict[Total, Usage] = {}
+        """What was reported."""
         self._superseded: dict[Owner, None] = {}
         """The oldest first."""
         self._by_alias: defaultdict[tuple[str, str], dict[Owner, None]] = defaultdict(dict)
@@ -123,8 +127,12 @@ class Rows:
 
     def tell(self, function: str) -> list[CounterRow]:
         """Each live revision by itself, and the older ones of each version together."""
-        told = [(owner, self._counts(self._live[owner])) for owner in self._by_function.get(function, ())]
-        told += [(Owner(*total, FOLDED), counts) for total, counts in self._folded.get(function, {}).items()]
+        told = [
+            (owner, self._counts(live), self._in_flight(live.index), self._usage(live.index))
+            for owner in self._by_function.get(function, ())
+            if (live := self._live[owner])
+        ]
+        told += [(Owner(*total, FOLDED), counts, 0, None) for total, counts in self._folded.get(function, {}).items()]
         return [
             CounterRow(
                 function=owner.function,
@@ -132,8 +140,12 @@ class Rows:
                 version=owner.version,
                 alias_revision=owner.alias_revision,
                 tally=Tally(counts=counts),
+                in_flight=in_flight,
+                usage=usage,
             )
-            for owner, counts in sorted(told, key=lambda it: (it[0].alias, it[0].version, it[0].alias_revision))
+            for owner, counts, in_flight, usage in sorted(
+                told, key=lambda it: (it[0].alias, it[0].version, it[0].alias_revision)
+            )
         ]
 
     def totals(self) -> dict[Total, tuple[list[int], int]]:
@@ -147,6 +159,17 @@ class Rows:
                 counts[total] = _plus(counts.get(total), self._counts(live))
                 in_flight[total] += self._in_flight(live.index)
         return {total: (row, in_flight[total]) for total, row in counts.items() if in_flight[total] or any(row)}
+
+    def reported(self) -> dict[Total, Usage]:
+        """What functions have reported, by function, alias and version."""
+        written = {row for file in self._files for row in file.written_sheets(self.used)}
+        told = defaultdict[Total, list[Usage]](list)
+        for total, folded in self._folded_usage.items():
+            told[total].append(folded)
+        for owner, live in self._live.items():
+            if live.index in written and (usage := self._usage(live.index)) is not None:
+                told[owner.function, owner.alias, owner.version].append(usage)
+        return {total: Usage.total(several) for total, several in told.items()}
 
     def _take(self) -> _Live:
         if self._free:
@@ -169,6 +192,12 @@ class Rows:
     def _counts(self, live: _Live) -> list[int]:
         counts = self._sum(live.index)
         return [now - then for now, then in zip(counts, live.baseline, strict=True)] if live.baseline else counts
+
+    def _usage(self, index: int) -> Usage | None:
+        """`None` while nobody has written to its sheet."""
+        one = range(index, index + 1)
+        told = [file.sheets.read(row) for file in self._files for row in file.written_sheets(one)]
+        return Usage.total(told) if told else None
 
     def _in_flight(self, index: int) -> int:
         return sum(file.in_flight(index) for file in self._files)
@@ -213,10 +242,21 @@ class Rows:
             total = (owner.function, owner.alias, owner.version)
             folded = self._folded[owner.function]
             folded[total] = _plus(folded.get(total), self._counts(live))
+        self._empty_sheet(owner, live.index)
         self._revive(owner, live)
         self._by_function[owner.function].discard(owner)
         self._free.append(_Live(live.index, self._sum(live.index) if written else None))
         del self._live[owner]
+
+    def _empty_sheet(self, owner: Owner, index: int) -> None:
+        usage = self._usage(index)
+        if usage is None:
+            return
+        for file in self._files:
+            file.sheets.forget(index)
+        total = (owner.function, owner.alias, owner.version)
+        several = [usage.reports, *filter(None, [self._folded_usage.get(total)])]
+        self._folded_usage[total] = Usage.total(several)
 
 
 def _owners(alias: AliasEntry) -> list[Owner]:

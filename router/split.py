@@ -16,7 +16,6 @@ nearest to what stands. With two versions that keeps |count - due| < 1 over any 
 always be had, since the past did not know the future; then the bound holds from each change on.
 """
 
-import hashlib
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,11 +25,7 @@ from math import gcd
 
 from hotswap.model import FULL_WEIGHT
 
-SLOTS = 10_000
-"""Of a sticky split: a hundredth of a percent each."""
 PERIODS_KEPT = 4_096
-SALT_BYTES = 64
-"""The longest key that BLAKE2b takes."""
 
 Weighting = tuple[tuple[int, int], ...]
 """(version, weight) of the versions that have weight, by version."""
@@ -89,26 +84,6 @@ def period(weights: Weighting) -> Period:
         had[pick] += 1
         picks.append(pick)
     return Period(tuple(picks), tuple(surplus), _starts(surplus))
-
-
-def slot(key: str, *, salt: str) -> int:
-    """Of a sticky key: evenly spread, the same in every worker, another order with another salt."""
-    secret = salt.encode()[:SALT_BYTES]
-    digest = hashlib.blake2b(key.encode(errors="surrogateescape"), digest_size=8, key=secret).digest()
-    return int.from_bytes(digest, "big") % SLOTS
-
-
-def sticky_pick(weights: Mapping[int, int], at: int, *, stable: int | None) -> int:
-    """The version of a slot. The newest versions take slots from 0 up and the stable one the rest, so that who has seen
-    a new version keeps it while its weight grows."""
-    last = stable if stable is not None and stable in weights else min(weights)
-    order = sorted((version for version in weights if version != last), reverse=True)
-    end = 0
-    for version in order:
-        end += weights[version] * (SLOTS // FULL_WEIGHT)
-        if at < end:
-            return version
-    return last
 
 
 def _most_urgent(weights: Weighting, had: Mapping[int, int], n: int) -> int:

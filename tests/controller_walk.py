@@ -23,6 +23,7 @@ from hotswap import requests
 from hotswap.deployment import Ask, Deployment, Shift, Status, Verb
 from hotswap.metrics import Count, Tally
 from hotswap.model import Alias, Kind, Manifest, Version, Weights
+from hotswap.usage import Usage
 
 BEGIN = datetime(2025, 11, 23, 12, 0, tzinfo=UTC)
 CREATED = 100
@@ -88,6 +89,7 @@ class World:
     """Of every version, but of the stable one, which is never bad by itself ..."""
     tallies: dict[int, Tally] = field(default_factory=dict)
     """... and of these."""
+    usages: dict[int, Usage] = field(default_factory=dict)
     broken: set[type] = field(default_factory=set)
     """Kinds of steps that break."""
     stuck: set[type] = field(default_factory=set)
@@ -118,7 +120,8 @@ class World:
         if self.counted is BAD and self.deployment.stable is not None:
             counted[self.deployment.stable] = GOOD
         tallies = counted | self.tallies
-        return Counted({(version, self.revision): tally for version, tally in tallies.items()}, self.now)
+        usages = {(version, self.revision): usage for version, usage in self.usages.items()}
+        return Counted({(version, self.revision): tally for version, tally in tallies.items()}, self.now, usages)
 
     def turn(self) -> bool:
         """One decision carried out; false when nothing will happen any more without a person."""

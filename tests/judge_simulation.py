@@ -11,9 +11,13 @@ from random import Random
 import click
 
 from hotswap.judge.basis import Epoch
-from hotswap.judge.compare import LEAST_UNITS
+from hotswap.judge.compare import LEAST_UNITS, compare
 from hotswap.judge.guard import FALSE_ALARMS, LEAST_BAD, evidence_against_stable, evidence_over
+from hotswap.judge.measures import Seen
 from hotswap.judge.sequence import ALPHA, Sample, contrast, p_value
+from hotswap.metrics import Tally
+from hotswap.usage import Reported, Usage
+from hotswap.users import CELLS, GROUP_CELLS, GROUPS
 
 DECIDES = log(1 / FALSE_ALARMS)
 LOOKS = 20_000
@@ -28,6 +32,14 @@ PLANNED = 4_000
 """Units of both arms that it was planned for. One that goes on past its plan is wrong more often, up to 5 %."""
 NAIVE = 1.96
 """Deviations at which a test that may be looked at once calls a difference at 5 %."""
+
+
+AGAIN = 9
+"""Visits of those who have been there, for each new user."""
+REGULARS = 2_000
+"""Users that each arm of a test gets whose users come again."""
+REGULARS_PLANNED = 2_000
+"""Of both arms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +151,73 @@ class Arm:
         return Sample(self._units, mean, max(0.0, self._squares / self._units - mean * mean))
 
 
+class Visits:
+    """One version in an A/B test whose users come again, each after their own kind: known to the judge by groups."""
+
+    def __init__(self) -> None:
+        self._users: list[tuple[int, float]] = []
+        """The cell of each, and how fast they are answered."""
+        self._cells = bytearray(CELLS // 8)
+        self._buyers = bytearray(CELLS // 8)
+        self._milliseconds, self._visits = [0.0] * GROUPS, [0] * GROUPS
+        self._squares = 0.0
+
+    def grow(self, random: Random, users: int) -> None:
+        """By so many new ones; meanwhile `AGAIN` times as many come again. Each tenth user is one who buys."""
+        for _ in range(users):
+            cell = random.randrange(CELLS)
+            self._cells[cell // 8] |= 1 << cell % 8
+            self._users.append((cell, random.lognormvariate(3, 0.5)))
+            if random.random() < 0.1:
+                self._buyers[cell // 8] |= 1 << cell % 8
+            self._visit(random, *self._users[-1])
+            for _ in range(AGAIN):
+                self._visit(random, *random.choice(self._users))
+
+    def _visit(self, random: Random, cell: int, usual: float) -> None:
+        took = usual * random.expovariate(1)
+        self._milliseconds[cell // GROUP_CELLS] += took
+        self._visits[cell // GROUP_CELLS] += 1
+        self._squares += took * took
+
+    def seen(self) -> Seen:
+        size = GROUP_CELLS // 8
+        who = {group: bytes(self._buyers[group * size : (group + 1) * size]) for group in range(GROUPS)}
+        usage = Usage(
+            users=bytes(self._cells),
+            invocations=self._visits,
+            errors=[0] * GROUPS,
+            microseconds=[round(each * 1e3) for each in self._milliseconds],
+            reported={"conversion": Reported(count=1, who=who)},
+        )
+        return Seen(Tally.zero(), usage)
+
+    def by_visits(self) -> Sample:
+        """As if each visit were another user's."""
+        visits, total = sum(self._visits), sum(self._milliseconds)
+        return Sample(visits, total / visits, self._squares / visits - (total / visits) ** 2)
+
+
+def false_winners_of_regulars(name: str, *, runs: int, random: Random) -> tuple[float, float]:
+    """The same where users come again: by users, and by invocations as if they were users."""
+    tests = [_looked_at_regulars(name, random) for _ in range(runs)]
+    return sum(ours for ours, _ in tests) / runs, sum(naive for _, naive in tests) / runs
+
+
+def _looked_at_regulars(name: str, random: Random) -> tuple[bool, bool]:
+    ours = naive = False
+    a, b = Visits(), Visits()
+    for _ in range(REGULARS // CHECK):
+        a.grow(random, CHECK)
+        b.grow(random, CHECK)
+        seen = {1: a.seen(), 2: b.seen()}
+        found = compare(seen, metrics=[name], weights={1: 50, 2: 50}, planned=REGULARS_PLANNED, complete=True)
+        ours = ours or found.winner is not None
+        alone = contrast(a.by_visits(), b.by_visits())
+        naive = naive or p_value(alone, planned=REGULARS_PLANNED * (AGAIN + 1)) < ALPHA
+    return ours, naive
+
+
 METRICS: list[tuple[str, Callable[[Random], float]]] = [
     ("latency, exponential", lambda random: random.expovariate(1)),
     ("conversion of 3 %", lambda random: float(random.random() < 0.03)),
@@ -187,6 +266,11 @@ def main(runs: int, quick: bool, seed: int) -> None:  # noqa: FBT001
     for name, draw in METRICS:
         ours, naive = false_winners(draw, runs=tests, random=random)
         click.echo(f"  {name:38} {ours:>13.1%} {naive:>13.1%}")
+    click.echo(f"the same of {tests} whose users come {AGAIN + 1} times: by users (5 % at most), by invocations")
+    for name in ("responseTime", "conversionRate"):
+        ours, naive = false_winners_of_regulars(name, runs=tests, random=random)
+        told = f"{naive:.1%}" if name == "responseTime" else ""
+        click.echo(f"  {name:38} {ours:>13.1%} {told:>13}")
 
 
 def _pair(ended: list[int]) -> str:

@@ -13,7 +13,8 @@ from controller.publishing import Publication
 from hotswap import auth, durations, requests
 from hotswap.deployment import Verb
 from hotswap.errors import Invalid
-from hotswap.model import DEFAULT_ALIAS, encode
+from hotswap.model import DEFAULT_ALIAS, decode, encode
+from hotswap.outcomes import Outcomes
 from hotswap.rpc import controller_pb2 as pb
 from hotswap.rpc import controller_pb2_grpc
 from hotswap.rpc.callers import caller, told
@@ -100,6 +101,14 @@ class ControllerApi(controller_pb2_grpc.ControllerServicer):
 
     async def Compare(self, request: pb.GetDeploymentRequest, context: Context) -> pb.CompareResponse:
         return pb.CompareResponse(comparison_json=encode(await self._access.compare(request.id)).decode())
+
+    async def GetFigures(self, request: pb.GetFiguresRequest, context: Context) -> pb.GetFiguresResponse:
+        return pb.GetFiguresResponse(figures_json=encode(await self._access.figures(request.function)).decode())
+
+    async def ReportOutcomes(self, request: pb.ReportOutcomesRequest, context: Context) -> pb.ReportOutcomesResponse:
+        told = decode(request.outcomes_json, Outcomes, where="the outcomes")
+        taken = await self._access.report_outcomes(request.function, told)
+        return pb.ReportOutcomesResponse(counted=taken.counted, repeated=taken.repeated)
 
     async def Rollback(self, request: pb.VerbRequest, context: Context) -> pb.Deployment:
         return await self._ask(Verb.ROLLBACK, request)

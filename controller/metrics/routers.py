@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from hotswap.metrics import CounterRow, Counters, Tally
+from hotswap.usage import Usage
 
 
 class Counts(Protocol):
@@ -27,7 +28,7 @@ class Trail:
         self._function = function
         self._alias = alias
         self._since = since
-        self._seen: dict[tuple[str, str, int, int], Tally] = {}
+        self._seen: dict[tuple[str, str, int, int], CounterRow] = {}
         """By router, its boot, version and revision of the weights."""
 
     async def tallies(self) -> Mapping[tuple[int, int], Tally]:
@@ -35,11 +36,19 @@ class Trail:
         for counters in await self._routers.counters(self._function):
             for row in counters.rows:
                 if self._counts(row):
-                    self._seen[counters.router, counters.boot, row.version, row.alias_revision] = row.tally
+                    self._seen[counters.router, counters.boot, row.version, row.alias_revision] = row
         rows: defaultdict[tuple[int, int], list[list[int]]] = defaultdict(list)
-        for (_, _, version, revision), tally in self._seen.items():
-            rows[version, revision].append(tally.counts)
+        for (_, _, version, revision), row in self._seen.items():
+            rows[version, revision].append(row.tally.counts)
         return {key: Tally.total(counts) for key, counts in rows.items()}
+
+    def usages(self) -> Mapping[tuple[int, int], Usage]:
+        """The same of users and reports, as they were when the tallies were last asked for."""
+        found: defaultdict[tuple[int, int], list[Usage]] = defaultdict(list)
+        for (_, _, version, revision), row in self._seen.items():
+            if row.usage is not None:
+                found[version, revision].append(row.usage)
+        return {key: Usage.total(several) for key, several in found.items()}
 
     def _counts(self, row: CounterRow) -> bool:
         return (row.function, row.alias) == (self._function, self._alias) and row.alias_revision >= self._since

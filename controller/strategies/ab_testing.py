@@ -12,6 +12,8 @@ import re
 from controller.strategies.plan import Plan, State, latency_limit, limits, start, way_back
 from hotswap.deployment import AnyStep, AwaitPromotion, Bake, Shift, Start
 from hotswap.errors import Invalid, Refused
+from hotswap.judge.measures import MEASURES
+from hotswap.metric import check
 from hotswap.model import FULL_WEIGHT, Sticky, Weights, check_weights
 from hotswap.requests import ABTesting, ABTestingConfig
 
@@ -24,6 +26,7 @@ def steps(request: ABTesting, state: State) -> Plan:
     versions = sorted(split)
     challengers = [version for version in versions if version != state.stable]
     before = state.alias.sticky if state.alias else None
+    _check_metrics(config)
     test: tuple[AnyStep, ...] = (
         *(start(state.version) if version == request.version else Start(version=version) for version in versions),
         Shift(weights=split, latency_limit=latency_limit(config), sticky=_sticky(config, before)),
@@ -35,6 +38,7 @@ def steps(request: ABTesting, state: State) -> Plan:
             limit=config.promotion_limit,
             weights=split,
             metrics=config.metrics_to_compare,
+            declared=config.metrics,
             primary=config.primary_metrics,
             planned=config.planned_units,
             automatic=not config.manual_promotion,
@@ -65,6 +69,23 @@ def _split(request: ABTesting, state: State) -> Weights:
                 hint=f'for example {{"{a}": 50, "{b}": 50}}',
             )
     return named
+
+
+def _check_metrics(config: ABTestingConfig) -> None:
+    for name, metric in config.metrics.items():
+        check(name, metric, where="config.metrics")
+    for name in config.metrics_to_compare:
+        if name not in MEASURES and name not in config.metrics:
+            raise Invalid(
+                f'config.metricsToCompare names "{name}", which is none of {", ".join(MEASURES)} and is not declared',
+                hint=f'declare it: config.metrics {{"{name}": {{"kind": "mean", "direction": "higher"}}}}',
+            )
+    for name in config.primary_metrics:
+        if name not in config.metrics_to_compare:
+            raise Invalid(
+                f'config.primaryMetrics names "{name}", which is not compared',
+                hint="name it in config.metricsToCompare too",
+            )
 
 
 def _sticky(config: ABTestingConfig, before: Sticky | None) -> Sticky:

@@ -26,6 +26,7 @@ class Exit(IntEnum):
 FAMILIES = (
     "up",
     "functions",
+    "figures",
     "invocation",
     "deployments",
     "comparing",

@@ -67,7 +67,11 @@ def print_messages(messages: Iterable[M], *, form: Format, row: Callable[[M], Ro
     if form == "json":
         print_json([document(message) for message in messages])
         return
-    rows = [row(message) for message in messages]
+    print_rows(map(row, messages), none=none)
+
+
+def print_rows(told: Iterable[Row], *, none: str) -> None:
+    rows = list(told)
     if not rows:
         click.echo(none, err=True)
         return

@@ -1,8 +1,7 @@
 """Compares the versions of an A/B test, and names a winner only where one is earned. Pure.
 
-The unit ought to be the user, as the sticky key tells one from another. Tallies count invocations, so the unit here is
-the *invocation*, and `Comparison.unit` says so: where a user makes many, their likeness makes the intervals narrower
-than they should be.
+The unit is the *user*, as the sticky key tells one from another, and never the invocation: those of one user are alike,
+and a user who comes often would be taken for many (`measures`).
 
 Every interval and every p is valid at all times at once (`sequence`), so the comparison may be shown while the test
 runs. A version wins the test only if it wins a primary metric against every other (Holm's correction over the
@@ -15,69 +14,83 @@ from itertools import combinations
 
 import msgspec
 
-from hotswap.comparison import Comparison, Difference, Direction, MetricComparison, Standing
-from hotswap.judge import sample_ratio
-from hotswap.judge.measures import MEASURES, Measure
+from hotswap.comparison import Comparison, Difference, MetricComparison, Standing
+from hotswap.judge import quantiles, sample_ratio
+from hotswap.judge.measures import MEASURES, Measure, Quantile, Ratio, Seen, declared
+from hotswap.judge.quantiles import Spread
 from hotswap.judge.sequence import ALPHA, Sample, contrast, half_width, p_value
-from hotswap.judge.wording import plural
-from hotswap.metrics import Tally
-from hotswap.model import VersionNumber
+from hotswap.metric import Direction, Metric
+from hotswap.model import VersionNumber, Weights
 
 MOST_MISMATCH = 1e9
 """JSON has no infinity."""
 LEAST_UNITS = 100
 """Per version; with fewer the intervals do not hold yet."""
 
+EMPTY: Mapping[str, Metric] = {}
+Figures = tuple[dict[VersionNumber, float], list[Difference]]
+"""Values of the versions that have any, and the difference of each pair."""
 Claim = tuple[str, VersionNumber, VersionNumber]
 """That a metric differs between a base and a version."""
 
 
 def compare(
-    tallies: Mapping[VersionNumber, Tally],
+    seen: Mapping[VersionNumber, Seen],
     *,
     metrics: Sequence[str],
+    weights: Weights,
     planned: int,
-    mismatch: float,
     complete: bool,
     primary: Sequence[str] = (),
+    declarations: Mapping[str, Metric] = EMPTY,
 ) -> Comparison:
-    """`tallies` in the order A, B and so on. `planned` units of two versions together, fixed before the test began.
+    """`seen` in the order A, B and so on. `planned` users of two versions together, fixed before the test began.
 
-    `mismatch` is `sample_ratio.mismatch`'s; `complete` says that the test has run its least time. A winner must win one
-    of the `primary` metrics, or one of all where none is named.
+    `weights` are those by which the users were split; `complete` says that the test has run its least time. A winner
+    must win one of the `primary` metrics, or one of all where none is named.
     """
-    measured = [_metric(name, MEASURES[name], tallies, planned=planned) for name in metrics if name in MEASURES]
+    measures = {**MEASURES, **{name: declared(name, metric) for name, metric in declarations.items()}}
+    known = [name for name in metrics if name in measures and measures[name].measured(list(seen.values()))]
+    users = {version: one.usage.user_count for version, one in seen.items()}
     found = Comparison(
-        versions=list(tallies),
-        units={version: tally.invocations for version, tally in tallies.items()},
+        versions=list(seen),
+        units={version: round(count) for version, count in users.items()},
         planned=planned,
-        metrics=measured,
-        not_measured=[name for name in metrics if name not in MEASURES],
-        mismatch=min(mismatch, MOST_MISMATCH),
+        metrics=[_metric(name, measures[name], seen, planned=planned) for name in known],
+        not_measured=[name for name in metrics if name not in known],
+        mismatch=min(sample_ratio.mismatch(sample_ratio.thinned(users), weights), MOST_MISMATCH),
     )
     unready = _unready(found, complete=complete)
-    best = _best(found, primary or [metric.metric for metric in measured])
+    best = _best(found, primary or known)
     if best is None:
         return msgspec.structs.replace(found, withheld=[*unready, *_undecided(found)])
     return msgspec.structs.replace(found, winner=None if unready else best, withheld=unready)
 
 
-def _metric(name: str, measure: Measure, tallies: Mapping[VersionNumber, Tally], *, planned: int) -> MetricComparison:
-    samples = {version: measure.figures(tally) for version, tally in tallies.items() if tally.invocations}
-    pairs = combinations(samples, 2)
+def _metric(name: str, measure: Measure, seen: Mapping[VersionNumber, Seen], *, planned: int) -> MetricComparison:
+    match measure.figures:
+        case Ratio() as ratio:
+            values, differences = _of_ratio(ratio, seen, planned=planned)
+        case Quantile() as quantile:
+            values, differences = _of_quantile(quantile, seen)
     found = MetricComparison(
         metric=name,
         title=measure.title,
         kind=measure.kind,
         direction=measure.direction,
-        values={version: sample.mean for version, sample in samples.items()},
-        matters=measure.matters(samples[next(iter(samples))].mean) if samples else 0.0,
-        differences=[_difference(base, version, samples, planned=planned) for base, version in pairs],
+        values=values,
+        matters=measure.matters(next(iter(values.values()))) if values else 0.0,
+        differences=differences,
         standings={},
     )
-    return msgspec.structs.replace(
-        found, standings={version: _standing(found, version, tallies) for version in tallies}
-    )
+    return msgspec.structs.replace(found, standings={version: _standing(found, version, seen) for version in seen})
+
+
+def _of_ratio(ratio: Ratio, seen: Mapping[VersionNumber, Seen], *, planned: int) -> Figures:
+    doubt = ratio.doubt(list(seen.values()))
+    samples = {version: found for version, one in seen.items() if (found := ratio.sample(one, doubt=doubt))}
+    values = {version: sample.mean for version, sample in samples.items()}
+    return values, [_difference(base, version, samples, planned=planned) for base, version in combinations(samples, 2)]
 
 
 def _difference(
@@ -95,9 +108,30 @@ def _difference(
     )
 
 
-def _standing(metric: MetricComparison, version: VersionNumber, tallies: Mapping[VersionNumber, Tally]) -> Standing:
+def _of_quantile(quantile: Quantile, seen: Mapping[VersionNumber, Seen]) -> Figures:
+    spreads = {version: found for version, one in seen.items() if (found := quantile.spread(one))}
+    values = {version: spread.value(quantile.q) for version, spread in spreads.items()}
+    return values, [_apart(base, version, spreads, quantile.q) for base, version in combinations(spreads, 2)]
+
+
+def _apart(
+    base: VersionNumber, version: VersionNumber, spreads: Mapping[VersionNumber, Spread], q: float
+) -> Difference:
+    ours, theirs = spreads[version], spreads[base]
+    low, high = quantiles.difference(theirs, ours, q)
+    return Difference(
+        base=base,
+        version=version,
+        value=ours.value(q) - theirs.value(q),
+        low=low,
+        high=high,
+        confidence=1 - quantiles.p_value(theirs, ours, q),
+    )
+
+
+def _standing(metric: MetricComparison, version: VersionNumber, seen: Mapping[VersionNumber, Seen]) -> Standing:
     """Against all others: one is enough to lose, all are needed to win."""
-    if min(tally.invocations for tally in tallies.values()) < LEAST_UNITS:
+    if min(round(one.usage.user_count) for one in seen.values()) < LEAST_UNITS:
         return Standing.INSUFFICIENT
     each = {_against(metric, one, version) for one in metric.differences if version in (one.base, one.version)}
     if Standing.LOSE in each:
@@ -118,12 +152,12 @@ def _against(metric: MetricComparison, seen: Difference, version: VersionNumber)
 def _unready(found: Comparison, *, complete: bool) -> list[str]:
     """Why no version may win yet, whatever the figures say."""
     few = [
-        f"v{version} has {plural(units)}, {LEAST_UNITS} are needed"
+        f"v{version} has {units} user{'' if units == 1 else 's'}, {LEAST_UNITS} are needed"
         for version, units in found.units.items()
         if units < LEAST_UNITS
     ]
     skewed = (
-        ["the invocations are not split as the weights say: the versions may have served different users"]
+        ["the users are not split as the weights say: something keeps those of one version away"]
         if found.mismatch >= sample_ratio.ALARM
         else []
     )

@@ -6,9 +6,10 @@ is compared between different people. Sequential, so it may be looked at at any 
 """
 
 from collections.abc import Mapping
-from math import inf, lgamma, log
+from math import exp, inf, lgamma, log
 
 from hotswap.model import VersionNumber, Weights
+from hotswap.users import CELLS
 
 CONCENTRATION = 100
 """How close to the weights a mismatch is thought to be, in units of a prior sample."""
@@ -16,7 +17,18 @@ ALARM = log(1000)
 """Evidence from which a winner is withheld: a clean split ever gets there once in a thousand tests."""
 
 
-def mismatch(units: Mapping[VersionNumber, int], weights: Weights) -> float:
+def thinned(users: Mapping[VersionNumber, float]) -> dict[VersionNumber, float]:
+    """As many users as could be counted exactly with as little doubt: their number is an estimate (`hotswap.usage`).
+
+    Of n users in m cells its variance is m·(eᵗ - t - 1), with t = n/m; so much is added to what chance does to a split.
+    All versions are thinned alike, by the most.
+    """
+    fill = max(users.values(), default=0.0) / CELLS
+    doubt = (exp(fill) - fill - 1) / fill if fill else 0.0
+    return {version: count / (1 + doubt) for version, count in users.items()}
+
+
+def mismatch(units: Mapping[VersionNumber, float], weights: Weights) -> float:
     """ln of the evidence that units came otherwise than by these weights.
 
     Of two versions it is the Beta-binomial Bayes factor, of more the Dirichlet-multinomial one. When the weights

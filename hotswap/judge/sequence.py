@@ -17,7 +17,7 @@ ALPHA = 0.05
 class Sample:
     """Independent units, by their mean and variance."""
 
-    units: int
+    units: float
     mean: float
     variance: float
 
@@ -29,7 +29,7 @@ class Contrast:
     value: float
     error: float
     """Its standard error."""
-    units: int
+    units: float
     """In both samples."""
 
 

@@ -250,6 +250,26 @@ Global___StatusResponse: _TypeAlias = StatusResponse  # noqa: Y015
 class InstanceStatus(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class StartMsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     FUNCTION_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     INSTANCE_FIELD_NUMBER: _builtins.int
@@ -260,6 +280,8 @@ class InstanceStatus(_message.Message):
     LAST_EXIT_FIELD_NUMBER: _builtins.int
     MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     STARTED_UNIX_SECONDS_FIELD_NUMBER: _builtins.int
+    CPU_SECONDS_FIELD_NUMBER: _builtins.int
+    START_MS_FIELD_NUMBER: _builtins.int
     function: _builtins.str
     version: _builtins.int
     instance: _builtins.str
@@ -269,7 +291,13 @@ class InstanceStatus(_message.Message):
     restarts: _builtins.int
     last_exit: _builtins.str
     memory_bytes: _builtins.int
+    """The proportional share (PSS) of all its processes."""
     started_unix_seconds: _builtins.float
+    cpu_seconds: _builtins.float
+    @_builtins.property
+    def start_ms(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """Parts of its start: fetch, ready, of that import and init, warm."""
+
     def __init__(
         self,
         *,
@@ -283,10 +311,12 @@ class InstanceStatus(_message.Message):
         last_exit: _builtins.str = ...,
         memory_bytes: _builtins.int = ...,
         started_unix_seconds: _builtins.float = ...,
+        cpu_seconds: _builtins.float = ...,
+        start_ms: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "function", b"function", "instance", b"instance", "last_exit", b"last_exit", "memory_bytes", b"memory_bytes", "pid", b"pid", "restarts", b"restarts", "started_unix_seconds", b"started_unix_seconds", "state", b"state", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "cpu_seconds", b"cpu_seconds", "function", b"function", "instance", b"instance", "last_exit", b"last_exit", "memory_bytes", b"memory_bytes", "pid", b"pid", "restarts", b"restarts", "start_ms", b"start_ms", "started_unix_seconds", b"started_unix_seconds", "state", b"state", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

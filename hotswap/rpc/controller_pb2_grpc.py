@@ -99,6 +99,11 @@ class ControllerStub:
                 request_serializer=hotswap_dot_rpc_dot_controller__pb2.GetDeploymentRequest.SerializeToString,
                 response_deserializer=hotswap_dot_rpc_dot_controller__pb2.CompareResponse.FromString,
                 _registered_method=True)
+        self.ReportOutcomes = channel.unary_unary(
+                '/hotswap.v1.Controller/ReportOutcomes',
+                request_serializer=hotswap_dot_rpc_dot_controller__pb2.ReportOutcomesRequest.SerializeToString,
+                response_deserializer=hotswap_dot_rpc_dot_controller__pb2.ReportOutcomesResponse.FromString,
+                _registered_method=True)
         self.Rollback = channel.unary_unary(
                 '/hotswap.v1.Controller/Rollback',
                 request_serializer=hotswap_dot_rpc_dot_controller__pb2.VerbRequest.SerializeToString,
@@ -168,6 +173,11 @@ class ControllerStub:
                 '/hotswap.v1.Controller/TestHook',
                 request_serializer=hotswap_dot_rpc_dot_controller__pb2.TestHookRequest.SerializeToString,
                 response_deserializer=hotswap_dot_rpc_dot_controller__pb2.TestHookResponse.FromString,
+                _registered_method=True)
+        self.GetFigures = channel.unary_unary(
+                '/hotswap.v1.Controller/GetFigures',
+                request_serializer=hotswap_dot_rpc_dot_controller__pb2.GetFiguresRequest.SerializeToString,
+                response_deserializer=hotswap_dot_rpc_dot_controller__pb2.GetFiguresResponse.FromString,
                 _registered_method=True)
         self.GetPlatform = channel.unary_unary(
                 '/hotswap.v1.Controller/GetPlatform',
@@ -275,6 +285,13 @@ class ControllerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReportOutcomes(self, request, context):
+        """What came of invocations, told later; what is told again is not counted again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Rollback(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -359,6 +376,13 @@ class ControllerServicer:
 
     def TestHook(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetFigures(self, request, context):
+        """What the versions of a function did, and what their instances use.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -457,6 +481,11 @@ def add_ControllerServicer_to_server(servicer, server):
                     request_deserializer=hotswap_dot_rpc_dot_controller__pb2.GetDeploymentRequest.FromString,
                     response_serializer=hotswap_dot_rpc_dot_controller__pb2.CompareResponse.SerializeToString,
             ),
+            'ReportOutcomes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportOutcomes,
+                    request_deserializer=hotswap_dot_rpc_dot_controller__pb2.ReportOutcomesRequest.FromString,
+                    response_serializer=hotswap_dot_rpc_dot_controller__pb2.ReportOutcomesResponse.SerializeToString,
+            ),
             'Rollback': grpc.unary_unary_rpc_method_handler(
                     servicer.Rollback,
                     request_deserializer=hotswap_dot_rpc_dot_controller__pb2.VerbRequest.FromString,
@@ -526,6 +555,11 @@ def add_ControllerServicer_to_server(servicer, server):
                     servicer.TestHook,
                     request_deserializer=hotswap_dot_rpc_dot_controller__pb2.TestHookRequest.FromString,
                     response_serializer=hotswap_dot_rpc_dot_controller__pb2.TestHookResponse.SerializeToString,
+            ),
+            'GetFigures': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetFigures,
+                    request_deserializer=hotswap_dot_rpc_dot_controller__pb2.GetFiguresRequest.FromString,
+                    response_serializer=hotswap_dot_rpc_dot_controller__pb2.GetFiguresResponse.SerializeToString,
             ),
             'GetPlatform': grpc.unary_unary_rpc_method_handler(
                     servicer.GetPlatform,
@@ -910,6 +944,33 @@ class Controller:
             _registered_method=True)
 
     @staticmethod
+    def ReportOutcomes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hotswap.v1.Controller/ReportOutcomes',
+            hotswap_dot_rpc_dot_controller__pb2.ReportOutcomesRequest.SerializeToString,
+            hotswap_dot_rpc_dot_controller__pb2.ReportOutcomesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def Rollback(request,
             target,
             options=(),
@@ -1277,6 +1338,33 @@ class Controller:
             '/hotswap.v1.Controller/TestHook',
             hotswap_dot_rpc_dot_controller__pb2.TestHookRequest.SerializeToString,
             hotswap_dot_rpc_dot_controller__pb2.TestHookResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetFigures(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hotswap.v1.Controller/GetFigures',
+            hotswap_dot_rpc_dot_controller__pb2.GetFiguresRequest.SerializeToString,
+            hotswap_dot_rpc_dot_controller__pb2.GetFiguresResponse.FromString,
             options,
             channel_credentials,
             insecure,

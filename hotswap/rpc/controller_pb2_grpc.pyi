@@ -49,6 +49,8 @@ class ControllerStub:
     """The deployment as it stands, then at each change, until it has ended; each with the events that are new."""
     Compare: _grpc.UnaryUnaryMultiCallable[_controller_pb2.GetDeploymentRequest, _controller_pb2.CompareResponse]
     """How the versions of a test stand now."""
+    ReportOutcomes: _grpc.UnaryUnaryMultiCallable[_controller_pb2.ReportOutcomesRequest, _controller_pb2.ReportOutcomesResponse]
+    """What came of invocations, told later; what is told again is not counted again."""
     Rollback: _grpc.UnaryUnaryMultiCallable[_controller_pb2.VerbRequest, _controller_pb2.Deployment]
     Abort: _grpc.UnaryUnaryMultiCallable[_controller_pb2.VerbRequest, _controller_pb2.Deployment]
     Promote: _grpc.UnaryUnaryMultiCallable[_controller_pb2.VerbRequest, _controller_pb2.Deployment]
@@ -67,6 +69,8 @@ class ControllerStub:
     """What was given up for a hook, the newest last."""
     RemoveHook: _grpc.UnaryUnaryMultiCallable[_controller_pb2.RemoveHookRequest, _controller_pb2.RemoveHookResponse]
     TestHook: _grpc.UnaryUnaryMultiCallable[_controller_pb2.TestHookRequest, _controller_pb2.TestHookResponse]
+    GetFigures: _grpc.UnaryUnaryMultiCallable[_controller_pb2.GetFiguresRequest, _controller_pb2.GetFiguresResponse]
+    """What the versions of a function did, and what their instances use."""
     GetPlatform: _grpc.UnaryUnaryMultiCallable[_controller_pb2.GetPlatformRequest, _controller_pb2.Platform]
     """Nodes, routers, leader."""
     CreateToken: _grpc.UnaryUnaryMultiCallable[_controller_pb2.CreateTokenRequest, _controller_pb2.CreatedToken]
@@ -93,6 +97,8 @@ class ControllerAsyncStub(ControllerStub):
     """The deployment as it stands, then at each change, until it has ended; each with the events that are new."""
     Compare: _aio.UnaryUnaryMultiCallable[_controller_pb2.GetDeploymentRequest, _controller_pb2.CompareResponse]  # type: ignore[assignment]
     """How the versions of a test stand now."""
+    ReportOutcomes: _aio.UnaryUnaryMultiCallable[_controller_pb2.ReportOutcomesRequest, _controller_pb2.ReportOutcomesResponse]  # type: ignore[assignment]
+    """What came of invocations, told later; what is told again is not counted again."""
     Rollback: _aio.UnaryUnaryMultiCallable[_controller_pb2.VerbRequest, _controller_pb2.Deployment]  # type: ignore[assignment]
     Abort: _aio.UnaryUnaryMultiCallable[_controller_pb2.VerbRequest, _controller_pb2.Deployment]  # type: ignore[assignment]
     Promote: _aio.UnaryUnaryMultiCallable[_controller_pb2.VerbRequest, _controller_pb2.Deployment]  # type: ignore[assignment]
@@ -111,6 +117,8 @@ class ControllerAsyncStub(ControllerStub):
     """What was given up for a hook, the newest last."""
     RemoveHook: _aio.UnaryUnaryMultiCallable[_controller_pb2.RemoveHookRequest, _controller_pb2.RemoveHookResponse]  # type: ignore[assignment]
     TestHook: _aio.UnaryUnaryMultiCallable[_controller_pb2.TestHookRequest, _controller_pb2.TestHookResponse]  # type: ignore[assignment]
+    GetFigures: _aio.UnaryUnaryMultiCallable[_controller_pb2.GetFiguresRequest, _controller_pb2.GetFiguresResponse]  # type: ignore[assignment]
+    """What the versions of a function did, and what their instances use."""
     GetPlatform: _aio.UnaryUnaryMultiCallable[_controller_pb2.GetPlatformRequest, _controller_pb2.Platform]  # type: ignore[assignment]
     """Nodes, routers, leader."""
     CreateToken: _aio.UnaryUnaryMultiCallable[_controller_pb2.CreateTokenRequest, _controller_pb2.CreatedToken]  # type: ignore[assignment]
@@ -214,6 +222,14 @@ class ControllerServicer(metaclass=_abc_1.ABCMeta):
         """How the versions of a test stand now."""
 
     @_abc_1.abstractmethod
+    def ReportOutcomes(
+        self,
+        request: _controller_pb2.ReportOutcomesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_controller_pb2.ReportOutcomesResponse, _abc.Awaitable[_controller_pb2.ReportOutcomesResponse]]:
+        """What came of invocations, told later; what is told again is not counted again."""
+
+    @_abc_1.abstractmethod
     def Rollback(
         self,
         request: _controller_pb2.VerbRequest,
@@ -314,6 +330,14 @@ class ControllerServicer(metaclass=_abc_1.ABCMeta):
         request: _controller_pb2.TestHookRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_controller_pb2.TestHookResponse, _abc.Awaitable[_controller_pb2.TestHookResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def GetFigures(
+        self,
+        request: _controller_pb2.GetFiguresRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_controller_pb2.GetFiguresResponse, _abc.Awaitable[_controller_pb2.GetFiguresResponse]]:
+        """What the versions of a function did, and what their instances use."""
 
     @_abc_1.abstractmethod
     def GetPlatform(

@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from router.codec import grammar
 from router.codec.grammar import MOST_FIELDS, TEXT, Special
+from router.codec.reports import Reports, read_reports
 from router.fields import FRAMING, HOP_BY_HOP, RESPONSE_DROPPED, VIA
 
 HEADS_KEPT = 512
@@ -52,8 +53,9 @@ class Head:
     raised: bool
     """The handler has raised an exception."""
     upgrade: bytes
+    reports: Reports | None
     usual: bool
-    """A dated success of a known length: there is nothing to decide about it."""
+    """A dated success of a known length that reports nothing: there is nothing to decide about it."""
 
 
 def read_head(head: bytes) -> Head:
@@ -89,6 +91,7 @@ def _edited(status: int, reason: bytes, lines: bytes, *, minor: int) -> Head:
     bodiless = status < FINAL or status == NO_CONTENT
     dated = DATE.search(kept) is not None
     raised = found.get(b"hotswap-error") == [EXCEPTION]
+    reports = read_reports(found[b"hotswap-metric"]) if b"hotswap-metric" in found else None
     if length is not None and not bodiless:
         kept += b"\r\nContent-Length: %d" % length
     return Head(
@@ -101,7 +104,12 @@ def _edited(status: int, reason: bytes, lines: bytes, *, minor: int) -> Head:
         dated=dated,
         raised=raised,
         upgrade=found.get(b"upgrade", [b""])[0],
-        usual=dated and not raised and (length is not None or bodiless) and FINAL <= status < ERRORS,
+        reports=reports,
+        usual=dated
+        and not raised
+        and reports is None
+        and (length is not None or bodiless)
+        and FINAL <= status < ERRORS,
     )
 
 

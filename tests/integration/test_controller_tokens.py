@@ -33,6 +33,9 @@ def deploys(request: AnyRequest) -> pb.DeployRequest:
     return pb.DeployRequest(request_json=encode(request).decode())
 
 
+OUTCOMES = '{"outcomes": [{"id": "o-1", "requestId": "chosen", "metrics": {"conversion": 1}}]}'
+
+
 def requests_about(deployment: str) -> dict[str, Any]:
     """One for each method, about one function and a deployment of it."""
     verb = pb.VerbRequest(id=deployment)
@@ -54,11 +57,13 @@ def requests_about(deployment: str) -> dict[str, Any]:
         "Undo": pb.UndoRequest(function=FUNCTION, alias=ALIAS, to_version=1),
         "ListQuarantine": pb.ListQuarantineRequest(function=FUNCTION),
         "Release": pb.ReleaseRequest(function=FUNCTION, version=1),
+        "ReportOutcomes": pb.ReportOutcomesRequest(function=FUNCTION, outcomes_json=OUTCOMES),
         "AddHook": pb.AddHookRequest(name="team", url="http://127.0.0.1:9/"),
         "ListHooks": pb.ListHooksRequest(),
         "ListUndelivered": pb.ListUndeliveredRequest(hook="team"),
         "RemoveHook": pb.RemoveHookRequest(name="team"),
         "TestHook": pb.TestHookRequest(name="team"),
+        "GetFigures": pb.GetFiguresRequest(function=FUNCTION),
         "GetPlatform": pb.GetPlatformRequest(),
         "CreateToken": pb.CreateTokenRequest(name="more", role="admin"),
         "ListTokens": pb.ListTokensRequest(),

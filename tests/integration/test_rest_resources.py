@@ -204,6 +204,19 @@ async def test_only_the_versions_of_a_test_are_compared(world: World) -> None:
     assert "is no test" in problem["detail"]
 
 
+async def test_outcomes_are_taken_once_each(world: World) -> None:
+    await world.deployed(1)
+    revision = int((await world.rest.get(PRODUCTION)).headers["ETag"].strip('"'))
+    order = {"id": "order-1", "requestId": f"f00-1.{revision}", "metrics": {"conversion": 1, "revenue": 12.5}}
+    path, told = f"/functions/{FUNCTION}/outcomes", {"outcomes": [order, {**order, "id": "order-2"}]}
+    assert (await world.rest.post(path, json=told)).made() == {"counted": 2, "repeated": 0}
+    assert (await world.rest.post(path, json=told)).made() == {"counted": 0, "repeated": 2}
+    problem = (await world.rest.post(path, json={"outcomes": [{**order, "requestId": "chosen"}]})).problem(400)
+    assert 'the id "chosen" does not say to which version its request went' in problem["detail"]
+    problem = (await world.rest.post(path, json={"outcomes": [{**order, "metrics": {}}]})).problem(400)
+    assert "metrics" in problem["detail"]
+
+
 async def test_a_second_deployment_on_an_alias_is_refused_with_the_command_that_would_work(world: World) -> None:
     await world.deployed(1)
     name = await world.running(2)

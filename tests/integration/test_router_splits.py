@@ -7,7 +7,7 @@ from pathlib import Path
 import aiohttp
 
 from hotswap.settings import EtcdSettings, Lane
-from router.split import slot, sticky_pick
+from hotswap.users import pick, place, slot
 from tests.router_harness import RouterUnderTest, answering, routing, upstream
 
 WORKERS = 4
@@ -62,7 +62,7 @@ async def test_users_move_with_the_weight_and_nobody_goes_back_while_it_grows(
             weights = {1: 100 - share, 2: share}
             await router.shift("fn", weights, sticky={"by": "header:X-User", "salt": SALT}, last_good=1)
             versions = await versions_of(router, USERS)
-            assert versions == {it: {sticky_pick(weights, slot(it, salt=SALT), stable=1)} for it in USERS}
+            assert versions == {it: {pick(weights, slot(place(it, salt=SALT)), stable=1)} for it in USERS}
             seen.append({user for user in USERS if versions[user] == {2}})
         assert all(before < after for before, after in pairwise(seen)), "who has seen the new version keeps it"
         await router.shift("fn", {1: 80, 2: 20}, sticky={"by": "header:X-User", "salt": SALT}, last_good=1)

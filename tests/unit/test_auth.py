@@ -17,7 +17,7 @@ SECRET = "s" * 32
 GOOD = f"hs_0123abcd_{SECRET}"
 READS = {
     *("ListFunctions", "ListVersions", "GetVersion", "FetchArtifact", "GetAlias", "ListAliases"),
-    *("GetDeployment", "ListDeployments", "Compare", "WatchDeployment", "GetPlatform", "ListQuarantine"),
+    *("GetDeployment", "ListDeployments", "Compare", "WatchDeployment", "GetFigures", "GetPlatform", "ListQuarantine"),
 }
 ADMINS_ONLY = {
     *("CreateToken", "ListTokens", "RevokeToken"),

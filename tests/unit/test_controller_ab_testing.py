@@ -12,9 +12,12 @@ from controller.turning import GRACE
 from hotswap import requests
 from hotswap.deployment import AwaitPromotion, Bake, Deployment, Shift, Status, Verb
 from hotswap.errors import Invalid, Refused
-from hotswap.metrics import Count, Tally
+from hotswap.metric import Direction, Metric, Statistic
 from hotswap.model import Sticky
+from hotswap.usage import Reported
+from hotswap.users import GROUPS
 from tests.controller_walk import BAD, BEGIN, GOOD, World, before, deployment, version, world
+from tests.crowd import crowd
 
 GUIDE = b"""{
   "functionName": "f", "version": 2, "strategy": "ABTesting",
@@ -78,7 +81,7 @@ def test_without_counts_a_person_is_called_for_all_the_same_and_has_the_comparis
 def test_a_winner_that_is_promoted_without_a_person_calls_for_none() -> None:
     w = world(request(manual_promotion=False, rollback_on_error_rate=None))
     w.play_until(Bake)
-    w.tallies = {5: outcomes(20_000, errors=2_000), 6: outcomes(20_000, errors=200)}
+    w.usages = {5: crowd(20_000, errors=2_000), 6: crowd(20_000, errors=200)}
     assert awaiting(w).status is Status.RUNNING
     assert w.play() is Status.SUCCEEDED
 
@@ -118,7 +121,7 @@ def test_a_challenger_that_fails_ends_the_test_while_it_waits_too() -> None:
 def test_without_manual_promotion_a_clear_winner_is_promoted() -> None:
     w = world(request(manual_promotion=False, rollback_on_error_rate=None))
     w.play_until(Bake)
-    w.tallies = {5: outcomes(20_000, errors=2_000), 6: outcomes(20_000, errors=200)}
+    w.usages = {5: crowd(20_000, errors=2_000), 6: crowd(20_000, errors=200)}
     assert w.play() is Status.SUCCEEDED
     assert w.weights[-1] == {6: 100}
 
@@ -131,10 +134,47 @@ def test_without_manual_promotion_a_tie_still_waits_for_a_person() -> None:
     assert w.deployment.status is Status.AWAITING_PROMOTION
 
 
-def outcomes(invocations: int, *, errors: int) -> Tally:
-    counts = Tally.zero().counts
-    counts[Count.OK], counts[Count.STATUS] = invocations - errors, errors
-    return Tally(counts=counts)
+def test_metrics_of_ones_own_are_declared_and_what_is_not_is_refused() -> None:
+    declared = {"revenue": Metric(kind=Statistic.MEAN, direction=Direction.HIGHER)}
+    plan = deployment(request(metrics_to_compare=["errorRate", "revenue"], metrics=declared), stable={5: 100}).plan
+    (step,) = (step for step in plan if isinstance(step, AwaitPromotion))
+    assert (step.metrics, step.declared) == (["errorRate", "revenue"], declared)
+    w = World(deployment(request(metrics_to_compare=["revenue"], metrics=declared), stable={5: 100}), before({5: 100}))
+    revenue = Reported(count=GROUPS, sum=3.0 * GROUPS, sums=dict.fromkeys(range(GROUPS), 3.0))
+    w.usages = dict.fromkeys((5, 6), replace(crowd(5_000), reported={"revenue": revenue}))
+    found = awaiting(w).comparison
+    assert found
+    assert (found.metrics[0].metric, found.unit, found.units) == ("revenue", "user", {5: 5000, 6: 5000})
+    assert found.metrics[0].values == pytest.approx({5: 384 / 5000, 6: 384 / 5000}, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("config", "text"),
+    [
+        ({"metrics_to_compare": ["revenue"]}, 'config.metricsToCompare names "revenue", which is none of'),
+        (
+            {"primary_metrics": ["conversionRate"]},
+            'config.primaryMetrics names "conversionRate", which is not compared',
+        ),
+        ({"metrics": {"p9": Metric(kind=Statistic.QUANTILE, direction=Direction.LOWER)}}, 'declares "p9" as quantile'),
+        (
+            {"metrics": {"m": Metric(kind=Statistic.MEAN, direction=Direction.LOWER, quantile=0.5)}},
+            'declares "m" as mean with quantile 0.5',
+        ),
+        (
+            {"metrics": {"m": Metric(kind=Statistic.MEAN, direction=Direction.LOWER, per="visits")}},
+            'declares "m" as mean with per',
+        ),
+        (
+            {"metrics": {"m": Metric(kind=Statistic.MEAN, direction=Direction.LOWER, of="responseTime")}},
+            'declares "m" as mean of responseTime',
+        ),
+    ],
+)
+def test_metrics_that_cannot_be_compared_are_refused(config: dict[str, object], text: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        deployment(request(**config), stable={5: 100})
+    assert text in str(refused.value)
 
 
 def test_users_are_tied_to_versions_for_the_test_alone() -> None:

@@ -1,7 +1,10 @@
 """What versions did under an alias: by revision of the weights, summed over routers and their boots."""
 
+from msgspec.structs import replace
+
 from controller.metrics.routers import Trail
 from hotswap.metrics import Count, CounterRow, Counters, Tally
+from hotswap.usage import Reported, Usage
 
 SINCE = 70
 
@@ -70,3 +73,17 @@ async def test_a_router_that_is_gone_keeps_its_count() -> None:
 async def test_what_a_router_put_together_since_still_counts() -> None:
     told = trail(Told([router("r1", row(good=10))], [router("r1", row(good=10, revision=0), row(good=2, revision=80))]))
     assert [await counted(told) for _ in range(2)] == [10, 12]
+
+
+async def test_who_was_seen_by_two_routers_is_one_user_and_what_a_router_that_is_gone_had_seen_counts_on() -> None:
+    def seen(cell: int, value: float) -> CounterRow:
+        usage = Usage(users=(1 << cell).to_bytes(8192, "little"), reported={"a": Reported.one(value, cell=0)})
+        return replace(row(good=1), usage=usage)
+
+    told = trail(Told([router("r1", seen(3, 1.0)), router("r2", seen(3, 2.0))], [router("r2", seen(4, 4.0))]))
+    totals = []
+    for _ in range(2):
+        await told.tallies()
+        usage = told.usages()[6, SINCE]
+        totals.append((sum(usage.cells), usage.reported["a"].sum))
+    assert totals == [(1, 3.0), (2, 5.0)]

@@ -6,7 +6,16 @@ from random import Random
 
 import pytest
 
-from tests.judge_simulation import FALSE, METRICS, SPEED, Rollout, ends, false_rollbacks, false_winners
+from tests.judge_simulation import (
+    FALSE,
+    METRICS,
+    SPEED,
+    Rollout,
+    ends,
+    false_rollbacks,
+    false_winners,
+    false_winners_of_regulars,
+)
 
 RUNS = 200
 
@@ -35,3 +44,9 @@ def test_equal_versions_have_no_winner_however_often_one_looks() -> None:
     ours, naive = false_winners(draw, runs=40, random=Random(5))
     assert ours <= 0.05 + noise(0.05, 40)
     assert naive >= 0.42 - noise(0.42, 40)
+
+
+def test_equal_versions_have_no_winner_where_users_come_again_and_would_have_if_each_visit_were_a_user() -> None:
+    ours, naive = false_winners_of_regulars("responseTime", runs=30, random=Random(6))
+    assert ours <= 0.05 + noise(0.05, 30)
+    assert naive >= 0.40 - noise(0.40, 30)

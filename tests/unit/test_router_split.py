@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.split import SLOTS, Split, period, slot, sticky_pick, weighting
+from hotswap.users import SLOTS, pick, place, slot
+from router.split import Split, period, weighting
 
 
 @st.composite
@@ -88,24 +89,24 @@ def test_a_period_is_no_longer_than_it_must_be(weights: dict[int, int]) -> None:
 
 @pytest.mark.parametrize("share", [0, 1, 10, 50, 99, 100])
 def test_a_canary_has_exactly_its_share_of_the_slots(share: int) -> None:
-    picks = Counter(sticky_pick({5: 100 - share, 6: share}, at, stable=5) for at in range(SLOTS))
+    picks = Counter(pick({5: 100 - share, 6: share}, at, stable=5) for at in range(SLOTS))
     assert picks[6] == share * 100
 
 
 def test_who_has_seen_the_canary_keeps_it_while_its_weight_grows() -> None:
-    seen = [at for at in range(SLOTS) if sticky_pick({5: 90, 6: 10}, at, stable=5) == 6]
-    assert all(sticky_pick({5: 50, 6: 50}, at, stable=5) == 6 for at in seen)
+    seen = [at for at in range(SLOTS) if pick({5: 90, 6: 10}, at, stable=5) == 6]
+    assert all(pick({5: 50, 6: 50}, at, stable=5) == 6 for at in seen)
 
 
-KEYS = [slot(f"user-{n}", salt="a deployment") for n in range(10_000)]
+KEYS = [slot(place(f"user-{n}", salt="a deployment")) for n in range(10_000)]
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(0, 100), min_size=2, max_size=8).map(sorted))
 def test_while_a_canary_grows_nobody_goes_back_and_no_more_move_than_must(shares: list[int]) -> None:
-    before = [sticky_pick({5: 100 - shares[0], 6: shares[0]}, at, stable=5) for at in KEYS]
+    before = [pick({5: 100 - shares[0], 6: shares[0]}, at, stable=5) for at in KEYS]
     for share, more in pairwise(shares):
-        after = [sticky_pick({5: 100 - more, 6: more}, at, stable=5) for at in KEYS]
+        after = [pick({5: 100 - more, 6: more}, at, stable=5) for at in KEYS]
         moved = [at for at, was, now in zip(KEYS, before, after, strict=True) if was != now]
         assert all(now == 6 for was, now in zip(before, after, strict=True) if was == 6)
         assert moved == [at for at in KEYS if share * 100 <= at < more * 100], "those of the slots that change hands"
@@ -116,17 +117,17 @@ def test_while_a_canary_grows_nobody_goes_back_and_no_more_move_than_must(shares
 @given(st.integers(0, 100), st.integers(0, 100), st.sampled_from([1, 2]))
 def test_of_two_versions_as_many_slots_move_as_weight_does_and_no_more(before: int, after: int, stable: int) -> None:
     was, now = ({1: 100 - share, 2: share} for share in (before, after))
-    moved = sum(sticky_pick(was, at, stable=stable) != sticky_pick(now, at, stable=stable) for at in range(SLOTS))
+    moved = sum(pick(was, at, stable=stable) != pick(now, at, stable=stable) for at in range(SLOTS))
     assert moved == abs(before - after) * SLOTS // 100
 
 
 def test_without_a_last_good_version_the_oldest_is_the_stable_one() -> None:
-    assert sticky_pick({5: 90, 6: 10}, 0, stable=None) == 6
-    assert sticky_pick({5: 90, 6: 10}, SLOTS - 1, stable=3) == 5
+    assert pick({5: 90, 6: 10}, 0, stable=None) == 6
+    assert pick({5: 90, 6: 10}, SLOTS - 1, stable=3) == 5
 
 
 def test_keys_spread_over_the_slots_and_another_salt_spreads_them_otherwise() -> None:
-    low = sum(slot(f"user-{n}", salt="a") < SLOTS // 10 for n in range(10_000))
+    low = sum(slot(place(f"user-{n}", salt="a")) < SLOTS // 10 for n in range(10_000))
     assert 850 < low < 1150
-    moved = sum(slot(f"user-{n}", salt="a") != slot(f"user-{n}", salt="b") for n in range(1_000))
+    moved = sum(slot(place(f"user-{n}", salt="a")) != slot(place(f"user-{n}", salt="b")) for n in range(1_000))
     assert moved > 990

@@ -9,6 +9,13 @@ from controller.api.rest.route import Answer, Api, Archive, Call, Nothing
 from hotswap import manifest
 from hotswap.errors import Invalid
 from hotswap.model import FUNCTION_NAME, Model, VersionNumber
+from hotswap.outcomes import Outcomes
+
+OUTCOMES = {
+    "outcomes": [
+        {"id": "order-4711", "stickyKey": "visitor-42", "metrics": {"conversion": 1, "revenue": 12.5}},
+    ],
+}
 
 
 class OfFunction(Model, frozen=True, kw_only=True):
@@ -49,6 +56,14 @@ async def publish(api: Api, call: Call[OfFunction, Archive]) -> Answer:
         )
     version = await call.access.publish(publication, archives.chunks(call.body))
     return Answer(documents.version(version), location=f"/functions/{version.function}/versions/{version.number}")
+
+
+async def figures(api: Api, call: Call[OfFunction, Nothing]) -> Answer:
+    return Answer(await call.access.figures(call.parameters.function))
+
+
+async def report_outcomes(api: Api, call: Call[OfFunction, Outcomes]) -> Answer:
+    return Answer(await call.access.report_outcomes(call.parameters.function, call.body))
 
 
 async def quarantined(api: Api, call: Call[Nothing, Nothing]) -> Answer:

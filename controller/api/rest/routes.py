@@ -7,6 +7,8 @@ from controller.api.rest import aliases, deployments, documents, events, functio
 from controller.api.rest.route import AnyRoute, Archive, Nothing, Route
 from hotswap.comparison import Comparison
 from hotswap.deployment import Verb
+from hotswap.figures import Figures
+from hotswap.outcomes import Outcomes, Taken
 from hotswap.requests import AnyRequest
 
 NOT_FOUND = frozenset({HTTPStatus.NOT_FOUND})
@@ -129,6 +131,27 @@ ROUTES: tuple[AnyRoute, ...] = (
         body_optional=True,
         answer=documents.DeploymentDocument,
         status=HTTPStatus.CREATED,
+    ),
+    Route(
+        method="GET",
+        path="/functions/{function}/figures",
+        name="getFigures",
+        summary="What the versions of a function did, and what their instances use",
+        handler=functions.figures,
+        parameters=functions.OfFunction,
+        body=Nothing,
+        answer=Figures,
+    ),
+    Route(
+        method="POST",
+        path="/functions/{function}/outcomes",
+        name="reportOutcomes",
+        summary="Tell what came of invocations, for the comparison of their versions",
+        handler=functions.report_outcomes,
+        parameters=functions.OfFunction,
+        body=Outcomes,
+        example=functions.OUTCOMES,
+        answer=Taken,
     ),
     Route(
         method="GET",
