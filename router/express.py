@@ -15,12 +15,11 @@ from typing import cast
 
 from hotswap.metrics import Count
 from router import sticky, target
-from router.clients import HEAD_LIMIT, KEEP_ALIVE_LIMIT, LINGER, QUIET, Clients
+from router.clients import QUIET, Clients
 from router.codec import grammar
 from router.codec.body import BadBody, Body, Chunked, Sized
 from router.codec.requests import Fields, Line, RequestReader
 from router.counters import Own
-from router.download import WRITE_LIMIT
 from router.fields import connection_line
 from router.forwarding import Peer
 from router.lane import Lane
@@ -28,7 +27,7 @@ from router.problems import Problem, malformed, too_large
 from router.refusal import refusal
 from router.relay import HOLD_LIMIT, Relay
 from router.table import Missing
-from router.upload import READ_LIMIT, late_body
+from router.upload import late_body
 from router.writing import NONE, descriptor, write
 
 log = logging.getLogger(__name__)
@@ -102,7 +101,7 @@ class ExpressConnection(asyncio.Protocol):
         self._peer = self._lane.trust.peer(str(address[0])) if address else NOBODY_THERE
         self._reader = RequestReader(self._peer)
         self._express.connections.add(self)
-        self._lane.wheel.limit(self, self.heard + KEEP_ALIVE_LIMIT)
+        self._lane.wheel.limit(self, self.heard + self._lane.limits.keep_alive)
 
     def data_received(self, data: bytes) -> None:
         self.heard = now = self._lane.clock()
@@ -146,7 +145,7 @@ class ExpressConnection(asyncio.Protocol):
         if relay is None or self._stalled:
             self._transport.abort()
         elif self._body is not None and not self._held:
-            relay.spoiled(late_body())
+            relay.spoiled(late_body(self._lane.limits.body_timeout))
         else:
             relay.overdue()
 
@@ -176,7 +175,7 @@ class ExpressConnection(asyncio.Protocol):
             self._go_on_reading()
             asyncio.get_running_loop().call_soon(self._next)
         elif not self._stalled:
-            self._lane.wheel.limit(self, now + KEEP_ALIVE_LIMIT)
+            self._lane.wheel.limit(self, now + self._lane.limits.keep_alive)
 
     def refuse(self, problem: Problem) -> None:
         self._relay = None
@@ -220,7 +219,8 @@ class ExpressConnection(asyncio.Protocol):
             self._transport.write_eof()
         else:
             self._transport.close()
-        self._lane.wheel.limit(self, self._lane.clock() + (WRITE_LIMIT if self._stalled else LINGER))
+        limits = self._lane.limits
+        self._lane.wheel.limit(self, self._lane.clock() + (limits.write_timeout if self._stalled else limits.linger))
 
     def _next(self) -> None:
         """What was sent ahead."""
@@ -233,16 +233,18 @@ class ExpressConnection(asyncio.Protocol):
                 self._read(data, now)
 
     def _set_limit(self, now: float) -> None:
-        relay = self._relay
+        relay, limits = self._relay, self._lane.limits
         uploading = relay is not None and self._body is not None and not self._held
         if relay is not None:
             relay.wait_for_client(now, waits=uploading or self._stalled)
         if self._stalled:
-            deadline = now + WRITE_LIMIT
-        elif relay is None:
-            deadline = now + (LINGER if self._closing else HEAD_LIMIT if self._in_head else KEEP_ALIVE_LIMIT)
+            deadline = now + limits.write_timeout
+        elif relay is not None:
+            deadline = now + limits.body_timeout if uploading else relay.deadline
+        elif self._closing:
+            deadline = now + limits.linger
         else:
-            deadline = now + READ_LIMIT if uploading else relay.deadline
+            deadline = now + (limits.head_timeout if self._in_head else limits.keep_alive)
         self._lane.wheel.limit(self, deadline)
 
     def _read(self, data: bytes, now: float) -> None:
@@ -264,7 +266,7 @@ class ExpressConnection(asyncio.Protocol):
             self._pending = data
             if not self._in_head:
                 self._in_head = True
-                self._lane.wheel.limit(self, now + HEAD_LIMIT)
+                self._lane.wheel.limit(self, now + self._lane.limits.head_timeout)
             return
         self._in_head = False
         self._line, self._fields = line, fields = head

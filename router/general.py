@@ -15,6 +15,7 @@ from typing import Protocol, cast
 from aiohttp import web
 
 from hotswap.metrics import Count
+from hotswap.settings import RouterLimits
 from router import fields, sticky, target
 from router.attempt import Attempt, Cut, SendAgain
 from router.balance import RetryBudget
@@ -52,6 +53,7 @@ class General:
         clock: Callable[[], float],
         rng: random.Random,
         trust: Trust,
+        limits: RouterLimits,
     ) -> None:
         self.draining = False
         self._routes = routes
@@ -61,6 +63,7 @@ class General:
         self._rng = rng
         self._budget = budget
         self._trust = trust
+        self._limits = limits
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         request_id = self._request_id(request)
@@ -87,14 +90,26 @@ class General:
         version = route.pick(sticky.key(route.sticky_by, field=request.headers.get, client=user))
         terms = self._routes.terms(route.function, version)
         limit = Limit(terms.timeout)
-        upload = Upload(request, most=terms.max_body, limit=limit)
+        upload = Upload(request, most=terms.max_body, limit=limit, limits=self._limits)
         row = route.rows.get(version)
         if row is None:
             row = await self._supply.row(route, version)
         pending = Pending(self._counting, row)
         return await self._counted(
             Invocation(
-                request, peer, request_id, named, route, version, terms, upload, limit, pending, self._clock, began
+                request=request,
+                peer=peer,
+                id=request_id,
+                target=named,
+                route=route,
+                version=version,
+                terms=terms,
+                upload=upload,
+                limit=limit,
+                limits=self._limits,
+                pending=pending,
+                clock=self._clock,
+                began=began,
             )
         )
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from hotswap.settings import RouterLimits
 from router.balance import RetryBudget
 from router.counters import Counting
 from router.forwarding import Trust
@@ -24,6 +25,7 @@ class Lane:
     clock: Callable[[], float]
     rng: random.Random
     trust: Trust
+    limits: RouterLimits
     draining: bool = False
     """Every answer is the last on its connection."""
 

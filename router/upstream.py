@@ -12,6 +12,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Protocol, cast
 
+from hotswap.settings import RouterLimits
 from router.codec.body import BadBody, Body, Chunked, Sized
 from router.codec.grammar import BARE_LF, MOST_HEAD
 from router.codec.responses import (
@@ -24,10 +25,6 @@ from router.codec.responses import (
 )
 from router.writing import NONE, descriptor, write
 
-CONNECT_LIMIT = 1.0
-"""Seconds."""
-IDLE_LIMIT = 4.0
-"""Seconds; below the 5 s after which uvicorn and Node close an idle connection, so that we do first."""
 MOST_IDLE = 2_048
 """Connections that a pool keeps."""
 
@@ -293,13 +290,14 @@ class Connection(asyncio.Protocol):
 class Pool:
     """The connections of this worker to one endpoint."""
 
-    __slots__ = ("_clock", "_closed", "_host", "_idle", "_port", "_swept", "address")
+    __slots__ = ("_clock", "_closed", "_host", "_idle", "_limits", "_port", "_swept", "address")
 
-    def __init__(self, address: str, *, clock: Callable[[], float]) -> None:
+    def __init__(self, address: str, *, clock: Callable[[], float], limits: RouterLimits) -> None:
         self.address = address
         host, _, port = address.rpartition(":")
         self._host, self._port = host.strip("[]"), int(port)
         self._clock = clock
+        self._limits = limits
         self._swept = clock()
         self._idle: list[tuple[Connection, float]] = []
         """With the last look of `sweep` before it was put back; the one used last is used next."""
@@ -315,11 +313,12 @@ class Pool:
     async def connect(self) -> Connection:
         """Raises `ConnectFailed`."""
         loop = asyncio.get_running_loop()
+        limit = self._limits.connect_timeout
         try:
-            async with asyncio.timeout(CONNECT_LIMIT):
+            async with asyncio.timeout(limit):
                 _, connection = await loop.create_connection(lambda: Connection(self), self._host, self._port)
         except TimeoutError:
-            raise ConnectFailed(f"{self.address} took no connection within {CONNECT_LIMIT:g} s") from None
+            raise ConnectFailed(f"{self.address} took no connection within {limit:g} s") from None
         except OSError as error:
             raise ConnectFailed(f"{self.address} took no connection: {error.strerror or error}") from None
         return connection
@@ -338,7 +337,7 @@ class Pool:
         """Closes what was idle for too long. To be called about every second: idle times are as exact as that, and none
         is taken for shorter than it is."""
         self._swept = self._clock()
-        oldest = self._swept - IDLE_LIMIT
+        oldest = self._swept - self._limits.instance_keep_alive
         late = [connection for connection, since in self._idle if since < oldest]
         self._idle = [entry for entry in self._idle if entry[1] >= oldest]
         for connection in late:
