@@ -78,7 +78,6 @@ async def test_a_client_that_takes_nothing_of_its_answer_is_given_up(lane: str) 
         worker_within(lane, _port(server.address), only(write_timeout=SHORT)) as port,
         connected(port) as (_, writer),
     ):
-        writer.transport.pause_reading()
         writer.write(GET)
         await eventually(lambda: server.connections == 1 and not server.open)
 
