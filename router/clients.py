@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from http import HTTPStatus
+from typing import cast
 
 from aiohttp import StreamReader, web
 from aiohttp.http import RawRequestMessage
@@ -14,6 +15,7 @@ from router.counters import Counting, Own
 from router.download import refuse
 from router.general import General
 from router.problems import Problem
+from router.reading import BUFFER, HELD, buffer, unbuffered
 from router.tunnel import FromClient
 
 log = logging.getLogger(__name__)
@@ -21,8 +23,9 @@ log = logging.getLogger(__name__)
 QUIET = 1.0
 """Seconds without a byte after which a draining worker closes a connection as idle. A client that sends more often
 learns from its next answer that the connection ends, and loses no request to a close that crosses it on the way."""
-READ_BUFFER = 32_768
-"""Bytes; aiohttp stops reading at twice as many."""
+READ_BUFFER = HELD // 8
+"""Bytes; aiohttp stops reading at twice as many, and as many come with one read. So it keeps half of what may be held,
+and the other half is being written."""
 
 
 class ClientConnection(web.RequestHandler):
@@ -91,12 +94,45 @@ class ClientConnection(web.RequestHandler):
         return refuse(request, problem, request_id="-", close=True)
 
 
+class Bounded(asyncio.BufferedProtocol):
+    """What aiohttp gets to read at a time, as its own protocol does not bound that."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        unbuffered(cast("asyncio.WriteTransport", transport))
+        self._connection.connection_made(transport)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return buffer(2 * READ_BUFFER)
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._connection.data_received(BUFFER[:nbytes])
+
+    def eof_received(self) -> bool:
+        return self._connection.eof_received()
+
+    def pause_writing(self) -> None:
+        self._connection.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._connection.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connection.connection_lost(exc)
+
+
 class Clients(web.Server):
     def __init__(self, lane: General, counting: Counting, limits: RouterLimits) -> None:
         super().__init__(self._handle, handler_cancellation=True)
         self._lane = lane
         self._counting = counting
         self._limits = limits
+
+    def accept(self) -> Bounded:
+        """A connection for each client that comes."""
+        return Bounded(self())
 
     def __call__(self) -> ClientConnection:
         return ClientConnection(
@@ -113,8 +149,9 @@ class Clients(web.Server):
         is read here which that lane has not validated."""
         connection = self()
         connection.last = True
-        transport.set_protocol(connection)
-        connection.connection_made(transport)
+        bounded = Bounded(connection)
+        transport.set_protocol(bounded)
+        bounded.connection_made(transport)
         connection.data_received(data)
 
     def malformed(self, error: BaseException | None) -> None:

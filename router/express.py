@@ -1,4 +1,4 @@
-"""The express lane: a connection from a client as an `asyncio.Protocol`, with no task, future or timer per request.
+"""The express lane: a connection from a client as a protocol of asyncio, with no task, future or timer per request.
 
 Requests are taken one at a time, in their order; what a client sends ahead is kept until its turn. Every head is read
 by the codec, so nothing goes on that it has not validated. A request to change the protocol is handed, with its
@@ -24,8 +24,9 @@ from router.fields import connection_line
 from router.forwarding import Peer
 from router.lane import Lane
 from router.problems import Problem, malformed, too_large
+from router.reading import BUFFER, FIRST, HELD, Ahead, buffer, unbuffered
 from router.refusal import refusal
-from router.relay import HOLD_LIMIT, Relay
+from router.relay import Relay
 from router.table import Missing
 from router.upload import late_body
 from router.writing import NONE, descriptor, write
@@ -40,7 +41,7 @@ NOBODY = b"-"
 """Id of a request that could not be read."""
 
 
-class ExpressConnection(asyncio.Protocol):
+class ExpressConnection(asyncio.BufferedProtocol):
     __slots__ = (
         "_body",
         "_closing",
@@ -97,11 +98,21 @@ class ExpressConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._fd = descriptor(transport)
+        unbuffered(self._transport)
         address = transport.get_extra_info("peername")
         self._peer = self._lane.trust.peer(str(address[0])) if address else NOBODY_THERE
         self._reader = RequestReader(self._peer)
         self._express.connections.add(self)
         self._lane.wheel.limit(self, self.heard + self._lane.limits.keep_alive)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        relay = self._relay
+        if relay is None:
+            return FIRST
+        return buffer(HELD - len(self._pending) if self._body is None else relay.takes())
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(BUFFER[:nbytes])
 
     def data_received(self, data: bytes) -> None:
         self.heard = now = self._lane.clock()
@@ -111,7 +122,7 @@ class ExpressConnection(asyncio.Protocol):
             self._read_body(self._body, self._relay, data, now)
         elif not self._closing:
             self._pending += data
-            if len(self._pending) >= HOLD_LIMIT:
+            if len(self._pending) >= HELD:
                 self.hold()
 
     def eof_received(self) -> bool:
@@ -162,6 +173,9 @@ class ExpressConnection(asyncio.Protocol):
     @property
     def last(self) -> bool:
         return self._lane.draining or self._body is not None or self._fields is None or self._fields.last
+
+    def ahead(self) -> Ahead:
+        return Ahead(self._fd)
 
     def write(self, data: bytes) -> None:
         write(self._transport, self._fd, data)

@@ -10,6 +10,7 @@ from router.balance import RetryBudget
 from router.counters import Counting
 from router.forwarding import Trust
 from router.problems import Problem
+from router.reading import Ahead
 from router.routes import Routes
 from router.supply import Supply
 from router.wheel import Wheel
@@ -36,6 +37,9 @@ class Client(Protocol):
     @property
     def last(self) -> bool:
         """Nothing comes after this answer."""
+
+    def ahead(self) -> Ahead:
+        """How much may be read for it."""
 
     def write(self, data: bytes) -> None: ...
 

@@ -23,6 +23,7 @@ from router.codec.responses import (
     Head,
     read_head,
 )
+from router.reading import BUFFER, FIRST, Ahead, buffer, unbuffered
 from router.writing import NONE, descriptor, write
 
 MOST_IDLE = 2_048
@@ -50,6 +51,9 @@ class Receiver(Protocol):
 
     def broken(self, error: Broken) -> None: ...
 
+    def wanted(self) -> int:
+        """Bytes of the body that may be read for it at a time."""
+
     def drained(self) -> None:
         """The connection is not `backed_up` any more."""
 
@@ -75,7 +79,7 @@ class UntilClosed:
         return data, b""
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     __slots__ = (
         "_body",
         "_fd",
@@ -129,6 +133,10 @@ class Connection(asyncio.Protocol):
         self._sent = self.answered = False
         self._body = None
 
+    def ahead(self) -> Ahead:
+        """How much may be read for it."""
+        return Ahead(self._fd if self._transport is not None else NONE)
+
     def write(self, data: bytes) -> None:
         if self._transport is not None:
             write(self._transport, self._fd, data)
@@ -167,6 +175,14 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._fd = descriptor(transport)
+        unbuffered(self._transport)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        receiver = self._receiver
+        return FIRST if self._body is None or receiver is None else buffer(receiver.wanted())
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(BUFFER[:nbytes])
 
     def data_received(self, data: bytes) -> None:
         if self.state is not ACTIVE or self._receiver is None:

@@ -66,7 +66,7 @@ class Worker:
         )
         self._clients = Clients(self._general, counting, limits)
         self._express = Express(self._lane, self._clients)
-        self._takes: Callable[[], asyncio.BaseProtocol] = self._express if begin.express else self._clients
+        self._takes: Callable[[], asyncio.BaseProtocol] = self._express if begin.express else self._clients.accept
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:

@@ -50,6 +50,9 @@ class Recording(asyncio.Transport):
         assert not self.ended
         self.written += data
 
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        assert high == 0
+
     def is_closing(self) -> bool:
         return self.ended in {"closed", "aborted"}
 
@@ -122,6 +125,9 @@ class Nobody:
     def broken(self, error: Exception) -> None: ...
 
     def drained(self) -> None: ...
+
+    def wanted(self) -> int:
+        return 0
 
 
 def kept_in(pool: Pool) -> tuple[Connection, Recording]:

@@ -1,0 +1,75 @@
+"""Into what bytes are read, and how many at a time: of a body no more than a stream may hold, each way.
+
+uvloop reads up to 250 KiB at once for a protocol that is given its bytes; one that gives the buffer says how much. The
+buffer is one for all connections of a worker: it is lent for a read and what came is copied out before the next. It is
+a mapping because a slice of that is bytes, with no step between.
+
+Whoever takes what is read may be slow. What the kernel does not take of it has to be held, and no more is read then
+(the transports hold nothing without telling: see `unbuffered`). So a read that the kernel is sure to take may be
+large, which saves calls, and all others are small enough to be held.
+"""
+
+import asyncio
+import mmap
+import socket
+import struct
+
+HELD = 65_536
+"""Bytes of a body that are held, each way."""
+HEAD = 4_096
+"""Bytes of a head for which there is room in the first read: so a message of 64 KiB is read at once."""
+LARGE = 256_000
+"""Bytes of a read that the kernel is sure to take; as many as uvloop reads."""
+SHARE = 2
+"""The kernel counts what it keeps beside the bytes too, which is far less than as much again."""
+
+SO_MEMINFO = 55
+"""Linux; neither Python nor uvloop names it."""
+MEMINFO = struct.Struct("=9I")
+SNDBUF, WMEM_QUEUED = 3, 5
+
+BUFFER = mmap.mmap(-1, LARGE)
+WHOLE = memoryview(BUFFER)
+FIRST = WHOLE[: HELD + HEAD]
+"""For what begins with a head."""
+
+
+def buffer(size: int) -> memoryview:
+    return WHOLE[:size]
+
+
+def unbuffered(transport: asyncio.WriteTransport) -> None:
+    """It asks for a pause as soon as the kernel does not take all that is written, and ends it when it has."""
+    transport.set_write_buffer_limits(high=0)
+
+
+class Ahead:
+    """How much may be read at a time for one socket, while nothing waits to be written to it but what is read so."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._sure = 0
+        """Bytes that the kernel takes, however slow the other side is."""
+
+    def size(self) -> int:
+        if self._sure < LARGE:
+            self._sure = space(self._fd) // SHARE
+            if self._sure < LARGE:
+                return HELD
+        self._sure -= LARGE
+        return LARGE
+
+
+def space(fd: int) -> int:
+    """Of the kernel, for what is written to this socket; 0 where it does not tell."""
+    try:
+        opened = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=fd)
+    except OSError:
+        return 0
+    try:
+        told = MEMINFO.unpack(opened.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, MEMINFO.size))
+    except (OSError, struct.error):
+        return 0
+    finally:
+        opened.detach()
+    return int(told[SNDBUF]) - int(told[WMEM_QUEUED])
