@@ -15,7 +15,7 @@ from router.counters import Counting, Own
 from router.download import refuse
 from router.general import General
 from router.problems import Problem
-from router.reading import BUFFER, HELD, buffer, unbuffered
+from router.reading import HELD, Bounded, unbuffered
 from router.tunnel import FromClient
 
 log = logging.getLogger(__name__)
@@ -47,6 +47,13 @@ class ClientConnection(web.RequestHandler):
         self._body: StreamReader | None = None
         """Of the request whose head came last."""
         self._tunnel: FromClient | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        unbuffered(cast("asyncio.WriteTransport", transport))
+        super().connection_made(transport)
+
+    def takes(self) -> int:
+        return 2 * READ_BUFFER
 
     def data_received(self, data: bytes) -> None:
         self.heard = self._loop.time()
@@ -94,35 +101,6 @@ class ClientConnection(web.RequestHandler):
         return refuse(request, problem, request_id="-", close=True)
 
 
-class Bounded(asyncio.BufferedProtocol):
-    """What aiohttp gets to read at a time, as its own protocol does not bound that."""
-
-    def __init__(self, connection: ClientConnection) -> None:
-        self._connection = connection
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        unbuffered(cast("asyncio.WriteTransport", transport))
-        self._connection.connection_made(transport)
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        return buffer(2 * READ_BUFFER)
-
-    def buffer_updated(self, nbytes: int) -> None:
-        self._connection.data_received(BUFFER[:nbytes])
-
-    def eof_received(self) -> bool:
-        return self._connection.eof_received()
-
-    def pause_writing(self) -> None:
-        self._connection.pause_writing()
-
-    def resume_writing(self) -> None:
-        self._connection.resume_writing()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._connection.connection_lost(exc)
-
-
 class Clients(web.Server):
     def __init__(self, lane: General, counting: Counting, limits: RouterLimits) -> None:
         super().__init__(self._handle, handler_cancellation=True)
@@ -149,9 +127,8 @@ class Clients(web.Server):
         is read here which that lane has not validated."""
         connection = self()
         connection.last = True
-        bounded = Bounded(connection)
-        transport.set_protocol(bounded)
-        bounded.connection_made(transport)
+        transport.set_protocol(Bounded(connection))
+        connection.connection_made(transport)
         connection.data_received(data)
 
     def malformed(self, error: BaseException | None) -> None:

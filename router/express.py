@@ -24,11 +24,11 @@ from router.fields import connection_line
 from router.forwarding import Peer
 from router.lane import Lane
 from router.problems import Problem, malformed, too_large
-from router.reading import BUFFER, FIRST, HELD, Ahead, buffer, unbuffered
+from router.reading import FIRST, HELD, Ahead, Bounded, unbuffered
 from router.refusal import refusal
 from router.relay import Relay
 from router.table import Missing
-from router.upload import late_body
+from router.upload import gathered, late_body
 from router.writing import NONE, descriptor, write
 
 log = logging.getLogger(__name__)
@@ -41,9 +41,10 @@ NOBODY = b"-"
 """Id of a request that could not be read."""
 
 
-class ExpressConnection(asyncio.BufferedProtocol):
+class ExpressConnection(asyncio.Protocol):
     __slots__ = (
         "_body",
+        "_bounded",
         "_closing",
         "_express",
         "_fd",
@@ -79,6 +80,8 @@ class ExpressConnection(asyncio.BufferedProtocol):
         self._peer = NOBODY_THERE
         self._pending = b""
         """What has come and is not read yet."""
+        self._bounded = False
+        """No more is read at a time than a stream may hold."""
         self._in_head = False
         """A part of a head has come."""
         self._held = False
@@ -105,14 +108,12 @@ class ExpressConnection(asyncio.BufferedProtocol):
         self._express.connections.add(self)
         self._lane.wheel.limit(self, self.heard + self._lane.limits.keep_alive)
 
-    def get_buffer(self, sizehint: int) -> memoryview:
+    def takes(self) -> int:
+        """How many bytes with the next read, if that is bounded."""
         relay = self._relay
         if relay is None:
             return FIRST
-        return buffer(HELD - len(self._pending) if self._body is None else relay.takes())
-
-    def buffer_updated(self, nbytes: int) -> None:
-        self.data_received(BUFFER[:nbytes])
+        return HELD - len(self._pending) if self._body is None else relay.takes()
 
     def data_received(self, data: bytes) -> None:
         self.heard = now = self._lane.clock()
@@ -328,8 +329,11 @@ class ExpressConnection(asyncio.BufferedProtocol):
         if self._relay is relay:
             if self._body is None:
                 lane.wheel.limit(self, relay.deadline)
-            else:
-                self._set_limit(now)
+                return
+            self._set_limit(now)
+            if not (self._bounded or gathered(fields.length)):
+                self._bounded = True
+                self._transport.set_protocol(Bounded(self))
 
     def _read_body(self, body: Body, relay: Relay, data: bytes, now: float) -> None:
         try:

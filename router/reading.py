@@ -1,8 +1,8 @@
-"""Into what bytes are read, and how many at a time: of a body no more than a stream may hold, each way.
+"""How many bytes are read at a time: of a body no more than a stream may hold, each way.
 
-uvloop reads up to 250 KiB at once for a protocol that is given its bytes; one that gives the buffer says how much. The
-buffer is one for all connections of a worker: it is lent for a read and what came is copied out before the next. It is
-a mapping because a slice of that is bytes, with no step between.
+uvloop reads up to 250 KiB at once for a protocol that is given its bytes; one that gives the buffer says how much, but
+is called twice for each read, which small requests would feel. So a connection gets to be `Bounded` with its first
+stream, and stays so; one to an endpoint that has streamed before is from its start.
 
 Whoever takes what is read may be slow. What the kernel does not take of it has to be held, and no more is read then
 (the transports hold nothing without telling: see `unbuffered`). So a read that the kernel is sure to take may be
@@ -13,29 +13,73 @@ import asyncio
 import mmap
 import socket
 import struct
+from typing import Final, Protocol
 
-HELD = 65_536
+HELD: Final = 65_536
 """Bytes of a body that are held, each way."""
-HEAD = 4_096
-"""Bytes of a head for which there is room in the first read: so a message of 64 KiB is read at once."""
-LARGE = 256_000
+FIRST: Final = HELD + 4_096
+"""Bytes of a read that begins with a head, so that a message of 64 KiB is read at once."""
+LARGE: Final = 256_000
 """Bytes of a read that the kernel is sure to take; as many as uvloop reads."""
-SHARE = 2
+SHARE: Final = 2
 """The kernel counts what it keeps beside the bytes too, which is far less than as much again."""
 
-SO_MEMINFO = 55
+SO_MEMINFO: Final = 55
 """Linux; neither Python nor uvloop names it."""
-MEMINFO = struct.Struct("=9I")
-SNDBUF, WMEM_QUEUED = 3, 5
+MEMINFO: Final = struct.Struct("=9I")
+SNDBUF: Final = 3
+WMEM_QUEUED: Final = 5
 
-BUFFER = mmap.mmap(-1, LARGE)
-WHOLE = memoryview(BUFFER)
-FIRST = WHOLE[: HELD + HEAD]
-"""For what begins with a head."""
+BUFFER: Final = mmap.mmap(-1, LARGE)
+WHOLE: Final = memoryview(BUFFER)
 
 
-def buffer(size: int) -> memoryview:
-    return WHOLE[:size]
+class Reader(Protocol):
+    """What `Bounded` reads for."""
+
+    def takes(self) -> int:
+        """How many bytes with the next read."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None: ...
+
+    def data_received(self, data: bytes) -> None: ...
+
+    def eof_received(self) -> bool: ...
+
+    def pause_writing(self) -> None: ...
+
+    def resume_writing(self) -> None: ...
+
+    def connection_lost(self, exc: Exception | None) -> None: ...
+
+
+class Bounded(asyncio.BufferedProtocol):
+    """The buffer is one for a whole worker: it is lent for a read, and what came is copied out before the next. It is a
+    mapping because a slice of that is bytes, with no step between."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._reader.connection_made(transport)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return WHOLE[: max(self._reader.takes(), 1)]  # who has enough already ends the reading with the next byte
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._reader.data_received(BUFFER[:nbytes])
+
+    def eof_received(self) -> bool:
+        return self._reader.eof_received()
+
+    def pause_writing(self) -> None:
+        self._reader.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._reader.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._reader.connection_lost(exc)
 
 
 def unbuffered(transport: asyncio.WriteTransport) -> None:

@@ -23,7 +23,7 @@ from router.codec.responses import (
     Head,
     read_head,
 )
-from router.reading import BUFFER, FIRST, Ahead, buffer, unbuffered
+from router.reading import FIRST, HELD, Ahead, Bounded, unbuffered
 from router.writing import NONE, descriptor, write
 
 MOST_IDLE = 2_048
@@ -79,9 +79,10 @@ class UntilClosed:
         return data, b""
 
 
-class Connection(asyncio.BufferedProtocol):
+class Connection(asyncio.Protocol):
     __slots__ = (
         "_body",
+        "_bounded",
         "_fd",
         "_headless",
         "_keep",
@@ -108,6 +109,8 @@ class Connection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._fd = NONE
         self._paused = False
+        self._bounded = False
+        """No more is read at a time than a stream may hold."""
         # per request
         self._receiver: Receiver | None = None
         self._headless = False
@@ -176,13 +179,14 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = cast("asyncio.Transport", transport)
         self._fd = descriptor(transport)
         unbuffered(self._transport)
+        if self._pool.streams:
+            self._bound()
 
-    def get_buffer(self, sizehint: int) -> memoryview:
+    def takes(self) -> int:
+        """How many bytes with the next read, if that is bounded."""
         receiver = self._receiver
-        return FIRST if self._body is None or receiver is None else buffer(receiver.wanted())
-
-    def buffer_updated(self, nbytes: int) -> None:
-        self.data_received(BUFFER[:nbytes])
+        streams = self._body is not None or self.state is State.TUNNEL
+        return receiver.wanted() if streams and receiver is not None else FIRST
 
     def data_received(self, data: bytes) -> None:
         if self.state is not ACTIVE or self._receiver is None:
@@ -255,10 +259,12 @@ class Connection(asyncio.BufferedProtocol):
         if head.status == SWITCHING_PROTOCOLS:
             self.state = State.TUNNEL
             receiver.head(head, data, ended=False)
-        elif length == len(data):  # most often it has come whole
+            self._bound()
+        elif length == len(data) <= HELD:  # most often it has come whole
             self._put_back()
             receiver.head(head, data, ended=True)
         else:
+            self._bound()
             self._body = body = _body(head, length)
             piece, rest = body.read(data)
             ended = body.done
@@ -266,6 +272,12 @@ class Connection(asyncio.BufferedProtocol):
                 self._keep = self._keep and not rest
                 self._put_back()
             receiver.head(head, piece, ended=ended)
+
+    def _bound(self) -> None:
+        self._pool.streams = True
+        if not self._bounded and self._transport is not None:
+            self._bounded = True
+            self._transport.set_protocol(Bounded(self))
 
     def _read_body(self, body: Body, data: bytes) -> None:
         piece, rest = body.read(data)
@@ -306,10 +318,12 @@ class Connection(asyncio.BufferedProtocol):
 class Pool:
     """The connections of this worker to one endpoint."""
 
-    __slots__ = ("_clock", "_closed", "_host", "_idle", "_limits", "_port", "_swept", "address")
+    __slots__ = ("_clock", "_closed", "_host", "_idle", "_limits", "_port", "_swept", "address", "streams")
 
     def __init__(self, address: str, *, clock: Callable[[], float], limits: RouterLimits) -> None:
         self.address = address
+        self.streams = False
+        """It has answered by more than came with one small read: the next one may do so too."""
         host, _, port = address.rpartition(":")
         self._host, self._port = host.strip("[]"), int(port)
         self._clock = clock

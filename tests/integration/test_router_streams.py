@@ -184,3 +184,19 @@ async def test_of_a_request_no_more_is_held_than_is_promised(router: RouterUnder
     request = f"POST /fn/{fn} HTTP/1.1\r\nHost: a\r\nContent-Length: {LENGTH}\r\n\r\n"
     async with passing(router, fn, request) as (client, function):
         assert await most_inside(Passage(source=client, sink=function)) <= HELD
+
+
+async def test_what_is_sent_ahead_behind_a_stream_is_answered_in_its_order(router: RouterUnderTest, fn: str) -> None:
+    ahead = 3 * HELD // 1_000
+    async with streams.serving() as address:
+        await router.publish(fn, {1: [address]}, weights={1: 100})
+        stream = f"POST /fn/{fn}/0 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+        reader, writer = await asyncio.open_connection(*router.host_port)
+        writer.write(stream + b"%x\r\n%b\r\n0\r\n\r\n" % (HELD, bytes(HELD)))
+        writer.write(f"GET /fn/{fn}/0 HTTP/1.1\r\nHost: a\r\nX-Long: {'x' * 1_000}\r\n\r\n".encode() * ahead)
+        async with asyncio.timeout(60):
+            for expected in [HELD] + ahead * [0]:
+                head = await reader.readuntil(b"\r\n0\r\n\r\n")
+                assert head.startswith(b"HTTP/1.1 200 ")
+                assert b"X-Taken: %d\r\n" % expected in head
+        writer.close()

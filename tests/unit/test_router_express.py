@@ -53,6 +53,9 @@ class Recording(asyncio.Transport):
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         assert high == 0
 
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        assert isinstance(protocol, asyncio.BufferedProtocol)
+
     def is_closing(self) -> bool:
         return self.ended in {"closed", "aborted"}
 
