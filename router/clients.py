@@ -23,9 +23,9 @@ log = logging.getLogger(__name__)
 QUIET = 1.0
 """Seconds without a byte after which a draining worker closes a connection as idle. A client that sends more often
 learns from its next answer that the connection ends, and loses no request to a close that crosses it on the way."""
-READ_BUFFER = HELD // 8
-"""Bytes; aiohttp stops reading at twice as many, and as many come with one read. So it keeps half of what may be held,
-and the other half is being written."""
+READ_BUFFER = HELD // 2
+"""Bytes; aiohttp stops reading at twice as many, and as many come with one read. It does not get on with much less: of
+what is sent ahead behind a body some would stay unread."""
 
 
 class ClientConnection(web.RequestHandler):

