@@ -19,6 +19,7 @@ from typing import Any
 
 from benchmarks.router.case import FIELDS, NEW_EACH_TIME
 from benchmarks.router.streams import HEAD, event
+from hotswap.settings import RouterLimits
 from router import relay
 from router.balance import RetryBudget
 from router.codec.body import LAST_CHUNK
@@ -74,12 +75,12 @@ class Stage:
 
     def __init__(self) -> None:
         counting, rng = Counting(CounterFile.create("lane", capacity=4)), random.Random(1)
-        routes = Routes(workers=1, rng=rng, clock=time.monotonic)
+        routes = Routes(workers=1, rng=rng, clock=time.monotonic, limits=RouterLimits())
         entries = (alias({1: 100}), version(1), endpoint("a", port=9001), endpoint("b", port=9002))
         routes.apply(update(*entries), [Row(Owner("fn", "production", 1, 1), 1)])
         supply = Supply(counting, self._no_row, clock=time.monotonic)
         budget, wheel = RetryBudget(), Wheel(time.monotonic())
-        lane = Lane(routes, counting, supply, budget, wheel, time.monotonic, rng, Trust())
+        lane = Lane(routes, counting, supply, budget, wheel, time.monotonic, rng, Trust(), RouterLimits())
         express = Express(lane, None)  # type: ignore[arg-type] # nothing is handed over
         self.client = express()
         self.client.connection_made(Nowhere())

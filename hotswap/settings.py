@@ -26,6 +26,27 @@ class EtcdSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RouterLimits:
+    """How long a router waits for others, in seconds. How long for a function to answer is the version's own."""
+
+    head_timeout: float = 10.0
+    """For the head of a request to be whole, from its first byte."""
+    body_timeout: float = 30.0
+    """Between two reads of a request's body."""
+    write_timeout: float = 30.0
+    """That a client may take nothing of what is written to it."""
+    keep_alive: float = 75.0
+    """That a client's connection may be idle between requests."""
+    linger: float = 2.0
+    """To read on what is left of a body after the answer, so that the client gets to see that."""
+    connect_timeout: float = 1.0
+    """For an instance to take a connection."""
+    instance_keep_alive: float = 4.0
+    """That a connection to an instance is kept for the next request; below the 5 s after which uvicorn and Node close
+    an idle one, so that we do first."""
+
+
+@dataclass(frozen=True, slots=True)
 class RouterSettings:
     name: str
     state_dir: Path
@@ -40,6 +61,7 @@ class RouterSettings:
     """Of the two lanes the one that every request goes through first; `general` alone is slower."""
     trusted: tuple[str, ...] = ()
     """Networks of proxies whose forwarding fields are believed: `10.0.0.0/8`."""
+    limits: RouterLimits = RouterLimits()
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,7 @@ class Attempt:
 
     async def _within_limit(self, exchange: Exchange) -> Written:
         invocation = self._invocation
-        download = Download(invocation.request, exchange, invocation.limit)
+        download = Download(invocation.request, exchange, invocation.limit, invocation.limits)
         try:
             async with invocation.limit.running():
                 head, outcome = judge(await self._answer(exchange, download), invoke=invocation.target.invoke)

@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from hotswap.settings import RouterLimits
 from router.rows import Row
 from router.table import Revisions, Update
 
@@ -26,6 +27,7 @@ class Begin(Message, frozen=True):
     """Otherwise every request goes through the general lane."""
     trusted: tuple[str, ...] = ()
     """Networks of proxies that are believed."""
+    limits: RouterLimits = RouterLimits()
 
 
 class Apply(Message, frozen=True):

@@ -4,34 +4,32 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from http import HTTPStatus
+from typing import cast
 
 from aiohttp import StreamReader, web
 from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import LineTooLong
 
+from hotswap.settings import RouterLimits
 from router.counters import Counting, Own
 from router.download import refuse
 from router.general import General
 from router.problems import Problem
+from router.reading import HELD, Bounded, unbuffered
 from router.tunnel import FromClient
 
 log = logging.getLogger(__name__)
 
-HEAD_LIMIT = 10.0
-"""Seconds for the head of a request to be whole, from its first byte."""
-KEEP_ALIVE_LIMIT = 75.0
-"""Seconds that a connection may be idle between requests."""
 QUIET = 1.0
 """Seconds without a byte after which a draining worker closes a connection as idle. A client that sends more often
 learns from its next answer that the connection ends, and loses no request to a close that crosses it on the way."""
-READ_BUFFER = 32_768
-"""Bytes; aiohttp stops reading at twice as many."""
-LINGER = 2.0
-"""Seconds to read on what is left of a body after the answer, so that the client gets to see that."""
+READ_BUFFER = HELD // 2
+"""Bytes; aiohttp stops reading at twice as many, and as many come with one read. It does not get on with much less: of
+what is sent ahead behind a body some would stay unread."""
 
 
 class ClientConnection(web.RequestHandler):
-    __slots__ = ("_body", "_clients", "_tunnel", "busy", "heard", "last", "started")
+    __slots__ = ("_body", "_clients", "_tunnel", "busy", "heard", "last", "since", "started")
 
     def __init__(self, clients: "Clients", **settings: float | None) -> None:
         super().__init__(clients, loop=asyncio.get_running_loop(), **settings)  # type: ignore[arg-type]
@@ -39,6 +37,8 @@ class ClientConnection(web.RequestHandler):
         """A request is being answered."""
         self.heard = self._loop.time()
         """When a byte last came."""
+        self.since = self.heard
+        """Since when there was no request on its way, if there is none."""
         self.started: float | None = None
         """When the first byte of a head came that is not whole yet."""
         self.last = False
@@ -47,6 +47,13 @@ class ClientConnection(web.RequestHandler):
         self._body: StreamReader | None = None
         """Of the request whose head came last."""
         self._tunnel: FromClient | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        unbuffered(cast("asyncio.WriteTransport", transport))
+        super().connection_made(transport)
+
+    def takes(self) -> int:
+        return 2 * READ_BUFFER
 
     def data_received(self, data: bytes) -> None:
         self.heard = self._loop.time()
@@ -95,19 +102,24 @@ class ClientConnection(web.RequestHandler):
 
 
 class Clients(web.Server):
-    def __init__(self, lane: General, counting: Counting) -> None:
+    def __init__(self, lane: General, counting: Counting, limits: RouterLimits) -> None:
         super().__init__(self._handle, handler_cancellation=True)
         self._lane = lane
         self._counting = counting
+        self._limits = limits
+
+    def accept(self) -> Bounded:
+        """A connection for each client that comes."""
+        return Bounded(self())
 
     def __call__(self) -> ClientConnection:
         return ClientConnection(
             self,
-            keepalive_timeout=KEEP_ALIVE_LIMIT,
+            keepalive_timeout=self._limits.keep_alive,
             access_log=None,
             auto_decompress=False,
             read_bufsize=READ_BUFFER,
-            lingering_time=LINGER,
+            lingering_time=self._limits.linger,
         )
 
     def take_over(self, transport: asyncio.Transport, data: bytes) -> None:
@@ -115,7 +127,7 @@ class Clients(web.Server):
         is read here which that lane has not validated."""
         connection = self()
         connection.last = True
-        transport.set_protocol(connection)
+        transport.set_protocol(Bounded(connection))
         connection.connection_made(transport)
         connection.data_received(data)
 
@@ -135,10 +147,12 @@ class Clients(web.Server):
                 connection.force_close()
 
     def sweep(self) -> None:
-        """Ends what does not get on with its head."""
+        """Ends what does not get on with its head, or never begins one; aiohttp ends what is idle after an answer."""
         now = asyncio.get_running_loop().time()
         for connection in self._open():
-            if not connection.busy and connection.started is not None and now - connection.started > HEAD_LIMIT:
+            head = connection.started is not None and now - connection.started > self._limits.head_timeout
+            idle = connection.started is None and now - connection.since > self._limits.keep_alive
+            if not connection.busy and (head or idle):
                 connection.force_close()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -148,7 +162,7 @@ class Clients(web.Server):
         try:
             return await self._lane(request)
         finally:
-            connection.busy = False
+            connection.busy, connection.since = False, asyncio.get_running_loop().time()
 
     def _open(self) -> Iterator[ClientConnection]:
         return (connection for connection in self.connections if isinstance(connection, ClientConnection))

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
+from hotswap.settings import RouterLimits
 from router import fields
 from router.codec.body import LAST_CHUNK, framed
 from router.codec.responses import NO_CONTENT, NOT_MODIFIED, Head
@@ -17,9 +18,6 @@ from router.exchange import Exchange
 from router.limit import Limit
 from router.problems import Problem
 from router.refusal import refusal
-
-WRITE_LIMIT = 30.0
-"""Seconds that a client may take nothing of what is written to it."""
 
 
 class Written(web.StreamResponse):
@@ -37,9 +35,10 @@ class Written(web.StreamResponse):
 
 
 class Download:
-    def __init__(self, request: web.BaseRequest, exchange: Exchange, limit: Limit) -> None:
+    def __init__(self, request: web.BaseRequest, exchange: Exchange, limit: Limit, limits: RouterLimits) -> None:
         self._request = request
         self._limit = limit
+        self._limits = limits
         self._exchange = exchange
         self.began = False
         """The client has the head: nothing else can be answered any more."""
@@ -87,7 +86,7 @@ class Download:
     async def _drain(self) -> None:
         try:
             with self._limit.suspended():
-                async with asyncio.timeout(WRITE_LIMIT):
+                async with asyncio.timeout(self._limits.write_timeout):
                     await self._request.writer.drain()
         except TimeoutError:
             raise ConnectionAbortedError("the client reads nothing") from None

@@ -9,6 +9,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
 
+from hotswap.settings import RouterLimits
 from router.balance import Group, Load, share
 from router.table import EndpointEntry
 from router.upstream import ConnectFailed, Connection, Pool
@@ -25,9 +26,10 @@ class Full(Exception):
 
 
 class Endpoints:
-    def __init__(self, *, workers: int, rng: random.Random, clock: Callable[[], float]) -> None:
+    def __init__(self, *, workers: int, rng: random.Random, clock: Callable[[], float], limits: RouterLimits) -> None:
         self._workers = workers
         self._clock = clock
+        self._limits = limits
         self._group = Group(rng)
         self._known: dict[Key, tuple[Load, Pool]] = {}
         self._pools: dict[Load, Pool] = {}
@@ -127,7 +129,7 @@ class Endpoints:
 
     def _new(self, entry: EndpointEntry) -> tuple[Load, Pool]:
         load = Load(entry, limit=share(entry.concurrency, self._workers))
-        return load, Pool(entry.address, clock=self._clock)
+        return load, Pool(entry.address, clock=self._clock, limits=self._limits)
 
     def _leave(self, turn: asyncio.Future[None]) -> None:
         if turn in self._waiting:

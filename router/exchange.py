@@ -1,16 +1,18 @@
 """One request and its response on a connection, for a lane that waits: what arrives is kept until it is taken.
 
-At most about 64 KiB are kept; then the connection is not read until all of it was taken.
+At most 32 KiB are kept, beside as many that were taken and are being written. Then, and after a first read that is
+larger, the connection is not read until more is asked for.
 """
 
 import asyncio
 from collections import deque
 
 from router.codec.responses import Head
+from router.reading import HELD
 from router.upstream import Broken, Connection
 
-HOLD_LIMIT = 65_536
-"""Bytes of a body that are kept."""
+KEPT = HELD // 2
+"""Bytes of a body."""
 
 
 class Exchange:
@@ -34,6 +36,9 @@ class Exchange:
     async def next_piece(self) -> bytes:
         """All that has come of the body, as soon as there is any; empty at its end. Raises `Broken`."""
         while not (self._pieces or self.ended):
+            if self._paused:
+                self._paused = False
+                self.connection.resume()
             await self._more()
         return self.take()
 
@@ -42,10 +47,6 @@ class Exchange:
         if not self._pieces:
             return b""
         pieces, self._pieces, self._held = self._pieces, [], 0
-        if self._paused:
-            self._paused = False
-            if not self.ended:  # else the connection is another's by now
-                self.connection.resume()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def drain(self) -> None:
@@ -67,10 +68,13 @@ class Exchange:
         if piece:
             self._pieces.append(piece)
             self._held += len(piece)
-        if self._held >= HOLD_LIMIT and not (self._paused or ended):
+        if self._held >= KEPT and not (self._paused or ended):
             self._paused = True
             self.connection.pause()
         self._wake()
+
+    def wanted(self) -> int:
+        return KEPT - self._held
 
     def broken(self, error: Broken) -> None:
         self._error = error

@@ -1,4 +1,4 @@
-"""The express lane: a connection from a client as an `asyncio.Protocol`, with no task, future or timer per request.
+"""The express lane: a connection from a client as a protocol of asyncio, with no task, future or timer per request.
 
 Requests are taken one at a time, in their order; what a client sends ahead is kept until its turn. Every head is read
 by the codec, so nothing goes on that it has not validated. A request to change the protocol is handed, with its
@@ -15,20 +15,20 @@ from typing import Final, cast
 
 from hotswap.metrics import Count
 from router import sticky, target
-from router.clients import HEAD_LIMIT, KEEP_ALIVE_LIMIT, LINGER, QUIET, Clients
+from router.clients import QUIET, Clients
 from router.codec import grammar
 from router.codec.body import BadBody, Body, Chunked, Sized
 from router.codec.requests import Fields, Line, RequestReader
 from router.counters import Own
-from router.download import WRITE_LIMIT
 from router.fields import connection_line
 from router.forwarding import Peer
 from router.lane import Lane
 from router.problems import Problem, malformed, too_large
+from router.reading import FIRST, HELD, Ahead, Bounded, unbuffered
 from router.refusal import refusal
-from router.relay import HOLD_LIMIT, Relay
+from router.relay import Relay
 from router.table import Missing
-from router.upload import READ_LIMIT, late_body
+from router.upload import gathered, late_body
 from router.usage import NO_CELL
 from router.writing import LARGE, NONE, descriptor, write, write_parts
 
@@ -45,6 +45,7 @@ NOBODY = b"-"
 class ExpressConnection(asyncio.Protocol):
     __slots__ = (
         "_body",
+        "_bounded",
         "_closing",
         "_express",
         "_fd",
@@ -80,6 +81,8 @@ class ExpressConnection(asyncio.Protocol):
         self._peer = NOBODY_THERE
         self._pending = b""
         """What has come and is not read yet."""
+        self._bounded = False
+        """No more is read at a time than a stream may hold."""
         self._in_head = False
         """A part of a head has come."""
         self._held = False
@@ -99,11 +102,19 @@ class ExpressConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._fd = descriptor(transport)
+        unbuffered(self._transport)
         address = transport.get_extra_info("peername")
         self._peer = self._lane.trust.peer(str(address[0])) if address else NOBODY_THERE
         self._reader = RequestReader(self._peer)
         self._express.connections.add(self)
-        self._lane.wheel.limit(self, self.heard + KEEP_ALIVE_LIMIT)
+        self._lane.wheel.limit(self, self.heard + self._lane.limits.keep_alive)
+
+    def takes(self) -> int:
+        """How many bytes with the next read, if that is bounded."""
+        relay = self._relay
+        if relay is None:
+            return FIRST
+        return HELD - len(self._pending) if self._body is None else relay.takes()
 
     def data_received(self, data: bytes) -> None:
         self.heard = now = self._lane.clock()
@@ -113,7 +124,7 @@ class ExpressConnection(asyncio.Protocol):
             self._read_body(self._body, self._relay, data, now)
         elif not self._closing:
             self._pending += data
-            if len(self._pending) >= HOLD_LIMIT:
+            if len(self._pending) >= HELD:
                 self.hold()
 
     def eof_received(self) -> bool:
@@ -147,7 +158,7 @@ class ExpressConnection(asyncio.Protocol):
         if relay is None or self._stalled:
             self._transport.abort()
         elif self._body is not None and not self._held:
-            relay.spoiled(late_body())
+            relay.spoiled(late_body(self._lane.limits.body_timeout))
         else:
             relay.overdue()
 
@@ -165,6 +176,9 @@ class ExpressConnection(asyncio.Protocol):
     def last(self) -> bool:
         return self._lane.draining or self._body is not None or self._fields is None or self._fields.last
 
+    def ahead(self) -> Ahead:
+        return Ahead(self._fd)
+
     def write(self, data: bytes, piece: bytes = b"", tail: bytes = b"") -> None:
         if len(piece) < LARGE:
             write(self._transport, self._fd, data + piece + tail)
@@ -180,7 +194,7 @@ class ExpressConnection(asyncio.Protocol):
             self._go_on_reading()
             asyncio.get_running_loop().call_soon(self._next)
         elif not self._stalled:
-            self._lane.wheel.limit(self, now + KEEP_ALIVE_LIMIT)
+            self._lane.wheel.limit(self, now + self._lane.limits.keep_alive)
 
     def refuse(self, problem: Problem) -> None:
         self._relay = None
@@ -224,7 +238,8 @@ class ExpressConnection(asyncio.Protocol):
             self._transport.write_eof()
         else:
             self._transport.close()
-        self._lane.wheel.limit(self, self._lane.clock() + (WRITE_LIMIT if self._stalled else LINGER))
+        limits = self._lane.limits
+        self._lane.wheel.limit(self, self._lane.clock() + (limits.write_timeout if self._stalled else limits.linger))
 
     def _next(self) -> None:
         """What was sent ahead."""
@@ -237,16 +252,18 @@ class ExpressConnection(asyncio.Protocol):
                 self._read(data, now)
 
     def _set_limit(self, now: float) -> None:
-        relay = self._relay
+        relay, limits = self._relay, self._lane.limits
         uploading = relay is not None and self._body is not None and not self._held
         if relay is not None:
             relay.wait_for_client(now, waits=uploading or self._stalled)
         if self._stalled:
-            deadline = now + WRITE_LIMIT
-        elif relay is None:
-            deadline = now + (LINGER if self._closing else HEAD_LIMIT if self._in_head else KEEP_ALIVE_LIMIT)
+            deadline = now + limits.write_timeout
+        elif relay is not None:
+            deadline = now + limits.body_timeout if uploading else relay.deadline
+        elif self._closing:
+            deadline = now + limits.linger
         else:
-            deadline = now + READ_LIMIT if uploading else relay.deadline
+            deadline = now + (limits.head_timeout if self._in_head else limits.keep_alive)
         self._lane.wheel.limit(self, deadline)
 
     def _read(self, data: bytes, now: float) -> None:
@@ -268,7 +285,7 @@ class ExpressConnection(asyncio.Protocol):
             self._pending = data
             if not self._in_head:
                 self._in_head = True
-                self._lane.wheel.limit(self, now + HEAD_LIMIT)
+                self._lane.wheel.limit(self, now + self._lane.limits.head_timeout)
             return
         self._in_head = False
         self._line, self._fields = line, fields = head
@@ -323,8 +340,11 @@ class ExpressConnection(asyncio.Protocol):
         if self._relay is relay:
             if self._body is None:
                 lane.wheel.limit(self, relay.deadline)
-            else:
-                self._set_limit(now)
+                return
+            self._set_limit(now)
+            if not (self._bounded or gathered(fields.length)):
+                self._bounded = True
+                self._transport.set_protocol(Bounded(self))
 
     def _read_body(self, body: Body, relay: Relay, data: bytes, now: float) -> None:
         try:

@@ -15,6 +15,7 @@ from typing import Protocol, cast
 from aiohttp import web
 
 from hotswap.metrics import Count
+from hotswap.settings import RouterLimits
 from router import fields, sticky, target
 from router.attempt import Attempt, Cut, SendAgain
 from router.balance import RetryBudget
@@ -56,6 +57,7 @@ class General:
         clock: Callable[[], float],
         rng: random.Random,
         trust: Trust,
+        limits: RouterLimits,
     ) -> None:
         self.draining = False
         self._routes = routes
@@ -65,6 +67,7 @@ class General:
         self._rng = rng
         self._budget = budget
         self._trust = trust
+        self._limits = limits
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         request[ID] = _chosen_id(request) or f"{self._rng.getrandbits(128):032x}"
@@ -96,14 +99,26 @@ class General:
             request[ID] += self._routes.destination(route, version).marked(cell).decode()
         terms = self._routes.terms(route.function, version)
         limit = Limit(terms.timeout)
-        upload = Upload(request, most=terms.max_body, limit=limit)
+        upload = Upload(request, most=terms.max_body, limit=limit, limits=self._limits)
         row = route.rows.get(version)
         if row is None:
             row = await self._supply.row(route, version)
         pending = Pending(self._counting, row, cell)
         return await self._counted(
             Invocation(
-                request, peer, request[ID], named, route, version, terms, upload, limit, pending, self._clock, began
+                request=request,
+                peer=peer,
+                id=request[ID],
+                target=named,
+                route=route,
+                version=version,
+                terms=terms,
+                upload=upload,
+                limit=limit,
+                limits=self._limits,
+                pending=pending,
+                clock=self._clock,
+                began=began,
             )
         )
 

@@ -7,6 +7,7 @@ from aiohttp import web
 
 from hotswap.metrics import Count
 from hotswap.model import Kind
+from hotswap.settings import RouterLimits
 from router import fields
 from router.balance import Load
 from router.counters import Pending
@@ -31,6 +32,7 @@ class Invocation:
     terms: VersionEntry
     upload: Upload
     limit: Limit
+    limits: RouterLimits
     pending: Pending
     clock: Callable[[], float]
     began: float

@@ -5,10 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from hotswap.settings import RouterLimits
 from router.balance import RetryBudget
 from router.counters import Counting
 from router.forwarding import Trust
 from router.problems import Problem
+from router.reading import Ahead
 from router.routes import Routes
 from router.supply import Supply
 from router.wheel import Wheel
@@ -24,6 +26,7 @@ class Lane:
     clock: Callable[[], float]
     rng: random.Random
     trust: Trust
+    limits: RouterLimits
     draining: bool = False
     """Every answer is the last on its connection."""
 
@@ -34,6 +37,9 @@ class Client(Protocol):
     @property
     def last(self) -> bool:
         """Nothing comes after this answer."""
+
+    def ahead(self) -> Ahead:
+        """How much may be read for it."""
 
     def write(self, data: bytes, piece: bytes = b"", tail: bytes = b"") -> None: ...
 

@@ -21,6 +21,7 @@ from router.fields import connection_line, date_line
 from router.lane import Client, Lane
 from router.outcome import died, judge, late, unreachable
 from router.problems import Problem, too_large
+from router.reading import HELD, Ahead
 from router.routes import Destination, Route
 from router.table import VersionEntry
 from router.target import INVOKE_TARGET, Target
@@ -30,8 +31,6 @@ from router.usage import NO_CELL
 
 log = logging.getLogger(__name__)
 
-HOLD_LIMIT = 65_536
-"""Bytes of a body that are kept while there is no endpoint to send them to."""
 END: Final = b"\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -66,6 +65,9 @@ class Relay:
     _last = False
     _outcome: int = 0
     """One of `Count`; this is `OK`."""
+    # of what is streamed
+    _to_instance: Ahead | None = None
+    _to_client: Ahead | None = None
     # its limit, which does not run while the client is waited for
     deadline = math.inf
     """When the function should have answered; infinity until it has the request."""
@@ -129,7 +131,7 @@ class Relay:
             if self._gathers and whole:
                 self._gathers = False
                 self._try(self._lane.clock())
-            elif len(self._piece) >= HOLD_LIMIT and not whole:
+            elif len(self._piece) >= HELD and not whole:
                 self._client.hold()
         elif self._received > self.terms.max_body:
             self.spoiled(self._too_large())
@@ -138,6 +140,7 @@ class Relay:
             if whole:
                 connection.sent()
             elif connection.backed_up:
+                self._to_instance = None
                 self._client.hold()
 
     def spoiled(self, problem: Problem) -> None:
@@ -166,12 +169,27 @@ class Relay:
 
     def pause(self) -> None:
         """The client takes no more of the answer for now."""
+        self._to_client = None
         if self._connection is not None:
             self._connection.pause()
 
     def resume(self) -> None:
         if self._connection is not None:
             self._connection.resume()
+
+    def takes(self) -> int:
+        """Bytes of the body that may be read at a time: for the instance, or to be kept until there is one."""
+        connection = self._connection
+        if connection is None:
+            return HELD - len(self._piece)
+        if self._to_instance is None:
+            self._to_instance = connection.ahead()
+        return self._to_instance.size()
+
+    def wanted(self) -> int:
+        if self._to_client is None:
+            self._to_client = self._client.ahead()
+        return self._to_client.size()
 
     def interim(self, head: Head) -> None:
         """Not 100, which the router sends by itself, and not to HTTP/1.0, which has none."""
@@ -251,7 +269,8 @@ class Relay:
         else:
             self._task = None
             self._send(connection, self._lane.clock())
-            self._client.go_on()
+            if not connection.backed_up:
+                self._client.go_on()
 
     def _obtained(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()):
@@ -294,6 +313,8 @@ class Relay:
         if fields.expect is not None and not self._piece:
             self._client.write(CONTINUE)
         self._streamed, self._piece = True, b""
+        if connection.backed_up:
+            self._client.hold()
 
     def _invoke_line(self) -> bytes:
         """Where an instance of the kind `handler` takes the event itself; others are posted to."""

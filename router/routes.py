@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from hotswap import users
 from hotswap.model import FULL_WEIGHT
 from hotswap.request_id import cell_mark, mark
+from hotswap.settings import RouterLimits
 from router.endpoints import Endpoints
 from router.rows import Row
 from router.split import Split
@@ -97,11 +98,12 @@ Granted = dict[tuple[str, int], dict[int, int]]
 
 
 class Routes:
-    def __init__(self, *, workers: int, rng: random.Random, clock: Callable[[], float]) -> None:
+    def __init__(self, *, workers: int, rng: random.Random, clock: Callable[[], float], limits: RouterLimits) -> None:
         self.table = Table()
         self._workers = workers
         self._rng = rng
         self._clock = clock
+        self._limits = limits
         self._standing: dict[str, Standing] = {}
         """Of the functions that were asked for."""
         self._rows: dict[str, list[Row]] = {}
@@ -201,7 +203,7 @@ class Routes:
     def _endpoints(self, standing: Standing, version: int) -> Endpoints:
         endpoints = standing.endpoints.get(version)
         if endpoints is None:
-            endpoints = Endpoints(workers=self._workers, rng=self._rng, clock=self._clock)
+            endpoints = Endpoints(workers=self._workers, rng=self._rng, clock=self._clock, limits=self._limits)
             endpoints.replace(standing.function.endpoints.get(version, {}).values())
             standing.endpoints[version] = endpoints
         return endpoints

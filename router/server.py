@@ -62,7 +62,11 @@ class Parent:
         self._boot = secrets.token_hex(8)
         self._rows = Rows(clock=time.monotonic)
         begin = Begin(
-            settings.workers, settings.drain_seconds, express=settings.lane == "express", trusted=settings.trusted
+            settings.workers,
+            settings.drain_seconds,
+            express=settings.lane == "express",
+            trusted=settings.trusted,
+            limits=settings.limits,
         )
         self._workers = Workers(listeners=listeners, begin=begin, rows=self._rows)
         self._keeper = Keeper(folder=settings.state_dir, workers=self._workers)

@@ -12,6 +12,7 @@ from http import HTTPStatus
 from aiohttp import web
 
 from hotswap.metrics import Count
+from hotswap.settings import RouterLimits
 from router import fields
 from router.codec.body import LAST_CHUNK, framed
 from router.exchange import Exchange
@@ -20,11 +21,7 @@ from router.limit import Limit
 from router.problems import Problem, malformed, too_large
 from router.upstream import Broken
 
-READ_LIMIT = 30.0
-"""Seconds between two reads of a body."""
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
 MOST_GATHERED = 65_536
 """Bytes of a body that is awaited whole before an instance is taken for it."""
 
@@ -35,11 +32,13 @@ def gathered(length: int | None) -> bool:
 
 
 class Upload:
-    def __init__(self, request: web.BaseRequest, *, most: int, limit: Limit) -> None:
+    def __init__(self, request: web.BaseRequest, *, most: int, limit: Limit, limits: RouterLimits) -> None:
         """Takes at most so many bytes. Raises `Problem` for a length above that, and for what nobody can expect."""
         self._request = request
         self._most = most
         self._limit = limit
+        self._pause = limits.body_timeout
+        """Seconds between two reads."""
         self._expecting = _expects_continue(request)
         self.framing = _framing(request)
         if self.framing.length is not None and self.framing.length > most:
@@ -62,7 +61,7 @@ class Upload:
     async def gather(self) -> None:
         """Returns at once but for a small body. Raises `Problem` if that does not come as it was promised."""
         if self._whole is None and gathered(self.framing.length) and not self._expecting:
-            with _promised():
+            with _promised(self._pause):
                 pieces = []
                 while piece := await self._read():
                     pieces.append(piece)
@@ -93,7 +92,7 @@ class Upload:
     async def _stream(self, exchange: Exchange) -> None:
         """Ends the exchange if the client does not send what it promised."""
         try:
-            with _promised():
+            with _promised(self._pause):
                 await self._copy(exchange)
         except Problem as problem:
             self.problem = problem
@@ -116,7 +115,7 @@ class Upload:
 
     async def _read(self) -> bytes:
         with self._limit.suspended():
-            async with asyncio.timeout(READ_LIMIT):
+            async with asyncio.timeout(self._pause):
                 return await self._request.content.readany()
 
     def _continue(self) -> None:
@@ -133,20 +132,20 @@ class Upload:
 
 
 @contextmanager
-def _promised() -> Iterator[None]:
+def _promised(pause: float) -> Iterator[None]:
     """Raises `Problem` for a client that does not send what it has told of."""
     try:
         yield
     except TimeoutError:
-        raise late_body() from None
+        raise late_body(pause) from None
     except (web.RequestPayloadError, ConnectionError) as error:
         problem = malformed(f"the body is not what its head says: {error}")
         problem.outcome = Count.CLIENT_ERROR
         raise problem from None
 
 
-def late_body() -> Problem:
-    detail = f"the body did not go on for {READ_LIMIT:g} s"
+def late_body(pause: float) -> Problem:
+    detail = f"the body did not go on for {pause:g} s"
     return Problem(HTTPStatus.REQUEST_TIMEOUT, detail, outcome=Count.CLIENT_ERROR, close=True)
 
 

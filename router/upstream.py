@@ -12,6 +12,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Final, Protocol, cast
 
+from hotswap.settings import RouterLimits
 from router.codec.body import BadBody, Body, Chunked, Sized
 from router.codec.grammar import BARE_LF, MOST_HEAD
 from router.codec.responses import (
@@ -22,12 +23,9 @@ from router.codec.responses import (
     Head,
     read_head,
 )
+from router.reading import FIRST, HELD, Ahead, Bounded, unbuffered
 from router.writing import NONE, descriptor, write
 
-CONNECT_LIMIT = 1.0
-"""Seconds."""
-IDLE_LIMIT = 4.0
-"""Seconds; below the 5 s after which uvicorn and Node close an idle connection, so that we do first."""
 MOST_IDLE = 2_048
 """Connections that a pool keeps."""
 
@@ -52,6 +50,9 @@ class Receiver(Protocol):
     def body(self, piece: bytes, *, ended: bool) -> None: ...
 
     def broken(self, error: Broken) -> None: ...
+
+    def wanted(self) -> int:
+        """Bytes of the body that may be read for it at a time."""
 
     def drained(self) -> None:
         """The connection is not `backed_up` any more."""
@@ -82,6 +83,7 @@ class UntilClosed:
 class Connection(asyncio.Protocol):
     __slots__ = (
         "_body",
+        "_bounded",
         "_fd",
         "_headless",
         "_keep",
@@ -108,6 +110,8 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._fd = NONE
         self._paused = False
+        self._bounded = False
+        """No more is read at a time than a stream may hold."""
         # per request
         self._receiver: Receiver | None = None
         self._headless = False
@@ -132,6 +136,10 @@ class Connection(asyncio.Protocol):
         self._headless = headless
         self._sent = self.answered = False
         self._body = None
+
+    def ahead(self) -> Ahead:
+        """How much may be read for it."""
+        return Ahead(self._fd if self._transport is not None else NONE)
 
     def write(self, data: bytes) -> None:
         if self._transport is not None:
@@ -171,6 +179,15 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._fd = descriptor(transport)
+        unbuffered(self._transport)
+        if self._pool.streams:
+            self._bound()
+
+    def takes(self) -> int:
+        """How many bytes with the next read, if that is bounded."""
+        receiver = self._receiver
+        streams = self._body is not None or self.state is State.TUNNEL
+        return receiver.wanted() if streams and receiver is not None else FIRST
 
     def data_received(self, data: bytes) -> None:
         if self.state is not ACTIVE or self._receiver is None:
@@ -243,10 +260,12 @@ class Connection(asyncio.Protocol):
         if head.status == SWITCHING_PROTOCOLS:
             self.state = State.TUNNEL
             receiver.head(head, data, ended=False)
-        elif length == len(data):  # most often it has come whole
+            self._bound()
+        elif length == len(data) <= HELD:  # most often it has come whole
             self._put_back()
             receiver.head(head, data, ended=True)
         else:
+            self._bound()
             self._body = body = _body(head, length)
             piece, rest = body.read(data)
             ended = body.done
@@ -254,6 +273,12 @@ class Connection(asyncio.Protocol):
                 self._keep = self._keep and not rest
                 self._put_back()
             receiver.head(head, piece, ended=ended)
+
+    def _bound(self) -> None:
+        self._pool.streams = True
+        if not self._bounded and self._transport is not None:
+            self._bounded = True
+            self._transport.set_protocol(Bounded(self))
 
     def _read_body(self, body: Body, data: bytes) -> None:
         piece, rest = body.read(data)
@@ -294,13 +319,16 @@ class Connection(asyncio.Protocol):
 class Pool:
     """The connections of this worker to one endpoint."""
 
-    __slots__ = ("_clock", "_closed", "_host", "_idle", "_port", "_swept", "address")
+    __slots__ = ("_clock", "_closed", "_host", "_idle", "_limits", "_port", "_swept", "address", "streams")
 
-    def __init__(self, address: str, *, clock: Callable[[], float]) -> None:
+    def __init__(self, address: str, *, clock: Callable[[], float], limits: RouterLimits) -> None:
         self.address = address
+        self.streams = False
+        """It has answered by more than came with one small read: the next one may do so too."""
         host, _, port = address.rpartition(":")
         self._host, self._port = host.strip("[]"), int(port)
         self._clock = clock
+        self._limits = limits
         self._swept = clock()
         self._idle: list[tuple[Connection, float]] = []
         """With the last look of `sweep` before it was put back; the one used last is used next."""
@@ -316,11 +344,12 @@ class Pool:
     async def connect(self) -> Connection:
         """Raises `ConnectFailed`."""
         loop = asyncio.get_running_loop()
+        limit = self._limits.connect_timeout
         try:
-            async with asyncio.timeout(CONNECT_LIMIT):
+            async with asyncio.timeout(limit):
                 _, connection = await loop.create_connection(lambda: Connection(self), self._host, self._port)
         except TimeoutError:
-            raise ConnectFailed(f"{self.address} took no connection within {CONNECT_LIMIT:g} s") from None
+            raise ConnectFailed(f"{self.address} took no connection within {limit:g} s") from None
         except OSError as error:
             raise ConnectFailed(f"{self.address} took no connection: {error.strerror or error}") from None
         return connection
@@ -339,7 +368,7 @@ class Pool:
         """Closes what was idle for too long. To be called about every second: idle times are as exact as that, and none
         is taken for shorter than it is."""
         self._swept = self._clock()
-        oldest = self._swept - IDLE_LIMIT
+        oldest = self._swept - self._limits.instance_keep_alive
         late = [connection for connection, since in self._idle if since < oldest]
         self._idle = [entry for entry in self._idle if entry[1] >= oldest]
         for connection in late:

@@ -47,12 +47,13 @@ class Worker:
         self._server: asyncio.Server | None = None
         self._draining = asyncio.Event()
         self._asked: dict[tuple[str, int], asyncio.Future[int]] = {}
-        self._routes = Routes(workers=begin.workers, rng=rng, clock=time.monotonic)
+        limits = begin.limits
+        self._routes = Routes(workers=begin.workers, rng=rng, clock=time.monotonic, limits=limits)
         supply = Supply(counting, self._ask_row, clock=time.monotonic)
         budget = RetryBudget()
         wheel = Wheel(time.monotonic())
         trust = Trust(begin.trusted)
-        self._lane = Lane(self._routes, counting, supply, budget, wheel, time.monotonic, rng, trust)
+        self._lane = Lane(self._routes, counting, supply, budget, wheel, time.monotonic, rng, trust, limits)
         self._general = General(
             routes=self._routes,
             counting=counting,
@@ -61,10 +62,11 @@ class Worker:
             clock=time.monotonic,
             rng=rng,
             trust=trust,
+            limits=limits,
         )
-        self._clients = Clients(self._general, counting)
+        self._clients = Clients(self._general, counting, limits)
         self._express = Express(self._lane, self._clients)
-        self._takes: Callable[[], asyncio.BaseProtocol] = self._express if begin.express else self._clients
+        self._takes: Callable[[], asyncio.BaseProtocol] = self._express if begin.express else self._clients.accept
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:

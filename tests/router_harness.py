@@ -193,11 +193,11 @@ async def routing(
     drain: timedelta = timedelta(seconds=5),
     lane: Lane = "express",
     name: str = "router",
-    trusted: str = "",
+    more: Sequence[str] = (),
 ) -> AsyncIterator[RouterUnderTest]:
-    """A router that is ready; it is ended with the context, and must end well if it still runs."""
+    """A router that is ready; it is ended with the context, and must end well if it still runs. `more`: options."""
     store = Store(etcd.connect(settings))
-    process = await start_router(settings, folder, workers=workers, drain=drain, lane=lane, name=name, trusted=trusted)
+    process = await start_router(settings, folder, workers=workers, drain=drain, lane=lane, name=name, more=more)
     try:
         async with aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=ANSWER_LIMIT)
@@ -223,7 +223,7 @@ async def start_router(
     name: str = "router",
     bind: str = "127.0.0.1:0",
     admin: str = "127.0.0.1:0",
-    trusted: str = "",
+    more: Sequence[str] = (),
 ) -> asyncio.subprocess.Process:
     options = {
         "--name": name,
@@ -235,9 +235,7 @@ async def start_router(
         "--state-dir": str(folder),
         "--etcd": ",".join(settings.endpoints),
     }
-    if trusted:
-        options["--trusted"] = trusted
-    words = [word for pair in options.items() for word in pair]
+    words = [*(word for pair in options.items() for word in pair), *more]
     return await asyncio.create_subprocess_exec(sys.executable, "-m", "hotswap", "router", *words)
 
 

@@ -18,6 +18,7 @@ import click
 from hotswap import credentials, logs
 from hotswap.auth import parse
 from hotswap.cli.durations import DURATION
+from hotswap.cli.limits import limit_options
 from hotswap.cli.running import default_state_dir
 from hotswap.errors import Invalid
 from hotswap.settings import (
@@ -26,6 +27,7 @@ from hotswap.settings import (
     ControllerSettings,
     EtcdSettings,
     Lane,
+    RouterLimits,
     RouterSettings,
     check_listener,
     host_and_port,
@@ -144,6 +146,7 @@ def check_networks(networks: tuple[str, ...]) -> None:
     show_default=False,
     help="A network of proxies whose X-Forwarded-* are believed: 10.0.0.0/8. May be given several times.",
 )
+@limit_options
 @click.option("--state-dir", type=FOLDER, help="Where it keeps its table and its counters.")
 @insecure_option
 @etcd_options
@@ -156,6 +159,7 @@ def router(
     drain: float,
     lane: Lane,
     trusted: tuple[str, ...],
+    limits: RouterLimits,
     state_dir: Path | None,
     insecure: bool,
     etcd: EtcdSettings,
@@ -170,7 +174,7 @@ def router(
 
     logs.configure("router")
     folder = state_dir or default_state_dir() / "router"
-    uvloop.run(run(RouterSettings(name, folder, etcd, bind, admin, workers, drain, lane, trusted)))
+    uvloop.run(run(RouterSettings(name, folder, etcd, bind, admin, workers, drain, lane, trusted, limits)))
 
 
 @click.command(context_settings={"show_default": True})

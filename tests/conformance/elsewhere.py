@@ -5,6 +5,7 @@ PROXYING = "tests/integration/test_router_proxying.py"
 ENDPOINTS = "tests/integration/test_router_endpoints.py"
 FAULTS = "tests/integration/test_router_faults.py"
 TUNNEL = "tests/integration/test_router_tunnel.py"
+STREAMS = "tests/integration/test_router_streams.py"
 PROCESSES = "tests/integration/test_router_processes.py"
 ELSEWHERE = {
     "P2": [f"{PROCESSES}::test_behind_a_proxy_of_ours_users_are_told_apart_by_what_it_tells"],
@@ -13,6 +14,8 @@ ELSEWHERE = {
         f"{PROXYING}::test_pieces_are_forwarded_when_they_arrive",
         f"{PROXYING}::test_a_slow_reader_slows_the_function",
         f"{PROXYING}::test_a_slow_function_slows_the_sender",
+        f"{STREAMS}::test_of_an_answer_no_more_is_held_than_is_promised",
+        f"{STREAMS}::test_of_a_request_no_more_is_held_than_is_promised",
     ],
     "P11": [f"{PROXYING}::test_a_client_that_goes_away_ends_the_function_s_request"],
     "P12": [
@@ -38,9 +41,13 @@ ELSEWHERE = {
     "P17": [
         f"{HERE}/test_conformance_limits.py::test_a_head_that_does_not_go_on_is_given_up",
         f"{HERE}/test_conformance_limits.py::test_a_body_that_does_not_go_on_is_given_up",
+        f"{HERE}/test_conformance_limits.py::test_a_client_that_takes_nothing_of_its_answer_is_given_up",
         f"{HERE}/test_conformance_limits.py::test_an_idle_connection_is_closed",
+        f"{HERE}/test_conformance_limits.py::test_a_body_that_nobody_wants_is_read_on_for_a_while",
+        f"{HERE}/test_conformance_limits.py::test_a_connection_to_an_instance_is_not_kept_for_ever",
         f"{HERE}/test_conformance_limits.py::test_an_upstream_that_takes_no_connection_is_given_up",
         f"{FAULTS}::test_a_function_past_its_limit_is_answered_for",
+        f"{PROCESSES}::test_a_limit_that_the_command_is_told_is_the_workers",
     ],
     "P18": [
         f"{PROCESSES}::test_a_drain_finishes_what_runs_and_ends_well",
@@ -48,6 +55,7 @@ ELSEWHERE = {
     ],
     "P19": [
         f"{HERE}/test_conformance_cases.py::test_a_malformed_request_is_counted_once_and_leaves_no_line_in_the_log",
+        f"{HERE}/test_conformance_log.py::test_a_malformed_request_leaves_one_line_for_debugging",
     ],
 }
 """Of what is about time, about processes, or about more than one request; by row."""

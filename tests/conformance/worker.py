@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from hotswap.processes import ended
+from hotswap.settings import RouterLimits
 from router.channel import Apply, Begin, Channel, Drain, Granted, Ready, ToParent, Want, parent_end
 from router.counters import CounterFile, Own
 from router.rows import Owner, Rows
@@ -52,7 +53,7 @@ async def worker(lane: str, upstream_port: int, folder: Path) -> AsyncIterator[W
         port = listener.getsockname()[1]
         process = _spawn((listener.fileno(), theirs.fileno(), file.fd), out)
     try:
-        async with _parent(ours, rows, lane, upstream_port):
+        async with _parent(ours, rows, lane, upstream_port, RouterLimits()):
             yield Worker(lane, port, file, log)
         async with asyncio.timeout(LIMIT):
             assert await ended(process) == 0
@@ -64,15 +65,15 @@ async def worker(lane: str, upstream_port: int, folder: Path) -> AsyncIterator[W
 
 
 @asynccontextmanager
-async def worker_within(lane: str, upstream_port: int) -> AsyncIterator[int]:
-    """The same on this event loop, where a test may change its limits; the port that it listens on."""
+async def worker_within(lane: str, upstream_port: int, limits: RouterLimits) -> AsyncIterator[int]:
+    """The same on this event loop; the port that it listens on."""
     rows, file = _counted()
     ours, theirs = socket.socketpair()
     listener = _listener()
     port = listener.getsockname()[1]
     running = asyncio.create_task(run(listener, theirs, file.fd))
     try:
-        async with _parent(ours, rows, lane, upstream_port):
+        async with _parent(ours, rows, lane, upstream_port, limits):
             yield port
         async with asyncio.timeout(LIMIT):
             await running
@@ -98,11 +99,13 @@ def _spawn(fds: tuple[int, ...], log: IO[bytes]) -> "subprocess.Popen[bytes]":
 
 
 @asynccontextmanager
-async def _parent(sock: socket.socket, rows: Rows, lane: str, upstream_port: int) -> AsyncIterator[None]:
+async def _parent(
+    sock: socket.socket, rows: Rows, lane: str, upstream_port: int, limits: RouterLimits
+) -> AsyncIterator[None]:
     """What its parent is to a worker, from when that is ready until it is told to drain."""
     channel = await parent_end(sock)
     try:
-        channel.send(Begin(workers=1, drain_seconds=0.0, express=LANES[lane]))
+        channel.send(Begin(workers=1, drain_seconds=0.0, express=LANES[lane], limits=limits))
         _apply(channel, rows, upstream_port)
         await _ready(channel)
         attending = asyncio.create_task(_attend(channel, rows))

@@ -35,7 +35,8 @@ from tests.router_harness import (
 async def test_behind_a_proxy_of_ours_users_are_told_apart_by_what_it_tells(
     etcd: EtcdSettings, tmp_path: Path, lane: Lane
 ) -> None:
-    async with routing(etcd, tmp_path, lane=lane, trusted="127.0.0.0/8") as router, upstream(answering()) as server:
+    more = ("--trusted", "127.0.0.0/8")
+    async with routing(etcd, tmp_path, lane=lane, more=more) as router, upstream(answering()) as server:
         await router.publish("fn", {1: [server.address], 2: [server.address]}, weights={1: 100})
         await router.shift("fn", {1: 50, 2: 50}, sticky={"by": "client", "salt": "s"}, last_good=1)
         versions = {}
@@ -47,6 +48,19 @@ async def test_behind_a_proxy_of_ours_users_are_told_apart_by_what_it_tells(
             assert server.requests[-1].fields["x-forwarded-proto"] == "https"
         assert {len(seen) for seen in versions.values()} == {1}
         assert set.union(*versions.values()) == {1, 2}
+
+
+async def test_a_limit_that_the_command_is_told_is_the_workers(etcd: EtcdSettings, tmp_path: Path, lane: Lane) -> None:
+    more = ("--body-timeout", "200ms")
+    async with routing(etcd, tmp_path, lane=lane, more=more) as router, upstream(answering()) as server:
+        await router.publish("fn", {1: [server.address]}, weights={1: 100})
+        reader, writer = await asyncio.open_connection(*router.host_port)
+        writer.write(b"POST /fn/fn HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nx")
+        async with asyncio.timeout(20):
+            answer = await reader.read(-1)
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"did not go on for 0.2 s" in answer
 
 
 async def test_a_killed_worker_loses_no_count_and_is_started_again(

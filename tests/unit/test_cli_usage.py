@@ -51,6 +51,8 @@ def test_every_command_has_help_with_one_line_for_the_list(command: str) -> None
         (["alias", "set", "image-processor", "90"], '"90" is not VERSION=WEIGHT'),
         (["functions", "--controller", "7070"], '--controller: "7070" is not host:port'),
         (["router", "--bind", "0.0.0.0:80"], "--insecure"),
+        (["router", "--head-timeout", "soon"], "'--head-timeout': \"soon\" is no duration; write 90s"),
+        (["router", "--keep-alive", "0s"], "'--keep-alive': \"0s\" is not longer than 0"),
         (["controller", "--bind", "0.0.0.0:7070"], "--auth"),
         (["up", "--router", "0.0.0.0:80"], "--insecure"),
         (["agent", "--label", "zone"], '"zone" is not NAME=VALUE'),

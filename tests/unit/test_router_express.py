@@ -9,10 +9,9 @@ import pytest
 import pytest_asyncio
 
 from hotswap.metrics import Count, Tally
+from hotswap.settings import RouterLimits
 from router.balance import RetryBudget
-from router.clients import HEAD_LIMIT, KEEP_ALIVE_LIMIT, LINGER
 from router.counters import CounterFile, Counting, Own
-from router.download import WRITE_LIMIT
 from router.express import Express, ExpressConnection
 from router.forwarding import Trust
 from router.lane import Lane
@@ -20,7 +19,6 @@ from router.routes import Routes
 from router.rows import Owner, Row
 from router.supply import Supply
 from router.table import DEFAULT_TIMEOUT
-from router.upload import READ_LIMIT
 from router.upstream import Connection, Pool
 from router.wheel import TICK, Wheel
 from tests.router_entries import alias, endpoint, update, version
@@ -30,6 +28,10 @@ POST = b"POST /fn/fn/x HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\n"
 STREAM = b"POST /fn/fn/x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 ROW = 1
+LIMITS = RouterLimits(
+    head_timeout=7.0, body_timeout=40.0, write_timeout=17.0, keep_alive=41.0, linger=5.0, instance_keep_alive=11.0
+)
+"""None of them as it is if nothing is said."""
 
 
 class Recording(asyncio.Transport):
@@ -47,6 +49,12 @@ class Recording(asyncio.Transport):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert not self.ended
         self.written += data
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        assert high == 0
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        assert isinstance(protocol, asyncio.BufferedProtocol)
 
     def is_closing(self) -> bool:
         return self.ended in {"closed", "aborted"}
@@ -74,12 +82,12 @@ class Stage:
         self.now = 1_000.0
         self.file = CounterFile.create("express", capacity=4)
         counting, rng = Counting(self.file), random.Random(1)
-        self.routes = Routes(workers=1, rng=rng, clock=self._clock)
+        self.routes = Routes(workers=1, rng=rng, clock=self._clock, limits=LIMITS)
         entries = (alias({1: 100}), version(1), endpoint("i", concurrency=8))
         self.routes.apply(update(*entries), [Row(Owner("fn", "production", 1, 1), ROW)])
         supply = Supply(counting, self._no_row, clock=self._clock)
         self.wheel = Wheel(self.now)
-        lane = Lane(self.routes, counting, supply, RetryBudget(), self.wheel, self._clock, rng, Trust())
+        lane = Lane(self.routes, counting, supply, RetryBudget(), self.wheel, self._clock, rng, Trust(), LIMITS)
         self.express = Express(lane, None)  # type: ignore[arg-type] # nothing is handed over
         (self.pool,) = self.routes.endpoints("fn", 1)._pools.values()
 
@@ -120,6 +128,9 @@ class Nobody:
     def broken(self, error: Exception) -> None: ...
 
     def drained(self) -> None: ...
+
+    def wanted(self) -> int:
+        return 0
 
 
 def kept_in(pool: Pool) -> tuple[Connection, Recording]:
@@ -188,9 +199,9 @@ async def test_many_refusals_sent_ahead_do_not_nest(stage: Stage) -> None:
 async def test_a_head_that_does_not_get_on_ends_the_connection(stage: Stage) -> None:
     client, transport = stage.connected()
     client.data_received(GET[:5])
-    stage.later(HEAD_LIMIT / 2)
+    stage.later(LIMITS.head_timeout / 2)
     client.data_received(GET[5:7])
-    stage.later(HEAD_LIMIT / 2 - 3 * TICK)
+    stage.later(LIMITS.head_timeout / 2 - 3 * TICK)
     assert transport.ended == ""
     stage.later(6 * TICK)
     assert transport.ended == "aborted"
@@ -198,13 +209,24 @@ async def test_a_head_that_does_not_get_on_ends_the_connection(stage: Stage) -> 
 
 async def test_an_idle_connection_ends(stage: Stage) -> None:
     (client, transport), (upstream, _) = stage.connected(), stage.kept()
-    stage.later(KEEP_ALIVE_LIMIT - 1)
+    stage.later(LIMITS.keep_alive - 1)
     client.data_received(GET)
     upstream.data_received(ANSWER)
-    stage.later(KEEP_ALIVE_LIMIT - 1)
+    stage.later(LIMITS.keep_alive - 1)
     assert transport.ended == ""
     stage.later(2)
     assert transport.ended == "aborted"
+
+
+async def test_a_connection_to_an_instance_is_kept_for_so_long(stage: Stage) -> None:
+    stage.pool.sweep()
+    _, to_upstream = stage.kept()
+    stage.later(LIMITS.instance_keep_alive - 1)
+    stage.pool.sweep()
+    assert to_upstream.ended == ""
+    stage.later(2)
+    stage.pool.sweep()
+    assert to_upstream.ended == "closed"
 
 
 async def test_a_function_past_its_limit_is_answered_for(stage: Stage) -> None:
@@ -244,19 +266,19 @@ async def test_a_slow_sender_is_not_a_slow_function(stage: Stage) -> None:
 async def test_a_body_that_does_not_go_on_is_given_up(stage: Stage) -> None:
     (client, to_client), (_, to_upstream) = stage.connected(), stage.kept()
     client.data_received(STREAM + b"4\r\nbo")
-    stage.later(READ_LIMIT + 1)
+    stage.later(LIMITS.body_timeout + 1)
     assert to_client.written.startswith(b"HTTP/1.1 408 ")
     assert to_upstream.ended == "aborted"
     assert stage.tally()[Count.CLIENT_ERROR] == 1
     assert to_client.ended == "half"
-    stage.later(LINGER + 1)
+    stage.later(LIMITS.linger + 1)
     assert to_client.ended == "aborted"
 
 
 async def test_a_small_body_that_does_not_go_on_takes_no_instance_from_others(stage: Stage) -> None:
     (client, to_client), (_, to_upstream) = stage.connected(), stage.kept()
     client.data_received(POST + b"bo")
-    stage.later(READ_LIMIT + 1)
+    stage.later(LIMITS.body_timeout + 1)
     assert to_client.written.startswith(b"HTTP/1.1 408 ")
     assert (to_upstream.written, to_upstream.ended) == (b"", "")
     assert stage.tally()[Count.CLIENT_ERROR] == 1
@@ -269,13 +291,13 @@ async def test_a_client_that_reads_nothing_is_given_up_and_slows_the_function_un
     upstream.data_received(ANSWER[:-1])
     client.pause_writing()
     held = to_upstream.reading
-    stage.later(WRITE_LIMIT - 1)
+    stage.later(LIMITS.write_timeout - 1)
     client.resume_writing()
     assert (held, to_upstream.reading) == (False, True)
     stage.later(DEFAULT_TIMEOUT - 1)
     assert to_client.ended == "", "the limit did not run meanwhile"
     client.pause_writing()
-    stage.later(WRITE_LIMIT + 1)
+    stage.later(LIMITS.write_timeout + 1)
     assert to_client.ended == "aborted"
     client.connection_lost(None)
     assert stage.tally()[Count.CLIENT_ERROR] == 1

@@ -1,5 +1,6 @@
 import random
 
+from hotswap.settings import RouterLimits
 from router.routes import Route, Routes
 from router.rows import Owner, Row
 from router.table import Missing, Table
@@ -7,7 +8,7 @@ from tests.router_entries import alias, endpoint, removed, update, version
 
 
 def routes() -> Routes:
-    return Routes(workers=1, rng=random.Random(3), clock=lambda: 0.0)
+    return Routes(workers=1, rng=random.Random(3), clock=lambda: 0.0, limits=RouterLimits())
 
 
 def rows(weights: dict[int, int], *, revision: int, function: str = "fn") -> list[Row]:
