@@ -429,12 +429,15 @@ class Alias(_message.Message):
     OWNER_FIELD_NUMBER: _builtins.int
     HISTORY_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    STICKY_FIELD_NUMBER: _builtins.int
     function: _builtins.str
     name: _builtins.str
     last_good: _builtins.int
     owner: _builtins.str
     """Id of the deployment that set the weights; empty when a person did."""
     revision: _builtins.int
+    sticky: _builtins.str
+    """By what a user stays with a version: header:NAME, cookie:NAME or client; empty where each invocation is picked anew."""
     @_builtins.property
     def weights(self) -> _containers.ScalarMap[_builtins.int, _builtins.int]: ...
     @_builtins.property
@@ -449,10 +452,11 @@ class Alias(_message.Message):
         owner: _builtins.str = ...,
         history: _abc.Iterable[Global___WeightChange] | None = ...,
         revision: _builtins.int = ...,
+        sticky: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["function", b"function", "history", b"history", "last_good", b"last_good", "name", b"name", "owner", b"owner", "revision", b"revision", "weights", b"weights"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["function", b"function", "history", b"history", "last_good", b"last_good", "name", b"name", "owner", b"owner", "revision", b"revision", "sticky", b"sticky", "weights", b"weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
