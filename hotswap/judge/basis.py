@@ -6,6 +6,9 @@ from hotswap.metrics import Tally
 from hotswap.model import Model, VersionNumber
 from hotswap.requests import Limits
 
+SAMPLE_EVERY = timedelta(seconds=2)
+"""How often the routers are asked what they count; a router that dies takes no more than that from the count."""
+
 
 class Epoch(Model, frozen=True, kw_only=True):
     """The time for which an alias kept one set of weights: what a version and the stable one beside it answered."""
