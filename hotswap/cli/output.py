@@ -5,7 +5,7 @@ strings), and what travels as JSON inside a message (`request_json`) is told as 
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 
@@ -68,9 +68,14 @@ def print_messages(messages: Iterable[M], *, form: Format, row: Callable[[M], Ro
         print_json([document(message) for message in messages])
         return
     rows = [row(message) for message in messages]
-    if not rows:
+    if rows:
+        print_rows(rows)
+    else:
         click.echo(none, err=True)
-        return
+
+
+def print_rows(rows: Sequence[Row]) -> None:
+    """At least one, all with the same columns."""
     widths = [max(map(cell_len, [column, *(row[column] for row in rows)])) for column in rows[0]]
     click.secho(_line(rows[0], widths), bold=True)
     for cells in rows:

@@ -47,8 +47,8 @@ STRATEGY = StrategyName()
 class Asked:
     """What the command line says; `None` where it says nothing."""
 
-    function: str
-    version: int
+    function: str | None
+    version: int | None
     strategy: str | None = None
     alias: str | None = None
     preset: str | None = None
@@ -77,7 +77,7 @@ def build(asked: Asked, given: dict[str, Any]) -> str:
     _agree(whole, functionName=asked.function, version=asked.version, strategy=asked.strategy)
     _agree(whole, alias=asked.alias, reason=asked.why or None, onConflict=asked.on_conflict, force=asked.force or None)
     if "strategy" not in whole:
-        command = f"hotswap deploy {asked.function} {asked.version} --strategy canary"
+        command = f"hotswap deploy {asked.function or 'FUNCTION'} {asked.version or 'VERSION'} --strategy canary"
         raise Invalid("no strategy is named, neither on the command line nor in the configuration", hint=command)
     config = whole.get("config", {})
     if asked.preset and isinstance(config, dict):
