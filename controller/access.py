@@ -17,6 +17,7 @@ from controller.artifacts import Artifacts
 from controller.comparing import Comparing
 from controller.hooks import Hooks, Standing
 from controller.publishing import Publication
+from controller.removing import Removing
 from controller.service import Platform, Service, Update
 from controller.tokens import Tokens
 from controller.webhook import Answer
@@ -45,6 +46,7 @@ class Parts:
     hooks: Hooks
     weights: LeaderWeights
     comparing: Comparing
+    removing: Removing
 
 
 class Access:
@@ -58,6 +60,7 @@ class Access:
         self._hooks = parts.hooks
         self._weights = parts.weights
         self._comparing = parts.comparing
+        self._removing = parts.removing
 
     async def functions(self) -> list[tuple[Function, list[Alias]]]:
         """Those that the caller may touch."""
@@ -147,6 +150,16 @@ class Access:
                 expected=expected,
                 passed_on=passed_on,
             )
+
+    async def remove_alias(self, function: str, name: str, *, why: str) -> Alias:
+        with self._audited(Operation.REMOVE_ALIAS, f"{function}:{name}", why=why):
+            self.caller.require(Operation.REMOVE_ALIAS, function)
+            return await self._removing.alias(function, name)
+
+    async def unpublish(self, function: str, number: int, *, why: str) -> Version:
+        with self._audited(Operation.UNPUBLISH, f"{function} version {number}", why=why):
+            self.caller.require(Operation.UNPUBLISH, function)
+            return await self._removing.version(function, number)
 
     async def deploy(self, request: AnyRequest) -> Deployment:
         subject = f"{request.function_name}:{request.alias} version {request.version}"

@@ -21,6 +21,7 @@ from controller.lead import leading
 from controller.leader import RETRY_AFTER, Leadership
 from controller.notify import notifying
 from controller.publishing import Publishing
+from controller.removing import Removing
 from controller.service import Service
 from controller.suites import suites
 from controller.tokens import Tokens
@@ -66,6 +67,7 @@ class Controller:
             hooks=Hooks(store=store, clock=now),
             weights=LeaderWeights(service=self._service, leading=self._leading),
             comparing=Comparing(store=store, clock=now),
+            removing=Removing(store=store),
         )
 
     @asynccontextmanager
