@@ -1,5 +1,7 @@
 """What can be known before a deployment, on a platform of real processes under load."""
 
+import asyncio
+import signal
 from collections.abc import AsyncIterator
 
 import pytest
@@ -11,6 +13,8 @@ from tests.stage import Stage, staged
 
 RATE = 50
 """Invocations per second."""
+LIMIT = 90.0
+"""Seconds."""
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -51,3 +55,60 @@ async def test_a_plan_for_a_version_that_is_not_there_tells_those_that_are(stage
     await function(stage, "absent")
     refused = await stage.hotswap("plan", "absent", "3", "--strategy", "canary", "--rps", "5", code=1)
     assert "its versions are: 1, 2" in refused.err
+
+
+async def left(stage: Stage, name: str) -> tuple[list[int], list[str], list[str]]:
+    """The function's versions, its aliases, and what is in quarantine of it."""
+    versions = (await stage.hotswap("versions", name, "-o", "json")).json
+    functions = (await stage.hotswap("functions", "-o", "json")).json
+    isolated = (await stage.hotswap("quarantine", "list", "--function", name, "-o", "json")).json
+    [aliases] = [one["aliases"] for one in functions if one["name"] == name]
+    return [one["number"] for one in versions], [one["name"] for one in aliases], isolated
+
+
+async def test_a_drill_proves_that_a_rollback_fires_and_leaves_nothing(stage: Stage) -> None:
+    await function(stage, "drilled")
+    before = await left(stage, "drilled")
+    drilled = (await stage.hotswap("drill", "drilled", "--data", "{}", "-o", "json")).json
+    assert drilled["fired"], drilled
+    assert (drilled["good"], drilled["bad"]) == (1, 3)
+    assert drilled["failed"] >= 3
+    assert drilled["failedOtherwise"] == 0
+    assert drilled["verdictAfter"] is not None
+    assert drilled["lastPickAfter"] is not None
+    assert "is over the limit of 5 %" in drilled["reason"]
+    assert await left(stage, "drilled") == before
+    assert await stage.weights("drilled") == {"1": 100}
+
+
+async def test_a_drill_whose_limits_let_everything_pass_says_that_nothing_fired(stage: Stage) -> None:
+    await function(stage, "lax")
+    before = await left(stage, "lax")
+    lax = '{"rollbackOnErrorRate": null, "rollbackOnErrorRatio": null}'
+    told = await stage.hotswap("drill", "lax", "--data", "{}", "--config", "-", "--most", "40", code=1, stdin=lax)
+    assert "did not fire: it is Running" in told.out
+    assert await left(stage, "lax") == before
+
+
+async def test_a_drill_that_is_interrupted_leaves_nothing(stage: Stage) -> None:
+    await function(stage, "interrupted")
+    before = await left(stage, "interrupted")
+    lax = stage.folder / "lax.json"
+    lax.write_text('{"rollbackOnErrorRate": null, "rollbackOnErrorRatio": null}')
+    drill = await stage.begin("drill", "interrupted", "--data", "{}", "--config", str(lax), "--most", "100000")
+    async with asyncio.timeout(LIMIT):
+        while len((await stage.hotswap("list", "deployments", "--function", "interrupted", "-o", "json")).json) < 3:
+            pass
+    drill.send_signal(signal.SIGINT)
+    async with asyncio.timeout(LIMIT):
+        _, told = await drill.communicate()
+    assert (drill.returncode, told.split()) == (130, [b"interrupted"])
+    assert await left(stage, "interrupted") == before
+
+
+async def test_a_drill_without_an_event_is_refused_before_anything_is_made(stage: Stage) -> None:
+    await function(stage, "eventless")
+    before = await left(stage, "eventless")
+    refused = await stage.hotswap("drill", "eventless", code=64)
+    assert "has no sample payload" in refused.err
+    assert await left(stage, "eventless") == before
