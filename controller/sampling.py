@@ -5,6 +5,7 @@ A sample tells when it was begun, since one that began before a phase was over d
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from controller.decision import Counted, Uncounted
@@ -49,7 +50,11 @@ class Sampler:
     async def _sample(self) -> None:
         begun = self._clock()
         try:
-            self._last = Counted(await self._trail.tallies(), begun)
+            counted = Counted(await self._trail.tallies(), begun)
+            if isinstance(self._last, Counted):
+                fresh, lapse = counted.invocations - self._last.invocations, begun - self._last.begun
+                counted = replace(counted, fresh=fresh, lapse=lapse)
+            self._last = counted
         except Unavailable as error:
             self._last = Uncounted(str(error))
         self._begun = begun

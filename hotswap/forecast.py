@@ -6,14 +6,18 @@ What a step needs to take effect (a start, a change of weights) is not counted: 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from msgspec.structs import replace
 
-from hotswap.deployment import AnyStep, AwaitPromotion, Bake, Keep, Shift, Test
-from hotswap.judge.basis import SAMPLE_EVERY
+from hotswap.deployment import AnyStep, AwaitPromotion, Bake, Keep, Ramp, Shift, Test
+from hotswap.errors import Invalid
+from hotswap.judge.basis import SAMPLE_EVERY, Basis, Exposure
+from hotswap.judge.budget import weigh
 from hotswap.judge.power import Stretch, breaks_limit, found_by, tolerated
+from hotswap.judge.verdict import Outcome
 from hotswap.judge.wording import percent
+from hotswap.metrics import Count, Tally
 from hotswap.model import FULL_WEIGHT, Model, Weights
 from hotswap.requests import Limits
 
@@ -29,6 +33,8 @@ DURATIONS = tuple(timedelta(minutes=it) for it in (1, 2, 5, 10, 15, 30, 60, 120,
 """... for one of these."""
 PATIENCE = timedelta(hours=1)
 """A longer phase is proposed only where half of the traffic would not do in this."""
+EPOCH = datetime.fromtimestamp(0, UTC)
+"""For what needs a time that says nothing."""
 HALVINGS = 40
 """Halvings of a time, until it is exact enough."""
 
@@ -92,12 +98,22 @@ class Proposal(Model, frozen=True, kw_only=True):
 
 
 def phases(
-    steps: Iterable[AnyStep], *, version: int, stable: int | None, weights: Weights, sticky: bool
+    steps: Iterable[AnyStep],
+    *,
+    version: int,
+    stable: int | None,
+    weights: Weights,
+    sticky: bool,
+    traffic: Traffic,
 ) -> list[Phase]:
     """Of a plan that begins on these weights; `sticky` tells whether users stay with a version at present."""
     found: list[Phase] = []
     now = timedelta()
     for step in steps:
+        if isinstance(step, Ramp):
+            levels = ramped(step, stable=stable, traffic=traffic, sticky=sticky, begins=now)
+            found += levels
+            now = levels[-1].begins + levels[-1].lasts
         if isinstance(step, Shift):
             weights = step.weights
             sticky = sticky if step.sticky is None or not step.sticky else True
@@ -117,6 +133,55 @@ def phases(
             )
             now += lasts
     return found
+
+
+def ramped(step: Ramp, *, stable: int | None, traffic: Traffic, sticky: bool, begins: timedelta) -> list[Phase]:
+    """As a harm budget weighs a version that is as good as the one before it, if all comes as is expected. Raises
+    `Invalid` for a budget that bears nothing of such traffic."""
+    levels: list[tuple[timedelta, int]] = []
+    answered, now, weight, since = 0.0, timedelta(), 0, timedelta()
+    while not levels or now < step.duration:
+        basis = _expected(step, answered, weight, now - since, traffic)
+        if (found := weigh(basis)) and found.value is not None:
+            if found.outcome is Outcome.FAIL:
+                raise Invalid(f"the budget is too small: {found.text}", hint="name a greater config.harmBudget")
+            weight, since = int(found.value), now
+            levels.append((now, weight))
+        now += SAMPLE_EVERY
+        answered += traffic.rate * SAMPLE_EVERY.total_seconds() * weight / FULL_WEIGHT
+    ends = [*(begun for begun, _ in levels[1:]), max(now, step.duration)]
+    return [
+        Phase(
+            begins=begins + begun,
+            lasts=ended - begun,
+            weight=level,
+            beside=FULL_WEIGHT - level,
+            ends="weighed" if ended < ends[-1] else "judged",
+            limits=step.limits,
+            sticky=sticky,
+        )
+        for (begun, level), ended in zip(levels, ends, strict=True)
+    ]
+
+
+def _expected(step: Ramp, answered: float, weight: int, stood: timedelta, traffic: Traffic) -> Basis:
+    """What is counted by then."""
+    counts = Tally.zero().counts
+    counts[Count.STATUS] = round(answered * traffic.stable)
+    counts[Count.OK] = round(answered) - counts[Count.STATUS]
+    exposure = Exposure(
+        budget=step.budget,
+        weight=weight,
+        rate=traffic.rate,
+        stood=stood,
+        age=timedelta(),
+        answered=round(answered),
+        pending=0,
+        latency=timedelta(),
+    )
+    return Basis(
+        version=step.version, step=0, at=EPOCH, tally=Tally(counts=counts), limits=step.limits, exposure=exposure
+    )
 
 
 def _held(step: AnyStep) -> tuple[timedelta, str, Limits | None] | None:

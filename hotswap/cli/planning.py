@@ -93,6 +93,7 @@ def _foreseen(request: AnyRequest, begun_on: ground.Ground, traffic: Traffic) ->
         stable=planned.stable,
         weights=begun_on.alias.weights if begun_on.alias else {},
         sticky=bool(begun_on.alias and begun_on.alias.sticky),
+        traffic=traffic,
     )
     return Foreseen(
         function=request.function_name,

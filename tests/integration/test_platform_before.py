@@ -1,8 +1,10 @@
 """What can be known before a deployment, on a platform of real processes under load."""
 
 import asyncio
+import json
 import signal
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -112,3 +114,57 @@ async def test_a_drill_without_an_event_is_refused_before_anything_is_made(stage
     refused = await stage.hotswap("drill", "eventless", code=64)
     assert "has no sample payload" in refused.err
     assert await left(stage, "eventless") == before
+
+
+FAILS_IN_EARNEST = """
+    def handler(event, context):
+        raise ValueError("the new version fails")
+"""
+
+
+async def budgeted(stage: Stage, name: str, code: str, *, budget: int, exit_code: int) -> dict[str, Any]:
+    """Version 2 with a harm budget, under load, to its end: the deployment, and how much of the load failed."""
+    await stage.publish(write_function(stage.folder / name / "1", ECHO, name=name, label="one"))
+    label = {"label": "two"} if code == ECHO else {}
+    await stage.publish(write_function(stage.folder / name / "2", code, name=name, **label))
+    await stage.all_at_once(name, 1)
+    config = {"harmBudget": budget, "canaryDuration": "PT8S", "rollbackOnErrorRate": None, "rollbackOnErrorRatio": None}
+    async with steady_load(stage.url(name), rate=RATE) as seen:
+        answer = await stage.hotswap(
+            *(
+                "deploy",
+                name,
+                "2",
+                "--strategy",
+                "canary",
+                "--config",
+                "-",
+                "--wait",
+                "--timeout",
+                "100s",
+                "-o",
+                "json",
+            ),
+            code=exit_code,
+            stdin=json.dumps({**config, "minInvocations": 1}),
+        )
+    return {**answer.json, "failures": seen.failures}
+
+
+async def test_a_harm_budget_is_kept_by_a_version_that_always_fails(stage: Stage) -> None:
+    ended = await budgeted(stage, "harmful", FAILS_IN_EARNEST, budget=20, exit_code=1)
+    assert ended["status"] == "RolledBack", ended["reason"]
+    assert "a harm budget of 20: not even 1 %" in ended["reason"]
+    assert 0 < len(ended["failures"]) <= 20
+    assert all("the new version fails" in failure for failure in ended["failures"])
+    assert await stage.weights("harmful") == {"1": 100}
+    verified = await stage.hotswap("verify", ended["id"])
+    assert "every verdict follows from its receipt" in verified.out
+
+
+async def test_a_harm_budget_gives_a_good_version_all_of_the_traffic(stage: Stage) -> None:
+    ended = await budgeted(stage, "harmless", ECHO, budget=1000, exit_code=0)
+    assert ended["status"] == "Succeeded", ended["reason"]
+    assert ended["failures"] == []
+    assert await stage.weights("harmless") == {"2": 100}
+    assert [verdict["outcome"] for verdict in ended["verdicts"]][-1] == "PASS"

@@ -7,6 +7,7 @@ import pytest
 
 from controller import strategies
 from hotswap import forecast, requests
+from hotswap.errors import Invalid
 from hotswap.forecast import Finding, Phase, Proposal, Traffic, about, sentence
 from hotswap.requests import AnyRequest
 from tests.controller_walk import NODES, before, version
@@ -15,9 +16,9 @@ BUSY = Traffic(rate=120, stable=0.001)
 MINUTES = timedelta(minutes=1)
 
 
-def phases(request: AnyRequest, *, sticky: bool = False) -> list[Phase]:
+def phases(request: AnyRequest, *, sticky: bool = False, traffic: Traffic = BUSY) -> list[Phase]:
     plan = strategies.plan(request, strategies.State(before({5: 100}), version(6), NODES))
-    return forecast.phases(plan.steps, version=6, stable=5, weights={5: 100}, sticky=sticky)
+    return forecast.phases(plan.steps, version=6, stable=5, weights={5: 100}, sticky=sticky, traffic=traffic)
 
 
 def canary(**config: Any) -> requests.Canary:
@@ -46,6 +47,19 @@ def test_every_strategy_has_its_phases(request_: AnyRequest, weights: list[int],
     found = phases(request_)
     assert [phase.weight for phase in found] == weights
     assert sum(phase.lasts / MINUTES for phase in found) == minutes
+
+
+def test_a_harm_budget_is_foreseen_as_it_would_weigh_a_good_version() -> None:
+    found = phases(canary(harm_budget=50), traffic=Traffic(rate=20, stable=0.001))
+    weights = [phase.weight for phase in found]
+    assert weights == sorted(weights)
+    assert 1 <= weights[0] <= 10 < weights[-1] <= 50
+    assert sum((phase.lasts for phase in found), timedelta()) == timedelta(minutes=10)
+
+
+def test_a_harm_budget_that_is_too_small_for_the_rate_is_told_before() -> None:
+    with pytest.raises(Invalid, match=r"the budget is too small: .* not even 1 %"):
+        phases(canary(harm_budget=50), traffic=Traffic(rate=50_000, stable=0.001))
 
 
 def test_invocations_and_users_are_those_of_the_share() -> None:
