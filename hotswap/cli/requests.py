@@ -57,18 +57,18 @@ class Asked:
     why: str = ""
 
 
-def read(source: str) -> dict[str, Any]:
-    """The JSON object in a file, or on standard input for `-`."""
+def read(source: str, *, option: str = "--config") -> dict[str, Any]:
+    """The JSON object in a file, or on standard input for `-`; the option that named it is told with what is wrong."""
     where = "standard input" if source == "-" else source
     try:
         text = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
     except OSError as error:
-        raise Invalid(f"--config: {where} cannot be read: {error.strerror}") from None
+        raise Invalid(f"{option}: {where} cannot be read: {error.strerror}") from None
     try:
         return msgspec.json.decode(text, type=dict[str, Any])
     except msgspec.DecodeError as error:
         hint = 'for example {"canaryPercentage": 10}'
-        raise Invalid(f"--config: {where} is not a JSON object: {error}", hint=hint) from None
+        raise Invalid(f"{option}: {where} is not a JSON object: {error}", hint=hint) from None
 
 
 def build(asked: Asked, given: dict[str, Any]) -> str:
