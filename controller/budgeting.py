@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from controller import steps
 from controller.decision import Counted, Observation, Reweigh
 from hotswap.deployment import Deployment, Ramp, Shift, Status
-from hotswap.judge.basis import Basis, Epoch, Exposure
+from hotswap.judge.basis import Basis, Exposure
 from hotswap.judge.budget import rate, unanswered, weigh
 from hotswap.judge.thresholds import TAIL
 from hotswap.metrics import BOUNDARIES, Tally
@@ -24,8 +24,8 @@ MOST_RAISED = 50
 def judged(step: Ramp, deployment: Deployment, observation: Observation, now: datetime) -> Judged | None:
     """Another weight, or that none can be borne; `None` to leave it as it is, and where there are no counts."""
     counted = observation.counted
-    if not isinstance(counted, Counted) or not (step.began or counted.lapse):
-        return None  # before its first traffic it takes two looks to know how much there is
+    if not isinstance(counted, Counted) or not counted.lapse:
+        return None  # it takes two looks to know how much there is to do
     found = basis(step, deployment, observation, counted, now)
     verdict = weigh(found)
     return Judged(rules=Rules.BUDGET, basis=found, verdict=verdict) if verdict else None
@@ -50,7 +50,7 @@ def basis(step: Ramp, deployment: Deployment, observation: Observation, counted:
         exposure=Exposure(
             budget=step.budget,
             weight=weight,
-            rate=rate(counted.fresh, counted.lapse.total_seconds(), whole=_on_the_whole(epochs, stood)),
+            rate=rate(counted.fresh, counted.lapse.total_seconds(), whole=_on_the_whole(counted)),
             stood=stood,
             age=max(timedelta(), now - counted.begun),
             answered=epochs[-1][1].invocations if epochs else 0,
@@ -91,12 +91,9 @@ def raises_too_often(step: Ramp, deployment: Deployment, judged: Judged) -> bool
     return higher and len(step.levels) >= MOST_RAISED
 
 
-def _on_the_whole(epochs: list[tuple[int, Epoch]], stood: timedelta) -> float | None:
-    """Invocations per second under the present weights."""
-    if not (epochs and stood):
-        return None
-    present = epochs[-1][1]
-    return (present.invocations + present.beside + 1) / stood.total_seconds()
+def _on_the_whole(counted: Counted) -> float | None:
+    """Invocations per second, of the last while and not of the present weights: a pause is no time for these."""
+    return (counted.lately + 1) / counted.span.total_seconds() if counted.span > counted.lapse else None
 
 
 def _p99(tally: Tally) -> timedelta:

@@ -47,6 +47,10 @@ class Counted:
     """Invocations of all versions since the time before that, ..."""
     lapse: timedelta = timedelta()
     """... which was so long ago; no time where there was none."""
+    lately: int = 0
+    """Since the first time in the last while, ..."""
+    span: timedelta = timedelta()
+    """... which was so long ago."""
 
     def of(self, version: int, *, since: int) -> Tally:
         """All that the version has answered under the weights of that revision and of later ones."""

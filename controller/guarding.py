@@ -7,7 +7,7 @@ from controller.decision import Counted, Decision, Observation
 from controller.steps import Watched
 from controller.turning import asked, hold, stop
 from hotswap.deployment import Deployment, Ramp, Status, Verb
-from hotswap.judge.basis import Basis, Exposure
+from hotswap.judge.basis import Basis
 from hotswap.judge.guard import watch
 from hotswap.judge.verdict import Outcome
 from hotswap.receipt import Judged, Rules
@@ -31,11 +31,9 @@ def _unbearable(deployment: Deployment, observation: Observation, now: datetime)
     """Its harm budget does not carry what it has, and it cannot have less."""
     step = steps.present(deployment)
     judged = budgeting.judged(step, deployment, observation, now) if isinstance(step, Ramp) else None
-    if judged is None or judged.verdict.outcome is not Outcome.FAIL:
+    if judged is None or judged.verdict.outcome is Outcome.PASS:
         return None
-    exposure = judged.basis.exposure
-    pending = exposure.pending if isinstance(exposure, Exposure) else 0
-    faulty = judged.verdict.errors + pending > 0
+    faulty = judged.verdict.outcome is Outcome.FAIL
     return stop(deployment, observation, now, reason=judged.verdict.text, judged=judged, faulty=faulty)
 
 

@@ -4,6 +4,7 @@ A sample tells when it was begun, since one that began before a phase was over d
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -14,6 +15,8 @@ from hotswap.errors import Unavailable
 
 FRESH = timedelta(seconds=1)
 """A sample older than this is taken anew when a judgement waits for it."""
+WHILE = timedelta(seconds=30)
+"""Over which it is told how often the alias is invoked."""
 SERVES = timedelta(seconds=6)
 """A sample may be this old when it is judged: a router has five seconds to answer the next one."""
 
@@ -26,6 +29,8 @@ class Sampler:
         self._last: Counted | Uncounted = Uncounted("the routers do not answer")
         self._begun: datetime | None = None
         self._task: asyncio.Task[None] | None = None
+        self._looks: deque[tuple[datetime, int]] = deque()
+        """The last while: when the routers were asked, and how many invocations there had been."""
 
     def counted(self, *, since: datetime) -> Counted | Uncounted:
         """The newest sample that is fresh enough to rest a judgement on; another is taken if none began after
@@ -50,12 +55,20 @@ class Sampler:
     async def _sample(self) -> None:
         begun = self._clock()
         try:
-            counted = Counted(await self._trail.tallies(), begun)
-            if isinstance(self._last, Counted):
-                fresh, lapse = counted.invocations - self._last.invocations, begun - self._last.begun
-                counted = replace(counted, fresh=fresh, lapse=lapse)
-            self._last = counted
+            self._last = self._with_rate(Counted(await self._trail.tallies(), begun))
         except Unavailable as error:
             self._last = Uncounted(str(error))
         self._begun = begun
         self._wake()
+
+    def _with_rate(self, counted: Counted) -> Counted:
+        now, invocations = counted.begun, counted.invocations
+        while self._looks and self._looks[0][0] < now - WHILE:
+            self._looks.popleft()
+        self._looks.append((now, invocations))
+        if len(self._looks) == 1:
+            return counted
+        (first, least), (before, fewer) = self._looks[0], self._looks[-2]
+        return replace(
+            counted, fresh=invocations - fewer, lapse=now - before, lately=invocations - least, span=now - first
+        )

@@ -143,7 +143,7 @@ def ramped(step: Ramp, *, stable: int | None, traffic: Traffic, sticky: bool, be
     while not levels or now < step.duration:
         basis = _expected(step, answered, weight, now - since, traffic)
         if (found := weigh(basis)) and found.value is not None:
-            if found.outcome is Outcome.FAIL:
+            if found.outcome is not Outcome.PASS:
                 raise Invalid(f"the budget is too small: {found.text}", hint="name a greater config.harmBudget")
             weight, since = int(found.value), now
             levels.append((now, weight))

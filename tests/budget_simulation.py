@@ -23,6 +23,8 @@ TICK = 0.25
 """Seconds."""
 WORKERS = 4
 """Each with a split of its own that is exact."""
+LOOKS = 15
+"""Looks at the routers by which the rate of requests is told: half a minute."""
 TOP = 600.0
 """Seconds for which the version has some of the traffic before it may have all."""
 MOST = 3600.0
@@ -128,12 +130,12 @@ class Rollout:
         self.first: float | None = None
         self.coming: tuple[float, int] | None = None
         """When the next weight holds, and which."""
-        self.recent = (0, 0.0)
-        """What was answered between the last two looks, and how many seconds these are apart."""
+        self.looks = [(0.0, 0)]
+        """When the routers were asked lately, and what they had answered."""
         self.highest = 0
 
     def play(self) -> Cost:
-        asked, seen, ends, done = 0.0, 0, None, False
+        asked, ends, done = 0.0, None, False
         while self.now < MOST and (ends is None or self.now < ends):
             self._tick()
             if self.coming and self.now >= self.coming[0]:
@@ -142,8 +144,8 @@ class Rollout:
                 if done:
                     ends = self.now + RETIRES
             if ends is None and not done and self.coming is None and self.now >= asked + SAMPLE_EVERY.total_seconds():
-                answered = self.canary.answered + self.stable.answered
-                self.recent, seen, asked = (answered - seen, self.now - asked), answered, self.now
+                self.looks = [*self.looks[-LOOKS:], (self.now, self.canary.answered + self.stable.answered)]
+                asked = self.now
                 weight, done = self._decided()
                 if weight is not None:
                     self.coming = (self.now + self.random.uniform(0.05, 0.8), weight)
@@ -191,7 +193,7 @@ class Rollout:
         if self.weight and watch(basis):
             return 0, True
         found = weigh(basis)
-        if found and found.outcome is Outcome.FAIL:
+        if found and found.outcome is not Outcome.PASS:
             return 0, True
         if found and found.value is not None:
             return int(found.value), False
@@ -207,7 +209,8 @@ class Rollout:
         counts = Tally.zero().counts
         counts[Count.OK], counts[Count.STATUS] = self.canary.good, self.canary.bad
         level, stood = self._epoch(), self.now - self.since
-        whole = (level.invocations + level.beside + 1) / stood if self.weight and stood else None
+        (first, least), (before, fewer), (_, answered) = self.looks[0], self.looks[-2], self.looks[-1]
+        whole = (answered - least + 1) / (self.now - first) if first < before else None
         levels = [*self.levels, (self.weight, level)]
         return Basis(
             version=2,
@@ -219,7 +222,7 @@ class Rollout:
             exposure=Exposure(
                 budget=self.budget,
                 weight=self.weight,
-                rate=rate(*self.recent, whole=whole),
+                rate=rate(answered - fewer, self.now - before, whole=whole),
                 stood=timedelta(seconds=stood),
                 age=timedelta(),
                 answered=level.invocations,

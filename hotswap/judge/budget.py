@@ -48,7 +48,7 @@ WORTH = 1.25
 RISK = 0.01
 """Where all of the traffic, failing, is more than can be borne: how often the version may fail, and so in what share of
 its time it may be failing whole, to be given it all the same."""
-DEVIATIONS = 3
+DEVIATIONS = 4
 """Of a Poisson count, by which more may come than is expected."""
 UNEVEN = 2
 """Invocations by which the routers may differ from their exact split."""
@@ -58,14 +58,15 @@ HALVINGS = 30
 
 
 def weigh(basis: Basis) -> Verdict | None:
-    """PASS with another weight as its value, FAIL where none can be borne; `None` to leave it as it is."""
+    """PASS with another weight as its value; FAIL where none can be borne, INSUFFICIENT where nothing has failed yet;
+    `None` to leave it as it is."""
     exposure = _exposure(basis)
     most = _bearable(basis, exposure, room=1)
     if most < 1:
-        return _verdict(Outcome.FAIL, basis, f"not even 1 % of {exposure.rate:.3g}/s can be borne", value=0)
+        return _verdict(_spent(basis), basis, f"not even 1 % of {exposure.rate:.3g}/s can be borne", value=0)
     if exposure.stands:
         why = f"no more than {most} % can be borne, and its weight stands at {exposure.weight} %"
-        return _verdict(Outcome.FAIL, basis, why, value=most) if exposure.weight > most else None
+        return _verdict(_spent(basis), basis, why, value=most) if exposure.weight > most else None
     if exposure.weight > most:
         weight = max(1, _bearable(basis, exposure, room=ROOM))
         return _verdict(Outcome.PASS, basis, f"no more than {weight} % can be borne", value=weight)
@@ -125,6 +126,12 @@ def upper_bound(basis: Basis) -> float:
         middle = (low + high) / 2
         low, high = (low, middle) if evidence_within(bad, invocations, middle) >= needed else (middle, high)
     return high
+
+
+def _spent(basis: Basis) -> Outcome:
+    """Where nothing has failed it is the rate that is too high for the budget."""
+    failed = basis.tally.errors > 0 or _exposure(basis).pending > UNEVEN
+    return Outcome.FAIL if failed else Outcome.INSUFFICIENT
 
 
 def _raised(basis: Basis, exposure: Exposure) -> int | None:

@@ -48,7 +48,8 @@ class Busy(World):
             tallies = {key: _tally(*told) for key, told in self.rows.items()}
             found = Counted(tallies, self.now)
             if self.last:
-                found = Counted(tallies, self.now, found.invocations - self.last.invocations, self.now - self.looked)
+                fresh, lapse = found.invocations - self.last.invocations, self.now - self.looked
+                found = Counted(tallies, self.now, fresh, lapse, self.last.lately + fresh, self.last.span + lapse)
             self.last, self.looked = found, self.now
         return self.last
 

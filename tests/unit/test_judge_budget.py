@@ -82,12 +82,12 @@ def test_a_budget_that_is_spent_takes_the_version_back_and_says_why() -> None:
 def test_a_budget_that_the_rate_makes_too_small_is_told_before_any_traffic() -> None:
     found = weigh(basis(weight=0, rate=5000.0))
     assert found
-    assert found.outcome is Outcome.FAIL
+    assert found.outcome is Outcome.INSUFFICIENT
     assert "not even 1 % of 5e+03/s can be borne" in found.text
 
 
 def test_a_weight_that_may_not_be_changed_is_borne_or_the_version_goes() -> None:
-    shrinking = basis(good=500, bad=40, weight=30)
+    shrinking = basis(good=500, bad=35, weight=30)
     assert shrinking.exposure
     standing = replace(shrinking, exposure=replace(shrinking.exposure, stands=True))
     found = weigh(standing)
