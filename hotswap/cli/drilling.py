@@ -26,6 +26,7 @@ CONFIG: dict[str, Any] = {"canaryIncrements": [10], "canaryDuration": "PT10M"}
 """What is not said otherwise."""
 INVOKE_LIMIT = 10.0
 """Seconds for the answer to one invocation."""
+FAILS_TOO = "not only the bad version failed, so this is no proof: give an event that the other answers, by --data"
 QUIET = 2.0
 """Seconds for which no invocation reaches the bad version any more, before the drill is over."""
 
@@ -209,6 +210,7 @@ def _facts(drilled: Drilled) -> list[tuple[str, str]]:
         ("failed", f"{drilled.failed} of {drilled.invocations} invocations met it and failed{others}"),
         ("verdict", _after(drilled.verdict_after)),
         ("last pick", _after(drilled.last_pick_after)),
+        ("but", FAILS_TOO if drilled.failed_otherwise else ""),
     ]
 
 
