@@ -8,6 +8,7 @@ from hotswap import model
 from hotswap.cli.client import ANSWER_LIMIT, Target
 from hotswap.errors import Invalid, Unavailable
 from hotswap.forecast import Traffic
+from hotswap.judge.guard import PRIOR
 from hotswap.metrics import Tally
 from hotswap.requests import AnyRequest
 from hotswap.rpc import controller_pb2 as pb
@@ -97,12 +98,17 @@ def _version(request: AnyRequest, manifest: model.Manifest) -> model.Version:
 
 
 def traffic(ground: Ground, request: AnyRequest, *, rate: float | None, users: int | None) -> Traffic:
-    """What was told, else what the routers count."""
+    """What was told, else what the routers count. Where the rate was told, they need not be in reach."""
     if ground.assumed or not ground.routers:
         if rate is None:
             raise Invalid("no router runs that could tell how often the function is invoked", hint=HOW_TO_TELL)
         return Traffic(rate=rate, stable=ASSUMED_FAILURES, users=users)
-    measured, stable = asyncio.run(_counted(ground, request, seconds=0 if rate is not None else MEASURED))
+    try:
+        measured, stable = asyncio.run(_counted(ground, request, seconds=0 if rate is not None else MEASURED))
+    except Unavailable as error:
+        if rate is None:
+            raise Unavailable(error.message, hint=HOW_TO_TELL) from error
+        measured, stable = rate, ASSUMED_FAILURES
     rate = measured if rate is None else rate
     if not rate:
         raise Invalid(
@@ -116,15 +122,23 @@ async def _counted(ground: Ground, request: AnyRequest, *, seconds: float) -> tu
     """Invocations per second of the alias, and the share of them that fails: the routers count from their start."""
     from hotswap.admin import admin_ports
 
+    serving = ground.alias.weights if ground.alias else {}
     async with admin_ports() as admin:
 
         async def tally() -> Tally:
             answers = await asyncio.gather(*(admin.counters(it, request.function_name) for it in ground.routers))
             rows = [row for answer in answers for row in answer.rows if row.alias == request.alias]
-            return Tally.total(row.tally.counts for row in rows)
+            return Tally.total(row.tally.counts for row in rows if row.version in serving)
 
         before = await tally()
         await asyncio.sleep(seconds)
         now = await tally()
     rate = (now.invocations - before.invocations) / seconds if seconds else 0.0
-    return rate, now.error_rate or ASSUMED_FAILURES
+    return rate, _failing(now)
+
+
+def _failing(tally: Tally) -> float:
+    """Too few invocations to have seen one fail tell nothing of how many do."""
+    if not tally.errors and tally.invocations < 1 / ASSUMED_FAILURES:
+        return ASSUMED_FAILURES
+    return (tally.errors + PRIOR) / (tally.invocations + 2 * PRIOR)
