@@ -19,6 +19,7 @@ from controller.figures import FigureBook
 from controller.hooks import Hooks, Standing
 from controller.outcomes import OutcomeBook
 from controller.publishing import Publication
+from controller.removing import Removing
 from controller.service import Platform, Service, Update
 from controller.tokens import Tokens
 from controller.webhook import Answer
@@ -51,6 +52,7 @@ class Parts:
     comparing: Comparing
     outcomes: OutcomeBook
     figures: FigureBook
+    removing: Removing
 
 
 class Access:
@@ -66,6 +68,7 @@ class Access:
         self._comparing = parts.comparing
         self._outcomes = parts.outcomes
         self._figures = parts.figures
+        self._removing = parts.removing
 
     async def functions(self) -> list[tuple[Function, list[Alias]]]:
         """Those that the caller may touch."""
@@ -159,6 +162,16 @@ class Access:
                 expected=expected,
                 passed_on=passed_on,
             )
+
+    async def remove_alias(self, function: str, name: str, *, why: str) -> Alias:
+        with self._audited(Operation.REMOVE_ALIAS, f"{function}:{name}", why=why):
+            self.caller.require(Operation.REMOVE_ALIAS, function)
+            return await self._removing.alias(function, name)
+
+    async def unpublish(self, function: str, number: int, *, why: str) -> Version:
+        with self._audited(Operation.UNPUBLISH, f"{function} version {number}", why=why):
+            self.caller.require(Operation.UNPUBLISH, function)
+            return await self._removing.version(function, number)
 
     async def deploy(self, request: AnyRequest) -> Deployment:
         subject = f"{request.function_name}:{request.alias} version {request.version}"

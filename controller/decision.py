@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from hotswap.comparison import Comparison
-from hotswap.deployment import Retire, Shift, Start, Status
+from hotswap.deployment import Ramp, Retire, Shift, Start, Status
 from hotswap.judge.basis import Epoch
 from hotswap.metrics import Tally
 from hotswap.model import Alias, Weights
@@ -48,6 +48,14 @@ class Counted:
     """When they were asked: what happened since then is not in it."""
     usages: Mapping[tuple[int, int], Usage] = field(default_factory=dict)
     """Of a test: users and reports, those that were told later among them."""
+    fresh: int = 0
+    """Invocations of all versions since the time before that, ..."""
+    lapse: timedelta = timedelta()
+    """... which was so long ago; no time where there was none."""
+    lately: int = 0
+    """Since the first time in the last while, ..."""
+    span: timedelta = timedelta()
+    """... which was so long ago."""
 
     def of(self, version: int, *, since: int) -> Tally:
         """All that the version has answered under the weights of that revision and of later ones."""
@@ -67,9 +75,13 @@ class Counted:
     def epochs(self, version: int, stable: int, *, since: int) -> list[Epoch]:
         """What both answered under each set of weights, from that revision on."""
         revisions = sorted({revision for _, revision in self.tallies if revision >= since})
-        return [self._epoch(version, stable, revision) for revision in revisions]
+        return [self.epoch(version, stable, revision) for revision in revisions]
 
-    def _epoch(self, version: int, stable: int, revision: int) -> Epoch:
+    @property
+    def invocations(self) -> int:
+        return sum(tally.invocations for tally in self.tallies.values())
+
+    def epoch(self, version: int, stable: int, revision: int) -> Epoch:
         mine = self.tallies.get((version, revision)) or Tally.zero()
         beside = self.tallies.get((stable, revision)) or Tally.zero()
         return Epoch(
@@ -136,6 +148,17 @@ class Advance:
     """Of the weights that hold now; a phase counts from there."""
     nodes_revision: int = 0
     """Up to which the nodes were known that this rests on; 0 when it does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reweigh:
+    """The version has another weight, as its harm budget says: the rest of the plan begins with these."""
+
+    shift: Shift
+    ramp: Ramp
+    judged: Judged
+    weights_revision: int
+    """Of the weights that hold now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +249,20 @@ class Finish:
 
 
 Change = (
-    Extend | Advance | GoBack | Hold | Pause | Unpause | Hasten | Compared | Crown | Resume | Freeze | Remind | Finish
+    Extend
+    | Advance
+    | Reweigh
+    | GoBack
+    | Hold
+    | Pause
+    | Unpause
+    | Hasten
+    | Compared
+    | Crown
+    | Resume
+    | Freeze
+    | Remind
+    | Finish
 )
 """What changes the record and nothing else."""
 

@@ -2,11 +2,11 @@
 
 from datetime import datetime
 
-from controller import steps, traffic
+from controller import budgeting, steps, traffic
 from controller.decision import Counted, Decision, Observation
 from controller.steps import Watched
 from controller.turning import asked, hold, stop
-from hotswap.deployment import Deployment, Status, Verb
+from hotswap.deployment import Deployment, Ramp, Status, Verb
 from hotswap.judge.basis import Basis
 from hotswap.judge.guard import watch
 from hotswap.judge.verdict import Outcome
@@ -24,7 +24,17 @@ def guarded(deployment: Deployment, observation: Observation, now: datetime) -> 
         if verdict := watch(basis):
             judged = Judged(rules=Rules.GUARD, basis=basis, verdict=verdict)
             return _breached(judged, deployment, observation, now)
-    return None
+    return _unbearable(deployment, observation, now)
+
+
+def _unbearable(deployment: Deployment, observation: Observation, now: datetime) -> Decision | None:
+    """Its harm budget does not carry what it has, and it cannot have less."""
+    step = steps.present(deployment)
+    judged = budgeting.judged(step, deployment, observation, now) if isinstance(step, Ramp) else None
+    if judged is None or judged.verdict.outcome is Outcome.PASS:
+        return None
+    faulty = judged.verdict.outcome is Outcome.FAIL
+    return stop(deployment, observation, now, reason=judged.verdict.text, judged=judged, faulty=faulty)
 
 
 def _basis(

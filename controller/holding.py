@@ -6,12 +6,13 @@ The guard looks at every new count, whatever the deployment waits for. The limit
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from controller import steps
+from controller import budgeting, steps
 from controller.decision import Compared, Counted, Crown, Decision, Extend, Observation, Uncounted, Wait
 from controller.turning import GRACE, back, due, hold, onward, stop
 from hotswap.comparison import Comparison, decision
-from hotswap.deployment import AwaitPromotion, Bake, Deployment, HoldingStep, Keep, Status
-from hotswap.judge.basis import Basis
+from hotswap.deployment import AwaitPromotion, Bake, Deployment, HoldingStep, Keep, Ramp, Status
+from hotswap.judge.basis import Basis, Epoch
+from hotswap.judge.budget import complete
 from hotswap.judge.compare import compare
 from hotswap.judge.measures import Seen
 from hotswap.judge.thresholds import judge
@@ -27,6 +28,8 @@ def of(step: HoldingStep, deployment: Deployment, observation: Observation, now:
     match step:
         case Bake():
             return _bake(step, deployment, observation, now)
+        case Ramp():
+            return _ramp(step, deployment, observation, now)
         case AwaitPromotion():
             return _await(step, deployment, observation, now)
         case Keep():
@@ -91,8 +94,33 @@ def _bake(step: Bake, deployment: Deployment, observation: Observation, now: dat
     return hold(deployment, now, f"{steps.named(step.versions)} cannot be judged: {told}")
 
 
+def _ramp(step: Ramp, deployment: Deployment, observation: Observation, now: datetime) -> Decision:
+    """What cannot be borne the guard has told by now."""
+    limit = due(deployment, observation)
+    if not isinstance(observation.counted, Counted):
+        blind = max(deployment.progress.entered, observation.watched) + budgeting.BLIND
+        why = f"the harm budget cannot be watched: {observation.counted.why or 'the routers do not answer'}"
+        return Wait(blind) if now < blind else stop(deployment, observation, now, reason=why, faulty=False)
+    if (found := budgeting.judged(step, deployment, observation, now)) and not budgeting.raises_too_often(
+        step, deployment, found
+    ):
+        return budgeting.reweighed(step, deployment, observation, found, now)
+    ends = step.began + step.duration if step.began else limit
+    if now < ends:
+        return Wait(ends)
+    basis = budgeting.basis(step, deployment, observation, observation.counted, now)
+    judged = Judged(rules=Rules.COMPLETE, basis=basis, verdict=complete(basis))
+    return _outcome(step, deployment, observation, now, judged=judged)
+
+
 def _judged(step: Bake, counted: Counted, deployment: Deployment, observation: Observation, now: datetime) -> Decision:
     judged = worst([_of_version(version, step, counted, deployment, observation, now) for version in step.versions])
+    return _outcome(step, deployment, observation, now, judged=judged)
+
+
+def _outcome(
+    step: Bake | Ramp, deployment: Deployment, observation: Observation, now: datetime, *, judged: Judged
+) -> Decision:
     match judged.verdict.outcome:
         case Outcome.PASS:
             return onward(deployment, observation, judged=judged)
@@ -111,11 +139,19 @@ def _of_version(
         tally=counted.of(version, since=deployment.progress.effect),
         limits=step.limits,
         counted_limit=observation.alias.latency_limit if observation.alias else None,
+        epochs=_beside(version, counted, deployment),
         version=version,
         step=deployment.progress.index,
         at=now,
     )
     return Judged(rules=Rules.LIMITS, basis=basis, verdict=judge(basis))
+
+
+def _beside(version: int, counted: Counted, deployment: Deployment) -> list[Epoch] | None:
+    """The limits do not look at it, but it is kept: so it can be told later what others would have said."""
+    if deployment.stable is None:
+        return None
+    return counted.epochs(version, deployment.stable, since=deployment.progress.effect)
 
 
 def worst(found: list[Judged]) -> Judged:
@@ -125,7 +161,7 @@ def worst(found: list[Judged]) -> Judged:
 
 
 def _insufficient(
-    step: Bake, deployment: Deployment, observation: Observation, now: datetime, *, judged: Judged
+    step: Bake | Ramp, deployment: Deployment, observation: Observation, now: datetime, *, judged: Judged
 ) -> Decision:
     match step.limits.on_insufficient_data:
         case OnInsufficientData.ADVANCE:

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import assert_never
 
 from controller import steps
@@ -21,13 +21,12 @@ from controller.sampling import FRESH, Sampler, looking
 from controller.traffic import written
 from hotswap import errors, kv
 from hotswap.deployment import Bake, Deployment, EffectStep, HoldingStep, Retire, Shift, Start, Status, Test
+from hotswap.judge.basis import SAMPLE_EVERY
 from hotswap.model import Alias
 from hotswap.store import Stored
 
 log = logging.getLogger(__name__)
 
-SAMPLE_EVERY = timedelta(seconds=2)
-"""How often the routers are asked; a router that dies takes no more than that from the count."""
 RETRY_AFTER = 0.3
 """Seconds before what failed for the store, an agent or a router is tried again."""
 

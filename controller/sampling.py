@@ -4,7 +4,9 @@ A sample tells when it was begun, since one that began before a phase was over d
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from controller.decision import Counted, Uncounted
@@ -17,6 +19,8 @@ from hotswap.usage import together
 
 FRESH = timedelta(seconds=1)
 """A sample older than this is taken anew when a judgement waits for it."""
+WHILE = timedelta(seconds=30)
+"""Over which it is told how often the alias is invoked."""
 SERVES = timedelta(seconds=6)
 """A sample may be this old when it is judged: a router has five seconds to answer the next one."""
 
@@ -47,6 +51,8 @@ class Sampler:
         self._last: Counted | Uncounted = Uncounted("the routers do not answer")
         self._begun: datetime | None = None
         self._task: asyncio.Task[None] | None = None
+        self._past: deque[tuple[datetime, int]] = deque()
+        """The last while: when the routers were asked, and how many invocations there had been."""
 
     def counted(self, *, since: datetime) -> Counted | Uncounted:
         """The newest sample that is fresh enough to rest a judgement on; another is taken if none began after
@@ -71,8 +77,20 @@ class Sampler:
     async def _sample(self) -> None:
         begun = self._clock()
         try:
-            self._last = await self._looks(begun)
+            self._last = self._with_rate(await self._looks(begun))
         except (Unavailable, Invalid) as error:  # or outcomes that another hand has written
             self._last = Uncounted(str(error))
         self._begun = begun
         self._wake()
+
+    def _with_rate(self, counted: Counted) -> Counted:
+        now, invocations = counted.begun, counted.invocations
+        while self._past and self._past[0][0] < now - WHILE:
+            self._past.popleft()
+        self._past.append((now, invocations))
+        if len(self._past) == 1:
+            return counted
+        (first, least), (before, fewer) = self._past[0], self._past[-2]
+        return replace(
+            counted, fresh=invocations - fewer, lapse=now - before, lately=invocations - least, span=now - first
+        )

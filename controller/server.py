@@ -23,6 +23,7 @@ from controller.leader import RETRY_AFTER, Leadership
 from controller.notify import notifying
 from controller.outcomes import OutcomeBook
 from controller.publishing import Publishing
+from controller.removing import Removing
 from controller.service import Service
 from controller.suites import suites
 from controller.tokens import Tokens
@@ -70,6 +71,7 @@ class Controller:
             comparing=Comparing(store=store, clock=now),
             outcomes=OutcomeBook(store),
             figures=FigureBook(store),
+            removing=Removing(store=store),
         )
 
     @asynccontextmanager

@@ -17,6 +17,7 @@ from hotswap.deployment import (
     HoldingStep,
     Keep,
     Progress,
+    Ramp,
     Retire,
     Shift,
     Start,
@@ -45,7 +46,7 @@ def limit(step: AnyStep) -> timedelta:
             return step.limit
         case Shift():
             return SHIFT_LIMIT
-        case Bake():
+        case Bake() | Ramp():
             return step.duration + max(step.duration, LEAST_EXTENSION)
         case Test():
             return step.soak + max(step.duration, LEAST_TEST)
@@ -103,7 +104,7 @@ def last_shift(deployment: Deployment, *, before: int) -> int | None:
 def versions(step: AnyStep) -> set[int]:
     """Those that must run when the step is taken."""
     match step:
-        case Start() | Test():
+        case Start() | Test() | Ramp():
             return {step.version}
         case Bake() | AwaitPromotion():
             return set(step.versions)
@@ -119,7 +120,7 @@ def versions(step: AnyStep) -> set[int]:
 
 def hastened(plan: list[AnyStep], index: int) -> list[AnyStep]:
     """The plan without what is only waited for after that index; of several shifts in a row the last one counts."""
-    rest = [step for step in plan[index + 1 :] if not isinstance(step, Bake | Test | AwaitPromotion)]
+    rest = [step for step in plan[index + 1 :] if not isinstance(step, Bake | Ramp | Test | AwaitPromotion)]
     needed = [
         step
         for number, step in enumerate(rest)
@@ -156,8 +157,8 @@ def watched(deployment: Deployment) -> Watched | None:
         return _of_hold(step)
     if deployment.status is Status.RUNNING or last_shift(deployment, before=deployment.progress.index) is None:
         return None
-    before = [it for it in deployment.plan[: deployment.progress.index] if isinstance(it, Bake)]
-    after = [it for it in deployment.plan[deployment.progress.index :] if isinstance(it, Bake)]
+    before = [it for it in deployment.plan[: deployment.progress.index] if isinstance(it, Bake | Ramp)]
+    after = [it for it in deployment.plan[deployment.progress.index :] if isinstance(it, Bake | Ramp)]
     nearest = [*before[-1:], *after[:1]]
     return _of_hold(nearest[0]) if nearest else None
 
@@ -166,6 +167,8 @@ def _of_hold(step: HoldingStep) -> Watched:
     match step:
         case Bake() | Keep():
             return Watched(tuple(step.versions), step.limits)
+        case Ramp():
+            return Watched((step.version,) if step.began else (), step.limits)
         case AwaitPromotion():
             return Watched(tuple(step.judged), step.limits)
         case _:
@@ -180,6 +183,9 @@ def describe(step: AnyStep) -> str:
             return f"give {shares(step.weights)}"
         case Bake():
             return f"hold for {duration(step.duration)}, then judge {named(step.versions)}"
+        case Ramp():
+            what = f"version {step.version} by a harm budget of {step.budget}"
+            return f"hold and weigh {what}, for {duration(step.duration)} in all, then judge it"
         case Test():
             after = f"after {duration(step.soak)} " if step.soak else ""
             return f"{after}test version {step.version}"

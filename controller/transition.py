@@ -21,12 +21,13 @@ from controller.decision import (
     Pause,
     Remind,
     Resume,
+    Reweigh,
     Unpause,
 )
 from controller.turning import hold
 from hotswap.comparison import Comparison
 from hotswap.comparison import decision as compared
-from hotswap.deployment import Ask, AwaitPromotion, Deployment, Event, HoldingStep, Shift, Start, Status, Verb
+from hotswap.deployment import Ask, AwaitPromotion, Deployment, Event, HoldingStep, Ramp, Shift, Start, Status, Verb
 from hotswap.errors import Refused
 from hotswap.receipt import Receipt, sealed
 
@@ -50,7 +51,7 @@ class News:
 
 def change(deployment: Deployment, decision: Change, now: datetime) -> tuple[Deployment, list[Event]]:
     after, news = _changed(deployment, decision, now)
-    judged = decision.judged if isinstance(decision, Extend | Advance | GoBack | Hold | Finish) else None
+    judged = decision.judged if isinstance(decision, Extend | Advance | Reweigh | GoBack | Hold | Finish) else None
     if judged:
         receipt = sealed(judged, before=after.receipt)
         after = replace(after, verdicts=[*after.verdicts, judged.verdict], receipt=receipt.hash)
@@ -146,6 +147,8 @@ def _changed(deployment: Deployment, decision: Change, now: datetime) -> tuple[D
             return deployment, []
         case Advance():
             return _advanced(deployment, decision, now)
+        case Reweigh():
+            return _reweighed(deployment, decision, now)
         case GoBack():
             return _turned(deployment, decision, now)
         case Hold() | Freeze():
@@ -207,6 +210,16 @@ def _advanced(deployment: Deployment, decision: Advance, now: datetime) -> tuple
     if before.overrules and not isinstance(steps.present(deployment), Shift):
         after = replace(after, progress=replace(after.progress, overrules=True))
     return after, [*_noted(decision.note), _entered(after)]
+
+
+def _reweighed(deployment: Deployment, decision: Reweigh, now: datetime) -> tuple[Deployment, list[News]]:
+    """Levels are told by the step that holds now alone, however many there were."""
+    index, plan = deployment.progress.index, deployment.plan
+    present = plan[index]
+    over = replace(present, levels={}) if isinstance(present, Ramp) else present
+    after = replace(deployment, plan=[*plan[:index], over, decision.shift, decision.ramp, *plan[index + 1 :]])
+    after = _onward(after, index + 1, now, weights_revision=decision.weights_revision)
+    return after, [_entered(after)]
 
 
 def _onward(deployment: Deployment, index: int, now: datetime, *, weights_revision: int) -> Deployment:

@@ -24,11 +24,12 @@ from controller.decide import decide
 from controller.decision import Act, Advance, Begin, Change, Decision, Finish, GoBack, Wait
 from controller.launch import StartFailed
 from controller.means import Means
-from controller.observer import RETRY_AFTER, SAMPLE_EVERY, Observer
+from controller.observer import RETRY_AFTER, Observer
 from controller.quarantine import isolated, released
 from controller.transition import News
 from hotswap import errors, kv
 from hotswap.deployment import Deployment, Event, Retire, Shift, Start, Status
+from hotswap.judge.basis import SAMPLE_EVERY
 from hotswap.model import Alias, Node
 from hotswap.store import Stored, Transaction
 

@@ -65,7 +65,9 @@ class Operation(Enum):
     GET_FIGURES = "GetFigures", Role.VIEWER
     GET_PLATFORM = "GetPlatform", Role.VIEWER
     PUBLISH = "Publish", Role.DEPLOYER
+    UNPUBLISH = "Unpublish", Role.DEPLOYER
     SET_ALIAS = "SetAlias", Role.DEPLOYER
+    REMOVE_ALIAS = "RemoveAlias", Role.DEPLOYER
     DEPLOY = "Deploy", Role.DEPLOYER
     ROLLBACK = "Rollback", Role.DEPLOYER
     ABORT = "Abort", Role.DEPLOYER

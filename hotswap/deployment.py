@@ -13,7 +13,7 @@ import msgspec
 from hotswap.comparison import Comparison
 from hotswap.judge.verdict import Verdict
 from hotswap.metric import Metric
-from hotswap.model import Model, Record, Sticky, VersionNumber, Weights
+from hotswap.model import Model, Record, Sticky, VersionNumber, Weight, Weights
 from hotswap.receipt import Receipt
 from hotswap.requests import AnyRequest, Limits, OnFailure
 from hotswap.suite import Suite
@@ -51,6 +51,21 @@ class Bake(Step, frozen=True, kw_only=True, tag="Bake"):
     versions: list[VersionNumber]
     duration: timedelta
     limits: Limits
+
+
+class Ramp(Step, frozen=True, kw_only=True, tag="Ramp"):
+    """Hold the weights until the harm budget says otherwise: then the rest of the plan begins with other weights. When
+    the version has had traffic for the duration, judge it by the limits."""
+
+    version: VersionNumber
+    budget: int
+    """How many of its invocations may fail."""
+    duration: timedelta
+    limits: Limits
+    began: datetime | None = None
+    """When it was to have its first traffic; `None` before that."""
+    levels: dict[int, Weight] = {}
+    """Its weight before this, each by the revision of the alias."""
 
 
 class Test(Step, frozen=True, kw_only=True, tag="Test"):
@@ -110,7 +125,7 @@ class Retire(Step, frozen=True, kw_only=True, tag="Retire"):
 
 EffectStep = Start | Shift | Test | Retire
 """Is done when what it brings about shows everywhere."""
-HoldingStep = Bake | AwaitPromotion | Keep
+HoldingStep = Bake | Ramp | AwaitPromotion | Keep
 """Is done when its time is over, or somebody says so; the weights stay, and the versions that have them are judged."""
 AnyStep = EffectStep | HoldingStep
 

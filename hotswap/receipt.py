@@ -8,11 +8,13 @@ import hashlib
 from collections.abc import Sequence
 from enum import StrEnum
 from importlib.metadata import version
+from typing import assert_never
 
 import msgspec
 from msgspec.structs import replace
 
 from hotswap.judge.basis import Basis
+from hotswap.judge.budget import complete, weigh
 from hotswap.judge.guard import watch
 from hotswap.judge.thresholds import judge
 from hotswap.judge.verdict import Verdict
@@ -26,6 +28,10 @@ class Rules(StrEnum):
     """At the end of a phase."""
     GUARD = "guard"
     """All the time."""
+    BUDGET = "budget"
+    """Each time the routers are asked, of a version with a harm budget."""
+    COMPLETE = "complete"
+    """When such a version has had traffic for its time."""
 
 
 class Judged(Model, frozen=True, kw_only=True):
@@ -36,7 +42,17 @@ class Judged(Model, frozen=True, kw_only=True):
     @property
     def again(self) -> Verdict | None:
         """What the rules of this software say of the same; `None` of a guard that is quiet."""
-        return judge(self.basis) if self.rules is Rules.LIMITS else watch(self.basis)
+        match self.rules:
+            case Rules.LIMITS:
+                return judge(self.basis)
+            case Rules.GUARD:
+                return watch(self.basis)
+            case Rules.BUDGET:
+                return weigh(self.basis)
+            case Rules.COMPLETE:
+                return complete(self.basis)
+            case _:
+                assert_never(self.rules)
 
 
 class Receipt(Model, frozen=True, kw_only=True):

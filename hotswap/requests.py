@@ -84,6 +84,8 @@ class CanaryConfig(Limits, frozen=True, kw_only=True):
     canary_increments: Annotated[list[WholePercent], msgspec.Meta(min_length=1)] | None = None
     preset: str | None = None
     """`standard`, `conservative`, `aggressive`, or a name of CodeDeploy's such as `Canary10Percent5Minutes`."""
+    harm_budget: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """How many invocations of the new version may fail: its weight follows from that, in place of increments."""
     skip_analysis: bool = False
     """For what cannot wait: no phases and no verdicts, as All-At-Once; the rest of the configuration stays unused."""
 

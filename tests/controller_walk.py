@@ -23,6 +23,7 @@ from hotswap import requests
 from hotswap.deployment import Ask, Deployment, Shift, Status, Verb
 from hotswap.metrics import Count, Tally
 from hotswap.model import Alias, Kind, Manifest, Version, Weights
+from hotswap.receipt import Receipt
 from hotswap.usage import Usage
 
 BEGIN = datetime(2025, 11, 23, 12, 0, tzinfo=UTC)
@@ -97,6 +98,7 @@ class World:
     free: bool = False
     weights: list[Weights] = field(default_factory=list)
     story: list[str] = field(default_factory=list)
+    receipts: list[Receipt] = field(default_factory=list)
 
     def observation(self) -> Observation:
         step = steps.present(self.deployment)
@@ -141,14 +143,20 @@ class World:
                 raise AssertionError("its turn is the store's to give")
             case _:
                 self.story.append(type(decision).__name__)
-                self.deployment, _ = transition.change(self.deployment, decision, self.now)
+                self.deployment, events = transition.change(self.deployment, decision, self.now)
+                self.receipts += [event.receipt for event in events if event.receipt]
         return not self.deployment.status.terminal
 
     def act(self, step: object) -> None:
         if isinstance(step, Shift):
             self.revision = max(self.revision, CREATED) + 1
             self.alias = Alias(
-                function="f", name="production", weights=step.weights, step=steps.key(self.deployment), owner="d-1"
+                function="f",
+                name="production",
+                weights=step.weights,
+                sticky=self.alias.sticky if self.alias else None,
+                step=steps.key(self.deployment),
+                owner="d-1",
             )
             self.weights.append(step.weights)
         else:

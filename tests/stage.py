@@ -40,7 +40,15 @@ class Stage:
 
     async def hotswap(self, *arguments: str, code: int | None = 0, stdin: str = "") -> Answer:
         """Runs the command; `code` is the exit code that must come, `None` for any."""
-        process = await asyncio.create_subprocess_exec(
+        process = await self.begin(*arguments)
+        async with asyncio.timeout(COMMAND_LIMIT):
+            out, err = await process.communicate(stdin.encode())
+        answer = Answer(process.returncode or 0, out.decode(), err.decode())
+        assert code is None or answer.code == code, f"hotswap {' '.join(arguments)}: {answer}"
+        return answer
+
+    async def begin(self, *arguments: str) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "hotswap",
@@ -50,11 +58,6 @@ class Stage:
             stderr=asyncio.subprocess.PIPE,
             env={**os.environ, "HOTSWAP_STATE_DIR": str(self.platform.state_dir)},
         )
-        async with asyncio.timeout(COMMAND_LIMIT):
-            out, err = await process.communicate(stdin.encode())
-        answer = Answer(process.returncode or 0, out.decode(), err.decode())
-        assert code is None or answer.code == code, f"hotswap {' '.join(arguments)}: {answer}"
-        return answer
 
     async def publish(self, folder: Path) -> int:
         return int((await self.hotswap("publish", str(folder), "-o", "json")).json["number"])

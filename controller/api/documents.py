@@ -41,6 +41,7 @@ def alias(of: Alias, *, revision: int = 0) -> pb.Alias:
             for change in of.history
         ],
         revision=revision,
+        sticky=of.sticky.by if of.sticky else "",
     )
 
 

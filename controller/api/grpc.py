@@ -79,6 +79,12 @@ class ControllerApi(controller_pb2_grpc.ControllerServicer):
         )
         return documents.alias(stored.value, revision=stored.mod_revision)
 
+    async def RemoveAlias(self, request: pb.RemoveAliasRequest, context: Context) -> pb.Alias:
+        return documents.alias(await self._access.remove_alias(request.function, request.name, why=request.why))
+
+    async def Unpublish(self, request: pb.UnpublishRequest, context: Context) -> pb.Version:
+        return documents.version(await self._access.unpublish(request.function, request.number, why=request.why))
+
     async def Deploy(self, request: pb.DeployRequest, context: Context) -> pb.Deployment:
         parsed = requests.parse(request.request_json)
         return documents.deployment(await self._access.deploy(parsed))

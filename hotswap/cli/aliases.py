@@ -1,4 +1,4 @@
-"""Aliases: the weights that they carry, read and set by hand."""
+"""Aliases: the weights that they carry, read and set by hand; and aliases that nobody needs any more."""
 
 import click
 
@@ -6,13 +6,14 @@ from hotswap import model
 from hotswap.cli import output
 from hotswap.cli.client import ANSWER_LIMIT, Target, controller_options, me
 from hotswap.cli.completion import qualified_argument
+from hotswap.cli.verbs import why_option
 from hotswap.errors import Invalid
 from hotswap.rpc import controller_pb2 as pb
 
 
 @click.group()
 def alias() -> None:
-    """Read and set the weights of aliases."""
+    """Read and set the weights of aliases, and remove them."""
 
 
 @alias.command("get")
@@ -30,7 +31,7 @@ def get_alias(function: str, *, form: output.Format, target: Target) -> None:
 @alias.command("set")
 @qualified_argument
 @click.argument("weights", metavar="VERSION=WEIGHT[,…]")
-@click.option("--why", default="", help="The reason, for the alias's history.")
+@why_option
 @click.option("--override", is_flag=True, help="Though a deployment runs on the alias, which then stands still.")
 @output.output_option
 @controller_options
@@ -46,6 +47,27 @@ def set_alias(function: str, weights: str, *, why: str, override: bool, form: ou
     with target.connected() as controller:
         request = pb.SetAliasRequest(function=name, name=chosen, weights=given, why=why, override=override)
         _tell(controller.SetAlias(request, timeout=ANSWER_LIMIT, metadata=me()), form)
+
+
+@alias.command("remove")
+@qualified_argument
+@why_option
+@output.output_option
+@controller_options
+def remove(function: str, *, why: str, form: output.Format, target: Target) -> None:
+    """Take an alias away, with what runs for it alone. The default alias stays.
+
+    \b
+    hotswap alias remove image-processor:staging
+    """
+    name, chosen = _alias_of(function)
+    with target.connected() as controller:
+        request = pb.RemoveAliasRequest(function=name, name=chosen, why=why)
+        removed = controller.RemoveAlias(request, timeout=ANSWER_LIMIT, metadata=me())
+    if form == "json":
+        output.print_json(output.document(removed))
+    else:
+        click.echo(f'alias "{chosen}" of "{name}" is gone; it had {output.weights(removed.weights)}')
 
 
 def _alias_of(text: str) -> tuple[str, str]:

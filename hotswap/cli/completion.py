@@ -16,7 +16,7 @@ INSTALL = {
 }
 
 
-def _names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def complete_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Completion must never fail: without an answer there is nothing to complete."""
     try:
         with _target(context).connected() as controller:
@@ -31,8 +31,8 @@ def _target(context: click.Context) -> Target:
     return Target(given.get("state_dir") or running.default_state_dir(), given.get("controller"), given.get("token"))
 
 
-function_argument = click.argument("function", shell_complete=_names)
-qualified_argument = click.argument("function", metavar="FUNCTION[:QUALIFIER]", shell_complete=_names)
+function_argument = click.argument("function", shell_complete=complete_names)
+qualified_argument = click.argument("function", metavar="FUNCTION[:QUALIFIER]", shell_complete=complete_names)
 
 
 @click.command(epilog="  ".join(f"{shell}: {how}." for shell, how in INSTALL.items()))

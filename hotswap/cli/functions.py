@@ -1,4 +1,4 @@
-"""Functions and their versions: publish, list."""
+"""Functions and their versions: publish, list, take away."""
 
 import json
 import tempfile
@@ -11,7 +11,9 @@ from hotswap import archive, manifest
 from hotswap.cli import output
 from hotswap.cli.client import ANSWER_LIMIT, Target, controller_options, me
 from hotswap.cli.completion import function_argument
+from hotswap.cli.verbs import why_option
 from hotswap.rpc import controller_pb2 as pb
+from hotswap.rpc.controller_pb2_grpc import ControllerStub
 
 CHUNK = 256 * 1024
 PUBLISH_LIMIT = 300.0
@@ -34,12 +36,8 @@ def publish(folder: Path, *, form: output.Format, target: Target) -> None:
     hotswap publish examples/image-processor/v1
     """
     manifest.read(folder)
-    with tempfile.TemporaryDirectory() as room, target.connected() as controller:
-        path = Path(room, "artifact.tar.gz")
-        built = archive.build(folder, path)
-        toml = (folder / manifest.FILE).read_text(encoding="utf-8")
-        header = pb.PublishHeader(manifest_toml=toml, sha256=built.sha256, size=built.size)
-        version = controller.Publish(_parts(header, path), timeout=PUBLISH_LIMIT, metadata=me())
+    with target.connected() as controller:
+        version = send(controller, folder)
     if form == "json":
         output.print_json(output.document(version))
         return
@@ -48,11 +46,43 @@ def publish(folder: Path, *, form: output.Format, target: Target) -> None:
     click.echo(f"deploy it: hotswap deploy {name} {number} --strategy all-at-once --wait")
 
 
+def send(controller: ControllerStub, folder: Path) -> pb.Version:
+    with tempfile.TemporaryDirectory() as room:
+        path = Path(room, "artifact.tar.gz")
+        built = archive.build(folder, path)
+        toml = (folder / manifest.FILE).read_text(encoding="utf-8")
+        header = pb.PublishHeader(manifest_toml=toml, sha256=built.sha256, size=built.size)
+        return controller.Publish(_parts(header, path), timeout=PUBLISH_LIMIT, metadata=me())
+
+
 def _parts(header: pb.PublishHeader, path: Path) -> Iterator[pb.PublishRequest]:
     yield pb.PublishRequest(header=header)
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
             yield pb.PublishRequest(chunk=chunk)
+
+
+@click.command(short_help="Take away a version that nothing needs.")
+@function_argument
+@click.argument("version", type=click.IntRange(min=1))
+@why_option
+@output.output_option
+@controller_options
+def unpublish(function: str, version: int, *, why: str, form: output.Format, target: Target) -> None:
+    """Take VERSION of FUNCTION away, which no alias and no deployment needs.
+
+    Its number is not given again.
+
+    \b
+    hotswap unpublish image-processor 7
+    """
+    request = pb.UnpublishRequest(function=function, number=version, why=why)
+    with target.connected() as controller:
+        removed = controller.Unpublish(request, timeout=ANSWER_LIMIT, metadata=me())
+    if form == "json":
+        output.print_json(output.document(removed))
+    else:
+        click.echo(f"version {version} of {function} is gone")
 
 
 @click.command()
@@ -100,4 +130,4 @@ def _version_row(version: pb.Version) -> output.Row:
     }
 
 
-COMMANDS = (publish, functions, versions)
+COMMANDS = (publish, unpublish, functions, versions)

@@ -51,7 +51,7 @@ def invoke(function: str, *, data: str, router: str | None, form: output.Format,
     hotswap invoke image-processor:2 --data @event.json
     """
     name, qualifier = model.qualifier(function)
-    answer = _ask(router or target.router, name, qualifier, _body(data))
+    answer = ask(router or target.router, name, qualifier, event(data))
     if form == "json":
         output.print_json(_document(answer))
     elif answer.failed:
@@ -80,7 +80,8 @@ def _failure(answer: Answer) -> str:
             return text
 
 
-def _body(data: str) -> bytes:
+def event(data: str) -> bytes:
+    """What `--data` says."""
     if data == "-":
         return sys.stdin.buffer.read()
     if not data.startswith("@"):
@@ -91,10 +92,11 @@ def _body(data: str) -> bytes:
         raise Invalid(f"--data: {data[1:]} cannot be read: {error.strerror}") from None
 
 
-def _ask(router: str, function: str, qualifier: str, body: bytes) -> Answer:
+def ask(router: str, function: str, qualifier: str, body: bytes, *, limit: float = INVOKE_LIMIT) -> Answer:
+    """Raises `Unavailable` when the router does not answer within the limit, in seconds."""
     host, port = host_and_port(router, option="--router")
     path = f"/2015-03-31/functions/{function}/invocations?Qualifier={qualifier}"
-    connection = HTTPConnection(host, port, timeout=INVOKE_LIMIT)
+    connection = HTTPConnection(host, port, timeout=limit)
     try:
         connection.request("POST", path, body, {"Content-Type": "application/json"})
         answer = connection.getresponse()

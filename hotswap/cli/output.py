@@ -63,7 +63,7 @@ def print_json(value: object) -> None:
 
 
 def print_messages(messages: Iterable[M], *, form: Format, row: Callable[[M], Row], none: str) -> None:
-    """A list of messages; `row` gives the cells of one, `none` is what is said when there are none."""
+    """A list of messages; `row` gives the cells of one."""
     if form == "json":
         print_json([document(message) for message in messages])
         return
@@ -71,6 +71,7 @@ def print_messages(messages: Iterable[M], *, form: Format, row: Callable[[M], Ro
 
 
 def print_rows(told: Iterable[Row], *, none: str) -> None:
+    """All with the same columns; `none` is what is said when there are none."""
     rows = list(told)
     if not rows:
         click.echo(none, err=True)

@@ -43,7 +43,7 @@ def verify(deployment_id: str | None, *, file: Path | None, form: output.Format,
     """
     if (deployment_id is None) == (file is None):
         raise click.UsageError("name a deployment, or a file of kept receipts with --file")
-    kept = decode(file.read_bytes(), Kept, where=str(file)) if file else _fetch(target, deployment_id or "")
+    kept = decode(file.read_bytes(), Kept, where=str(file)) if file else fetch(target, deployment_id or "")
     found = faults(kept.receipts, verdicts=kept.verdicts, last=kept.last)
     if form == "json":
         output.print_json(msgspec.to_builtins(kept))
@@ -55,7 +55,7 @@ def verify(deployment_id: str | None, *, file: Path | None, form: output.Format,
         raise click.exceptions.Exit(1)
 
 
-def _fetch(target: Target, deployment_id: str) -> Kept:
+def fetch(target: Target, deployment_id: str) -> Kept:
     with target.connected() as controller:
         request = pb.WatchDeploymentRequest(id=deployment_id)
         update = next(iter(controller.WatchDeployment(request, timeout=ANSWER_LIMIT)))

@@ -47,8 +47,8 @@ STRATEGY = StrategyName()
 class Asked:
     """What the command line says; `None` where it says nothing."""
 
-    function: str
-    version: int
+    function: str | None
+    version: int | None
     strategy: str | None = None
     alias: str | None = None
     preset: str | None = None
@@ -57,18 +57,18 @@ class Asked:
     why: str = ""
 
 
-def read(source: str) -> dict[str, Any]:
-    """The JSON object in a file, or on standard input for `-`."""
+def read(source: str, *, option: str = "--config") -> dict[str, Any]:
+    """The JSON object in a file, or on standard input for `-`; the option that named it is told with what is wrong."""
     where = "standard input" if source == "-" else source
     try:
         text = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
     except OSError as error:
-        raise Invalid(f"--config: {where} cannot be read: {error.strerror}") from None
+        raise Invalid(f"{option}: {where} cannot be read: {error.strerror}") from None
     try:
         return msgspec.json.decode(text, type=dict[str, Any])
     except msgspec.DecodeError as error:
         hint = 'for example {"canaryPercentage": 10}'
-        raise Invalid(f"--config: {where} is not a JSON object: {error}", hint=hint) from None
+        raise Invalid(f"{option}: {where} is not a JSON object: {error}", hint=hint) from None
 
 
 def build(asked: Asked, given: dict[str, Any]) -> str:
@@ -77,7 +77,7 @@ def build(asked: Asked, given: dict[str, Any]) -> str:
     _agree(whole, functionName=asked.function, version=asked.version, strategy=asked.strategy)
     _agree(whole, alias=asked.alias, reason=asked.why or None, onConflict=asked.on_conflict, force=asked.force or None)
     if "strategy" not in whole:
-        command = f"hotswap deploy {asked.function} {asked.version} --strategy canary"
+        command = f"hotswap deploy {asked.function or 'FUNCTION'} {asked.version or 'VERSION'} --strategy canary"
         raise Invalid("no strategy is named, neither on the command line nor in the configuration", hint=command)
     config = whole.get("config", {})
     if asked.preset and isinstance(config, dict):

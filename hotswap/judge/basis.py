@@ -2,9 +2,14 @@
 
 from datetime import datetime, timedelta
 
+import msgspec
+
 from hotswap.metrics import Tally
 from hotswap.model import Model, VersionNumber
 from hotswap.requests import Limits
+
+SAMPLE_EVERY = timedelta(seconds=2)
+"""How often the routers are asked what they count; a router that dies takes no more than that from the count."""
 
 
 class Epoch(Model, frozen=True, kw_only=True):
@@ -27,6 +32,29 @@ class Epoch(Model, frozen=True, kw_only=True):
         return self.invocations > 0 and self.beside > 0
 
 
+class Exposure(Model, frozen=True, kw_only=True):
+    """Where a version with a harm budget stands when its next weight is decided."""
+
+    budget: int
+    """How many of its invocations may fail."""
+    weight: int
+    """That it has now; 0 before its first."""
+    rate: float
+    """Invocations of the alias per second."""
+    stood: timedelta
+    """How long these weights had stood when the routers were asked."""
+    age: timedelta
+    """How long ago that was."""
+    answered: int
+    """What the version has answered under these weights."""
+    pending: int
+    """What it was given and has not answered, as the version beside it tells: all of it may fail."""
+    latency: timedelta
+    """That 99 of 100 invocations stay under: until it has passed, what was given to a version is not counted."""
+    stands: bool = False
+    """The weight is not to be changed, as the deployment waits for something else: it is borne, or the version goes."""
+
+
 class Basis(Model, frozen=True, kw_only=True):
     version: VersionNumber
     step: int
@@ -38,4 +66,6 @@ class Basis(Model, frozen=True, kw_only=True):
     counted_limit: timedelta | None = None
     """What the routers counted `Count.SLOW` against."""
     epochs: list[Epoch] | None = None
-    """`None` where there is no stable version to run beside it, or the verdict does not look at one."""
+    """`None` where there is no stable version to run beside it. The limits do not look at it."""
+    exposure: Exposure | msgspec.UnsetType = msgspec.UNSET
+    """Where there is a harm budget; elsewhere it is no part of a receipt."""

@@ -72,6 +72,31 @@ class PublishHeader(_message.Message):
 Global___PublishHeader: _TypeAlias = PublishHeader  # noqa: Y015
 
 @_typing.final
+class UnpublishRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FUNCTION_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    function: _builtins.str
+    number: _builtins.int
+    why: _builtins.str
+    def __init__(
+        self,
+        *,
+        function: _builtins.str = ...,
+        number: _builtins.int = ...,
+        why: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["function", b"function", "number", b"number", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnpublishRequest: _TypeAlias = UnpublishRequest  # noqa: Y015
+
+@_typing.final
 class FetchArtifactRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -399,6 +424,31 @@ class SetAliasRequest(_message.Message):
 Global___SetAliasRequest: _TypeAlias = SetAliasRequest  # noqa: Y015
 
 @_typing.final
+class RemoveAliasRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FUNCTION_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    function: _builtins.str
+    name: _builtins.str
+    why: _builtins.str
+    def __init__(
+        self,
+        *,
+        function: _builtins.str = ...,
+        name: _builtins.str = ...,
+        why: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["function", b"function", "name", b"name", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoveAliasRequest: _TypeAlias = RemoveAliasRequest  # noqa: Y015
+
+@_typing.final
 class Alias(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -429,12 +479,15 @@ class Alias(_message.Message):
     OWNER_FIELD_NUMBER: _builtins.int
     HISTORY_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    STICKY_FIELD_NUMBER: _builtins.int
     function: _builtins.str
     name: _builtins.str
     last_good: _builtins.int
     owner: _builtins.str
     """Id of the deployment that set the weights; empty when a person did."""
     revision: _builtins.int
+    sticky: _builtins.str
+    """By what a user stays with a version: header:NAME, cookie:NAME or client; empty where each invocation is picked anew."""
     @_builtins.property
     def weights(self) -> _containers.ScalarMap[_builtins.int, _builtins.int]: ...
     @_builtins.property
@@ -449,10 +502,11 @@ class Alias(_message.Message):
         owner: _builtins.str = ...,
         history: _abc.Iterable[Global___WeightChange] | None = ...,
         revision: _builtins.int = ...,
+        sticky: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["function", b"function", "history", b"history", "last_good", b"last_good", "name", b"name", "owner", b"owner", "revision", b"revision", "weights", b"weights"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["function", b"function", "history", b"history", "last_good", b"last_good", "name", b"name", "owner", b"owner", "revision", b"revision", "sticky", b"sticky", "weights", b"weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -39,6 +39,11 @@ class ControllerStub:
                 request_serializer=hotswap_dot_rpc_dot_controller__pb2.PublishRequest.SerializeToString,
                 response_deserializer=hotswap_dot_rpc_dot_controller__pb2.Version.FromString,
                 _registered_method=True)
+        self.Unpublish = channel.unary_unary(
+                '/hotswap.v1.Controller/Unpublish',
+                request_serializer=hotswap_dot_rpc_dot_controller__pb2.UnpublishRequest.SerializeToString,
+                response_deserializer=hotswap_dot_rpc_dot_controller__pb2.Version.FromString,
+                _registered_method=True)
         self.FetchArtifact = channel.unary_stream(
                 '/hotswap.v1.Controller/FetchArtifact',
                 request_serializer=hotswap_dot_rpc_dot_controller__pb2.FetchArtifactRequest.SerializeToString,
@@ -72,6 +77,11 @@ class ControllerStub:
         self.SetAlias = channel.unary_unary(
                 '/hotswap.v1.Controller/SetAlias',
                 request_serializer=hotswap_dot_rpc_dot_controller__pb2.SetAliasRequest.SerializeToString,
+                response_deserializer=hotswap_dot_rpc_dot_controller__pb2.Alias.FromString,
+                _registered_method=True)
+        self.RemoveAlias = channel.unary_unary(
+                '/hotswap.v1.Controller/RemoveAlias',
+                request_serializer=hotswap_dot_rpc_dot_controller__pb2.RemoveAliasRequest.SerializeToString,
                 response_deserializer=hotswap_dot_rpc_dot_controller__pb2.Alias.FromString,
                 _registered_method=True)
         self.Deploy = channel.unary_unary(
@@ -211,6 +221,13 @@ class ControllerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Unpublish(self, request, context):
+        """Takes away a version that nothing relies on. Returns it as it was; its number is not given again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def FetchArtifact(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -249,6 +266,13 @@ class ControllerServicer:
 
     def SetAlias(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveAlias(self, request, context):
+        """Not the default one, and not while a deployment runs on it. Returns it as it was.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -421,6 +445,11 @@ def add_ControllerServicer_to_server(servicer, server):
                     request_deserializer=hotswap_dot_rpc_dot_controller__pb2.PublishRequest.FromString,
                     response_serializer=hotswap_dot_rpc_dot_controller__pb2.Version.SerializeToString,
             ),
+            'Unpublish': grpc.unary_unary_rpc_method_handler(
+                    servicer.Unpublish,
+                    request_deserializer=hotswap_dot_rpc_dot_controller__pb2.UnpublishRequest.FromString,
+                    response_serializer=hotswap_dot_rpc_dot_controller__pb2.Version.SerializeToString,
+            ),
             'FetchArtifact': grpc.unary_stream_rpc_method_handler(
                     servicer.FetchArtifact,
                     request_deserializer=hotswap_dot_rpc_dot_controller__pb2.FetchArtifactRequest.FromString,
@@ -454,6 +483,11 @@ def add_ControllerServicer_to_server(servicer, server):
             'SetAlias': grpc.unary_unary_rpc_method_handler(
                     servicer.SetAlias,
                     request_deserializer=hotswap_dot_rpc_dot_controller__pb2.SetAliasRequest.FromString,
+                    response_serializer=hotswap_dot_rpc_dot_controller__pb2.Alias.SerializeToString,
+            ),
+            'RemoveAlias': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveAlias,
+                    request_deserializer=hotswap_dot_rpc_dot_controller__pb2.RemoveAliasRequest.FromString,
                     response_serializer=hotswap_dot_rpc_dot_controller__pb2.Alias.SerializeToString,
             ),
             'Deploy': grpc.unary_unary_rpc_method_handler(
@@ -608,6 +642,33 @@ class Controller:
             target,
             '/hotswap.v1.Controller/Publish',
             hotswap_dot_rpc_dot_controller__pb2.PublishRequest.SerializeToString,
+            hotswap_dot_rpc_dot_controller__pb2.Version.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Unpublish(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hotswap.v1.Controller/Unpublish',
+            hotswap_dot_rpc_dot_controller__pb2.UnpublishRequest.SerializeToString,
             hotswap_dot_rpc_dot_controller__pb2.Version.FromString,
             options,
             channel_credentials,
@@ -797,6 +858,33 @@ class Controller:
             target,
             '/hotswap.v1.Controller/SetAlias',
             hotswap_dot_rpc_dot_controller__pb2.SetAliasRequest.SerializeToString,
+            hotswap_dot_rpc_dot_controller__pb2.Alias.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveAlias(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hotswap.v1.Controller/RemoveAlias',
+            hotswap_dot_rpc_dot_controller__pb2.RemoveAliasRequest.SerializeToString,
             hotswap_dot_rpc_dot_controller__pb2.Alias.FromString,
             options,
             channel_credentials,

@@ -35,6 +35,8 @@ class ControllerStub:
     def __new__(cls, channel: _aio.Channel) -> ControllerAsyncStub: ...
     Publish: _grpc.StreamUnaryMultiCallable[_controller_pb2.PublishRequest, _controller_pb2.Version]
     """The first message is `header`, all others are chunks of the archive, in order."""
+    Unpublish: _grpc.UnaryUnaryMultiCallable[_controller_pb2.UnpublishRequest, _controller_pb2.Version]
+    """Takes away a version that nothing relies on. Returns it as it was; its number is not given again."""
     FetchArtifact: _grpc.UnaryStreamMultiCallable[_controller_pb2.FetchArtifactRequest, _controller_pb2.Chunk]
     ListFunctions: _grpc.UnaryUnaryMultiCallable[_controller_pb2.ListFunctionsRequest, _controller_pb2.ListFunctionsResponse]
     ListVersions: _grpc.UnaryUnaryMultiCallable[_controller_pb2.ListVersionsRequest, _controller_pb2.ListVersionsResponse]
@@ -42,6 +44,8 @@ class ControllerStub:
     GetAlias: _grpc.UnaryUnaryMultiCallable[_controller_pb2.GetAliasRequest, _controller_pb2.Alias]
     ListAliases: _grpc.UnaryUnaryMultiCallable[_controller_pb2.ListAliasesRequest, _controller_pb2.ListAliasesResponse]
     SetAlias: _grpc.UnaryUnaryMultiCallable[_controller_pb2.SetAliasRequest, _controller_pb2.Alias]
+    RemoveAlias: _grpc.UnaryUnaryMultiCallable[_controller_pb2.RemoveAliasRequest, _controller_pb2.Alias]
+    """Not the default one, and not while a deployment runs on it. Returns it as it was."""
     Deploy: _grpc.UnaryUnaryMultiCallable[_controller_pb2.DeployRequest, _controller_pb2.Deployment]
     GetDeployment: _grpc.UnaryUnaryMultiCallable[_controller_pb2.GetDeploymentRequest, _controller_pb2.Deployment]
     ListDeployments: _grpc.UnaryUnaryMultiCallable[_controller_pb2.ListDeploymentsRequest, _controller_pb2.ListDeploymentsResponse]
@@ -83,6 +87,8 @@ class ControllerAsyncStub(ControllerStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Publish: _aio.StreamUnaryMultiCallable[_controller_pb2.PublishRequest, _controller_pb2.Version]  # type: ignore[assignment]
     """The first message is `header`, all others are chunks of the archive, in order."""
+    Unpublish: _aio.UnaryUnaryMultiCallable[_controller_pb2.UnpublishRequest, _controller_pb2.Version]  # type: ignore[assignment]
+    """Takes away a version that nothing relies on. Returns it as it was; its number is not given again."""
     FetchArtifact: _aio.UnaryStreamMultiCallable[_controller_pb2.FetchArtifactRequest, _controller_pb2.Chunk]  # type: ignore[assignment]
     ListFunctions: _aio.UnaryUnaryMultiCallable[_controller_pb2.ListFunctionsRequest, _controller_pb2.ListFunctionsResponse]  # type: ignore[assignment]
     ListVersions: _aio.UnaryUnaryMultiCallable[_controller_pb2.ListVersionsRequest, _controller_pb2.ListVersionsResponse]  # type: ignore[assignment]
@@ -90,6 +96,8 @@ class ControllerAsyncStub(ControllerStub):
     GetAlias: _aio.UnaryUnaryMultiCallable[_controller_pb2.GetAliasRequest, _controller_pb2.Alias]  # type: ignore[assignment]
     ListAliases: _aio.UnaryUnaryMultiCallable[_controller_pb2.ListAliasesRequest, _controller_pb2.ListAliasesResponse]  # type: ignore[assignment]
     SetAlias: _aio.UnaryUnaryMultiCallable[_controller_pb2.SetAliasRequest, _controller_pb2.Alias]  # type: ignore[assignment]
+    RemoveAlias: _aio.UnaryUnaryMultiCallable[_controller_pb2.RemoveAliasRequest, _controller_pb2.Alias]  # type: ignore[assignment]
+    """Not the default one, and not while a deployment runs on it. Returns it as it was."""
     Deploy: _aio.UnaryUnaryMultiCallable[_controller_pb2.DeployRequest, _controller_pb2.Deployment]  # type: ignore[assignment]
     GetDeployment: _aio.UnaryUnaryMultiCallable[_controller_pb2.GetDeploymentRequest, _controller_pb2.Deployment]  # type: ignore[assignment]
     ListDeployments: _aio.UnaryUnaryMultiCallable[_controller_pb2.ListDeploymentsRequest, _controller_pb2.ListDeploymentsResponse]  # type: ignore[assignment]
@@ -134,6 +142,14 @@ class ControllerServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_controller_pb2.Version, _abc.Awaitable[_controller_pb2.Version]]:
         """The first message is `header`, all others are chunks of the archive, in order."""
+
+    @_abc_1.abstractmethod
+    def Unpublish(
+        self,
+        request: _controller_pb2.UnpublishRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_controller_pb2.Version, _abc.Awaitable[_controller_pb2.Version]]:
+        """Takes away a version that nothing relies on. Returns it as it was; its number is not given again."""
 
     @_abc_1.abstractmethod
     def FetchArtifact(
@@ -183,6 +199,14 @@ class ControllerServicer(metaclass=_abc_1.ABCMeta):
         request: _controller_pb2.SetAliasRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_controller_pb2.Alias, _abc.Awaitable[_controller_pb2.Alias]]: ...
+
+    @_abc_1.abstractmethod
+    def RemoveAlias(
+        self,
+        request: _controller_pb2.RemoveAliasRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_controller_pb2.Alias, _abc.Awaitable[_controller_pb2.Alias]]:
+        """Not the default one, and not while a deployment runs on it. Returns it as it was."""
 
     @_abc_1.abstractmethod
     def Deploy(

@@ -48,6 +48,8 @@ def requests_about(deployment: str) -> dict[str, Any]:
         "GetAlias": pb.GetAliasRequest(function=FUNCTION, name=ALIAS),
         "ListAliases": pb.ListAliasesRequest(function=FUNCTION),
         "SetAlias": pb.SetAliasRequest(function=FUNCTION, name=ALIAS, weights={1: 100}),
+        "RemoveAlias": pb.RemoveAliasRequest(function=FUNCTION, name=ALIAS),
+        "Unpublish": pb.UnpublishRequest(function=FUNCTION, number=1),
         "Deploy": deploys(all_at_once(2)),
         "GetDeployment": pb.GetDeploymentRequest(id=deployment),
         "Compare": pb.GetDeploymentRequest(id=deployment),
