@@ -3,8 +3,14 @@
 import logging
 import sys
 
+OURS = ("hotswap", "controller", "router", "agent")
+
 
 def configure(service: str, *, level: str = "INFO") -> None:
+    """What libraries have to say below INFO is of no use to who runs a service, and is left out at any level."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)-7s {service} %(message)s"))
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    least = logging.getLevelNamesMapping()[level.upper()]
+    logging.basicConfig(level=max(least, logging.INFO), handlers=[handler], force=True)
+    for name in OURS:
+        logging.getLogger(name).setLevel(least)

@@ -159,8 +159,9 @@ async def run(listener: socket.socket, channel: socket.socket, counters: int) ->
 def main(arguments: list[str]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # they are meant for the parent, which tells us
-    listener, channel, counters = map(int, arguments)
-    configure("router-worker")
+    *descriptors, level = arguments
+    listener, channel, counters = map(int, descriptors)
+    configure("router-worker", level=level)
     uvloop.run(run(socket.socket(fileno=listener), socket.socket(fileno=channel), counters))
 
 

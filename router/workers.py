@@ -289,7 +289,8 @@ class Workers:
 
 def _spawn(listener: int, channel: int, counters: int) -> "subprocess.Popen[bytes]":
     fds = (listener, channel, counters)
-    words = [sys.executable, "-m", "router.worker", *map(str, fds)]
+    level = logging.getLevelName(log.getEffectiveLevel())
+    words = [sys.executable, "-m", "router.worker", *map(str, fds), level]
     environment = {**ALLOCATION, **os.environ, **NO_AUTHORITIES}
     return subprocess.Popen(words, pass_fds=fds, stdin=subprocess.DEVNULL, env=environment)
 

@@ -64,6 +64,20 @@ def etcd_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 name_option = click.option("--name", default=socket.gethostname, show_default="host name", help="Unique of its kind.")
+
+
+def _configured(context: click.Context, _option: click.Parameter, level: str) -> None:
+    logs.configure(str(context.command.name), level=level)
+
+
+log_level_option = click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    expose_value=False,
+    callback=_configured,
+    help="The least that is told on standard error; debug tells of each malformed request, too.",
+)
 insecure_option = click.option(
     "--insecure", is_flag=True, help="Allow addresses off loopback: nobody is authenticated."
 )
@@ -80,6 +94,7 @@ insecure_option = click.option(
     type=click.Path(dir_okay=False, path_type=Path),
     help="With --auth: an admin's token, which is made if there is none. HOTSWAP_ADMIN_TOKEN gives one too.",
 )
+@log_level_option
 @insecure_option
 @etcd_options
 def controller(
@@ -99,7 +114,6 @@ def controller(
     admins = admin_tokens(admin_token_file, os.environ.get("HOTSWAP_ADMIN_TOKEN", ""), auth=auth)
     from controller.server import run
 
-    logs.configure("controller")
     folder = artifacts or default_state_dir() / "artifacts"
     settings = ControllerSettings(
         name=name, artifacts=folder, etcd=etcd, bind=bind, rest=rest, auth=auth, admin_tokens=admins
@@ -148,6 +162,7 @@ def check_networks(networks: tuple[str, ...]) -> None:
 )
 @limit_options
 @click.option("--state-dir", type=FOLDER, help="Where it keeps its table and its counters.")
+@log_level_option
 @insecure_option
 @etcd_options
 def router(
@@ -172,7 +187,6 @@ def router(
 
     from router.server import run
 
-    logs.configure("router")
     folder = state_dir or default_state_dir() / "router"
     uvloop.run(run(RouterSettings(name, folder, etcd, bind, admin, workers, drain, lane, trusted, limits)))
 
@@ -200,6 +214,7 @@ def router(
     metavar="MODULE",
     help="Have the zygote import this as well; a function that brings its own has its own. May be given several times.",
 )
+@log_level_option
 @insecure_option
 @etcd_options
 def agent(
@@ -223,7 +238,6 @@ def agent(
     check_listener(bind, option="--bind", insecure=insecure)
     from agent.server import run
 
-    logs.configure("agent")
     folder = state_dir or default_state_dir() / "agent"
     given = os.environ.get("HOTSWAP_TOKEN", "")
     token = parse(given).text if given else ""

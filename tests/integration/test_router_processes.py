@@ -63,6 +63,19 @@ async def test_a_limit_that_the_command_is_told_is_the_workers(etcd: EtcdSetting
     assert b"did not go on for 0.2 s" in answer
 
 
+async def test_each_malformed_request_is_told_of_to_who_asks_for_that(
+    etcd: EtcdSettings, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with routing(etcd, tmp_path, more=["--log-level", "debug"]) as router:
+        reader, writer = await asyncio.open_connection(*router.host_port)
+        writer.write(b"GET / HTTP/1.1\r\nHost : a\r\n\r\n")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 400 ")
+        writer.close()
+    told = [line for line in capfd.readouterr().err.splitlines() if "a request is not HTTP: " in line]
+    assert len(told) == 1
+    assert " DEBUG " in told[0]
+
+
 async def test_a_killed_worker_loses_no_count_and_is_started_again(
     etcd: EtcdSettings, tmp_path: Path, lane: Lane
 ) -> None:
