@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import assert_never
 
 from controller import steps, traffic
-from controller.decision import Act, Broke, Decision, Observation, Pending, Shows, Wait
+from controller.decision import Act, Broke, Decision, Observation, Pending, Resume, Shows, Wait
 from controller.turning import due, failed, onward
 from hotswap.deployment import Deployment, EffectStep, Retire, Shift, Start, Test
 
@@ -15,7 +15,7 @@ def of(step: EffectStep, deployment: Deployment, observation: Observation, now: 
         return Wait(ready)
     made = traffic.written(deployment, observation.alias)
     if not isinstance(step, Test) and isinstance(observation.seen, Pending) and not made:
-        return Act(step) if now < limit else _late(step, deployment, observation, now)
+        return _made(step, deployment, observation) if now < limit else _late(step, deployment, observation, now)
     match observation.seen:
         case Shows(note=note):
             return onward(deployment, observation, note=note)
@@ -27,6 +27,15 @@ def of(step: EffectStep, deployment: Deployment, observation: Observation, now: 
             return _late(step, deployment, observation, now)
         case _:
             assert_never(observation.seen)
+
+
+def _made(step: Start | Shift | Retire, deployment: Deployment, observation: Observation) -> Decision:
+    """Traffic is given to what runs: an alias that somebody else has changed or taken away tells of it no more."""
+    index = deployment.progress.index
+    first = () if steps.goes_back(deployment.status) else traffic.unserved(deployment, index, observation.alias)
+    if first:
+        return Resume(index, deployment.progress.overrules, first=first, note=f"starts {steps.named([*first])} first")
+    return Act(step)
 
 
 def _late(step: EffectStep, deployment: Deployment, observation: Observation, now: datetime) -> Decision:

@@ -6,7 +6,7 @@ from our own, by the alias alone.
 
 from controller import steps
 from controller.decision import Observation
-from hotswap.deployment import Deployment, Shift, Test
+from hotswap.deployment import Deployment, Retire, Shift, Start, Test
 from hotswap.model import Alias, Weights
 
 
@@ -19,6 +19,21 @@ def written(deployment: Deployment, alias: Alias | None) -> bool:
     if isinstance(step, Shift):
         return alias is not None and alias.step == steps.key(deployment) and alias.weights == step.weights
     return deployment.progress.effect > 0
+
+
+def unserved(deployment: Deployment, index: int, alias: Alias | None) -> tuple[int, ...]:
+    """Versions to which that step of the plan gives traffic, and that have none now and may not run: the deployment has
+    not started them before it, or has taken them away since."""
+    step = deployment.plan[index]
+    given = [version for version, weight in step.weights.items() if weight] if isinstance(step, Shift) else []
+    has = alias.weights if alias else {}
+    return tuple(version for version in given if not has.get(version) and not _runs(version, index, deployment))
+
+
+def _runs(version: int, index: int, deployment: Deployment) -> bool:
+    started = any(isinstance(step, Start) and step.version == version for step in deployment.plan[:index])
+    since = deployment.plan[index : deployment.progress.index + 1]
+    return started and not any(isinstance(step, Retire) and step.version == version for step in since)
 
 
 def difference(deployment: Deployment, observation: Observation) -> str | None:

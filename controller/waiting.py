@@ -10,7 +10,7 @@ from controller import steps, traffic
 from controller.decision import Begin, Crown, Decision, Finish, Hasten, Observation, Remind, Resume, Unpause, Wait
 from controller.scope import again_from
 from controller.turning import HELD_LIMIT, REMIND_AFTER, asked, back, onward
-from hotswap.deployment import AwaitPromotion, Bake, Deployment, HoldingStep, Retire, Shift, Start, Status, Verb
+from hotswap.deployment import AwaitPromotion, Bake, Deployment, HoldingStep, Status, Verb
 
 
 def queued(deployment: Deployment, observation: Observation, now: datetime) -> Decision:
@@ -91,18 +91,7 @@ def _again(deployment: Deployment, observation: Observation, *, changed: bool, n
 
 def _giving(index: int, deployment: Deployment, observation: Observation, *, note: str) -> Resume:
     """Anew from a step that may give weights to what has none now, and may have been taken from its nodes."""
-    step = deployment.plan[index]
-    given = [version for version, weight in step.weights.items() if weight] if isinstance(step, Shift) else []
-    has = observation.alias.weights if observation.alias else {}
-    first = [version for version in given if not has.get(version) and not _runs(version, index, deployment)]
-    return Resume(index, overrules=True, first=tuple(first), note=note)
-
-
-def _runs(version: int, index: int, deployment: Deployment) -> bool:
-    """Whether the deployment itself has started the version before that step, and has kept it since."""
-    started = any(isinstance(step, Start) and step.version == version for step in deployment.plan[:index])
-    since = deployment.plan[index : deployment.progress.index + 1]
-    return started and not any(isinstance(step, Retire) and step.version == version for step in since)
+    return Resume(index, overrules=True, first=traffic.unserved(deployment, index, observation.alias), note=note)
 
 
 def _resumed(deployment: Deployment, observation: Observation, *, changed: bool, note: str) -> Resume:

@@ -151,6 +151,18 @@ def test_a_version_that_lost_all_of_its_weight_is_started_before_it_is_given_any
     assert w.weights == [{5: 90, 6: 10}, {5: 90, 6: 10}, {5: 50, 6: 50}, {6: 100}]
 
 
+def test_an_alias_that_was_deleted_is_made_again_when_what_it_gave_traffic_runs() -> None:
+    w = world()
+    w.play_until(Start)
+    while not isinstance(steps.present(w.deployment), Shift):
+        w.turn()
+    w.alias = None
+    w.turn()
+    assert steps.present(w.deployment) == Start(version=5)
+    assert w.play() is Status.SUCCEEDED
+    assert w.weights == [{5: 90, 6: 10}, {5: 50, 6: 50}, {6: 100}]
+
+
 def test_a_rollback_after_a_retry_still_goes_back() -> None:
     w = world(requests.Canary(function_name="f", version=6, config=requests.CanaryConfig(canary_increments=[50])))
     w.play_until(Bake)
