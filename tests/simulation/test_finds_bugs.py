@@ -129,7 +129,7 @@ def takes_no_turn_in_the_queue(patch: Patch) -> None:
 
 
 CAUGHT: dict[Callable[[Patch], None], tuple[int, str]] = {
-    writes_without_its_fence: (8, "OneWriter"),
+    writes_without_its_fence: (5, "OneWriter"),
     writes_record_and_alias_one_after_the_other: (0, "ShowsOnce"),
     goes_back_to_the_new_version: (4, "EndsRight"),
     takes_a_version_away_before_routers_have_let_go: (7, "NothingUnderfoot"),
