@@ -8,6 +8,7 @@ read in two ways is broken, not relayed; and it goes back to its pool only after
 """
 
 import asyncio
+import socket
 from collections.abc import Callable
 from enum import IntEnum
 from typing import Final, Protocol, cast
@@ -343,16 +344,38 @@ class Pool:
 
     async def connect(self) -> Connection:
         """Raises `ConnectFailed`."""
-        loop = asyncio.get_running_loop()
-        limit = self._limits.connect_timeout
+        opened = await self._opened()
+        try:
+            _, connection = await asyncio.get_running_loop().create_connection(lambda: Connection(self), sock=opened)
+        except BaseException:
+            opened.close()
+            raise
+        return connection
+
+    async def _opened(self) -> socket.socket:
+        """The limit is the instance's: in a loop that thousands keep busy it passes before anybody has looked, and then
+        the kernel knows whether there is a connection."""
+        loop, limit = asyncio.get_running_loop(), self._limits.connect_timeout
+        opened: socket.socket | None = None
         try:
             async with asyncio.timeout(limit):
-                _, connection = await loop.create_connection(lambda: Connection(self), self._host, self._port)
+                [(family, kind, protocol, _, address), *_] = await loop.getaddrinfo(
+                    self._host, self._port, type=socket.SOCK_STREAM
+                )
+                opened = socket.socket(family, kind, protocol)
+                opened.settimeout(0)
+                await loop.sock_connect(opened, address)
         except TimeoutError:
-            raise ConnectFailed(f"{self.address} took no connection within {limit:g} s") from None
+            if opened is None or not _is_connected(opened):
+                _close(opened)
+                raise ConnectFailed(f"{self.address} took no connection within {limit:g} s") from None
         except OSError as error:
+            _close(opened)
             raise ConnectFailed(f"{self.address} took no connection: {error.strerror or error}") from None
-        return connection
+        except BaseException:
+            _close(opened)
+            raise
+        return opened
 
     def put_back(self, connection: Connection) -> None:
         if self._closed or len(self._idle) >= MOST_IDLE:
@@ -380,6 +403,19 @@ class Pool:
         idle, self._idle = self._idle, []
         for connection, _ in idle:
             connection.close()
+
+
+def _close(opened: socket.socket | None) -> None:
+    if opened is not None:
+        opened.close()
+
+
+def _is_connected(opened: socket.socket) -> bool:
+    try:
+        opened.getpeername()
+    except OSError:
+        return False
+    return True
 
 
 def _body(head: Head, length: int | None) -> Body:
