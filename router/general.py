@@ -8,6 +8,7 @@ counters and the connections are not this lane's own: another lane works on the 
 import asyncio
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from typing import Protocol, cast
@@ -34,8 +35,12 @@ from router.upload import Upload
 from router.upstream import ConnectFailed
 from router.usage import NO_CELL
 
-ID = "hotswap-request-id"
-"""Under which a request keeps its id."""
+
+@dataclass(slots=True)
+class Known:
+    """Of a request, as it is told in its answer: what was made here says where the request goes, once that is known."""
+
+    id: str
 
 
 class Taken(Protocol):
@@ -70,9 +75,9 @@ class General:
         self._limits = limits
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
-        request[ID] = _chosen_id(request) or f"{self._rng.getrandbits(128):032x}"
+        known = Known(_chosen_id(request) or f"{self._rng.getrandbits(128):032x}")
         try:
-            return await self._serve(request)
+            return await self._serve(request, known)
         except (Cut, ConnectionError):  # what has begun cannot be ended, or the client takes nothing any more
             if request.transport is not None:
                 request.transport.abort()
@@ -81,9 +86,9 @@ class General:
             if problem.outcome is None:
                 self._counting.own(Own.REFUSED)
             waits = "Expect" in request.headers  # to be asked for its body, which will now never come
-            return refuse(request, problem, request_id=request[ID], close=waits or self._closing(request))
+            return refuse(request, problem, request_id=known.id, close=waits or self._closing(request))
 
-    async def _serve(self, request: web.BaseRequest) -> Written:
+    async def _serve(self, request: web.BaseRequest, known: Known) -> Written:
         began = self._clock()
         named = self._named(request)
         route = self._routes.find(named.function, named.qualifier)
@@ -96,7 +101,7 @@ class General:
         else:
             version, cell = route.pick(), NO_CELL
         if _chosen_id(request) is None:
-            request[ID] += self._routes.destination(route, version).marked(cell).decode()
+            known.id += self._routes.destination(route, version).marked(cell).decode()
         terms = self._routes.terms(route.function, version)
         limit = Limit(terms.timeout)
         upload = Upload(request, most=terms.max_body, limit=limit, limits=self._limits)
@@ -108,7 +113,7 @@ class General:
             Invocation(
                 request=request,
                 peer=peer,
-                id=request[ID],
+                id=known.id,
                 target=named,
                 route=route,
                 version=version,

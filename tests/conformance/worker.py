@@ -95,7 +95,7 @@ def _listener() -> socket.socket:
 
 
 def _spawn(fds: tuple[int, ...], log: IO[bytes]) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen([sys.executable, "-m", "router.worker", *map(str, fds)], pass_fds=fds, stderr=log)
+    return subprocess.Popen([sys.executable, "-m", "router.worker", *map(str, fds), "INFO"], pass_fds=fds, stderr=log)
 
 
 @asynccontextmanager

@@ -285,7 +285,7 @@ async def test_every_release_that_we_can_find_is_understood(
             await anext(batches)
             lease = await store.grant(timedelta(seconds=10))
             revision = await store.commit(require=[kv.Absent("/t/a")], write=[kv.Put("/t/a", b"1", lease.id)])
-            assert (await anext(batches)).changes == (kv.Item("/t/a", b"1", revision, revision),)
+            assert (await anext(batches)).changes == (kv.Item("/t/a", b"1", revision, revision, lease.id),)
             await lease.revoke()
             assert [change.key for change in (await anext(batches)).changes] == ["/t/a"]
     finally:

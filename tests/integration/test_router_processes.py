@@ -248,7 +248,8 @@ async def test_a_router_boots_from_its_disk_with_etcd_away(private_etcd: LocalEt
         async with routing(settings, folder) as router:
             await router.publish("fn", {1: [server.address], 2: [server.address]}, weights={1: 100})
             bind = router.known.address
-            await eventually(lambda: b"production" in (folder / "table").read_bytes())
+            table = folder / "table"
+            await eventually(lambda: table.exists() and b"production" in table.read_bytes())
         await private_etcd.kill()
         process = await start_router(settings, folder, workers=1, drain=timedelta(seconds=1), bind=bind)
         try:
