@@ -24,6 +24,7 @@ from router.codec.responses import (
     Head,
     read_head,
 )
+from router.connecting import connected
 from router.reading import FIRST, HELD, Ahead, Bounded, unbuffered
 from router.writing import NONE, descriptor, write
 
@@ -344,38 +345,21 @@ class Pool:
 
     async def connect(self) -> Connection:
         """Raises `ConnectFailed`."""
-        opened = await self._opened()
+        limit = self._limits.connect_timeout
+        try:
+            return await self._over(await connected(self._host, self._port, limit=limit))
+        except TimeoutError:
+            raise ConnectFailed(f"{self.address} took no connection within {limit:g} s") from None
+        except OSError as error:
+            raise ConnectFailed(f"{self.address} took no connection: {error.strerror or error}") from None
+
+    async def _over(self, opened: socket.socket) -> Connection:
         try:
             _, connection = await asyncio.get_running_loop().create_connection(lambda: Connection(self), sock=opened)
         except BaseException:
             opened.close()
             raise
         return connection
-
-    async def _opened(self) -> socket.socket:
-        """The limit is the instance's: in a loop that thousands keep busy it passes before anybody has looked, and then
-        the kernel knows whether there is a connection."""
-        loop, limit = asyncio.get_running_loop(), self._limits.connect_timeout
-        opened: socket.socket | None = None
-        try:
-            async with asyncio.timeout(limit):
-                [(family, kind, protocol, _, address), *_] = await loop.getaddrinfo(
-                    self._host, self._port, type=socket.SOCK_STREAM
-                )
-                opened = socket.socket(family, kind, protocol)
-                opened.settimeout(0)
-                await loop.sock_connect(opened, address)
-        except TimeoutError:
-            if opened is None or not _is_connected(opened):
-                _close(opened)
-                raise ConnectFailed(f"{self.address} took no connection within {limit:g} s") from None
-        except OSError as error:
-            _close(opened)
-            raise ConnectFailed(f"{self.address} took no connection: {error.strerror or error}") from None
-        except BaseException:
-            _close(opened)
-            raise
-        return opened
 
     def put_back(self, connection: Connection) -> None:
         if self._closed or len(self._idle) >= MOST_IDLE:
@@ -403,19 +387,6 @@ class Pool:
         idle, self._idle = self._idle, []
         for connection, _ in idle:
             connection.close()
-
-
-def _close(opened: socket.socket | None) -> None:
-    if opened is not None:
-        opened.close()
-
-
-def _is_connected(opened: socket.socket) -> bool:
-    try:
-        opened.getpeername()
-    except OSError:
-        return False
-    return True
 
 
 def _body(head: Head, length: int | None) -> Body:

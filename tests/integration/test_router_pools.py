@@ -33,6 +33,22 @@ async def test_an_instance_is_reached_by_its_address_and_by_a_name(host: str) ->
         connection.abort()
 
 
+async def test_an_instance_with_several_addresses_is_reached_by_the_one_that_takes_connections(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with listening() as away:
+        pass
+    with listening() as port:
+        stream = (socket.AF_INET, socket.SOCK_STREAM, 0, "")
+
+        async def found(*_: object, **__: object) -> list[object]:
+            return [(*stream, ("127.0.0.1", one)) for one in (away, port)]
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", found)
+        connection = await pool("two.test", 1).connect()
+        connection.abort()
+
+
 async def test_a_loop_that_has_no_time_to_look_takes_no_instance_for_one_that_is_away() -> None:
     with listening() as port:
         connecting = asyncio.create_task(pool("127.0.0.1", port).connect())
