@@ -97,6 +97,13 @@ class Uncounted:
     """There are no figures, or none were asked for."""
 
     why: str = ""
+    failures: int = 0
+    """How many looks in a row told nothing."""
+
+    @property
+    def text(self) -> str:
+        why = self.why or "the routers do not answer"
+        return f"{why} ({self.failures} times in a row)" if self.failures > 1 else why
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

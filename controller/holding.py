@@ -85,10 +85,12 @@ def _bake(step: Bake, deployment: Deployment, observation: Observation, now: dat
     match observation.counted:
         case Counted(begun=begun) as counted if begun >= ends:
             return _judged(step, counted, deployment, observation, now)
-        case Uncounted(why=why):
-            told = why or "the routers do not answer"
+        case Counted(begun=begun):
+            told = f"the newest counts are of {begun:%H:%M:%S}, before the phase was over"
+        case Uncounted() as uncounted:
+            told = uncounted.text
         case _:
-            told = "the routers do not answer"
+            assert_never(observation.counted)
     if now < limit:
         return Wait(min(limit, now + RECHECK))
     return hold(deployment, now, f"{steps.named(step.versions)} cannot be judged: {told}")
@@ -99,7 +101,7 @@ def _ramp(step: Ramp, deployment: Deployment, observation: Observation, now: dat
     limit = due(deployment, observation)
     if not isinstance(observation.counted, Counted):
         blind = max(deployment.progress.entered, observation.watched) + budgeting.BLIND
-        why = f"the harm budget cannot be watched: {observation.counted.why or 'the routers do not answer'}"
+        why = f"the harm budget cannot be watched: {observation.counted.text}"
         return Wait(blind) if now < blind else stop(deployment, observation, now, reason=why, faulty=False)
     if (found := budgeting.judged(step, deployment, observation, now)) and not budgeting.raises_too_often(
         step, deployment, found

@@ -8,11 +8,15 @@ from controller.agents import Agents
 from controller.engine import Engine
 from controller.janitor import Janitor
 from controller.means import Clock, Means, Testing
+from controller.metrics import prometheus as by_prometheus
+from controller.metrics.routers import Counts
 from controller.placement import Placement
 from controller.service import Service
 from controller.weights import HandWeights
-from hotswap.mirror import mirrored
+from hotswap.mirror import Mirror, mirrored
+from hotswap.model import Router
 from hotswap.routers import Admin, Routers
+from hotswap.settings import PrometheusSettings
 from hotswap.store import Fence, Store
 
 
@@ -26,16 +30,40 @@ async def leading(
     testing: Testing,
     service: Service,
     clock: Clock,
+    prometheus: PrometheusSettings | None = None,
 ) -> AsyncIterator[HandWeights]:
     """Runs until the context ends, or ends it: with `NotLeader` (in a group) when somebody else leads."""
     async with (
         mirrored(store.routers) as known_routers,
         mirrored(store.nodes) as nodes,
+        _counts(prometheus, known_routers, clock) as counts,
         asyncio.TaskGroup() as tasks,
     ):
         routers = Routers(store.routers, known_routers, admin)
         placement = Placement(store=store, fence=fence, agents=agents, nodes=nodes, routers=routers)
-        means = Means(store=store, fence=fence, placement=placement, routers=routers, testing=testing, clock=clock)
+        means = Means(
+            store=store,
+            fence=fence,
+            placement=placement,
+            routers=routers,
+            testing=testing,
+            clock=clock,
+            counts=counts,
+        )
         tasks.create_task(Engine(means).run(), name="engine")
         tasks.create_task(Janitor(store=store, nodes=nodes, placement=placement).run(), name="janitor")
         yield HandWeights(store=store, fence=fence, placement=placement, routers=routers, service=service, clock=clock)
+
+
+@asynccontextmanager
+async def _counts(
+    settings: PrometheusSettings | None, known: Mirror[Router], clock: Clock
+) -> AsyncIterator[Counts | None]:
+    """Who is asked for counts in place of the routers."""
+    if settings is None:
+        yield None
+        return
+    async with by_prometheus.prometheus(
+        settings, routers=lambda: [stored.value for stored in known], clock=clock
+    ) as counts:
+        yield counts

@@ -48,3 +48,5 @@ class Means:
     routers: Routing
     testing: Testing
     clock: Clock
+    counts: Counts | None = None
+    """Who is asked for counts in place of the routers, but for tests: their users are known to the routers alone."""

@@ -17,7 +17,7 @@ from controller.launch import StartFailed
 from controller.means import Means, TestsFailed
 from controller.metrics.routers import Trail
 from controller.ready import ready
-from controller.sampling import FRESH, Sampler, looking
+from controller.sampling import FRESH, Sampler, looking, tested
 from controller.traffic import written
 from hotswap import errors, kv
 from hotswap.deployment import Bake, Deployment, EffectStep, HoldingStep, Retire, Shift, Start, Status, Test
@@ -104,8 +104,9 @@ class Observer:
     def _sampling(self, deployment: Deployment) -> Sampler:
         """One for all of the deployment: what it has seen of routers that are gone counts on."""
         if self._sampler is None:
+            counts = self._means.routers if tested(deployment) else self._means.counts or self._means.routers
             trail = Trail(
-                self._means.routers,
+                counts,
                 function=deployment.function,
                 alias=deployment.alias,
                 since=deployment.traffic_since,

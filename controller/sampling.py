@@ -26,16 +26,22 @@ SERVES = timedelta(seconds=6)
 
 
 Looks = Callable[[datetime], Awaitable[Counted]]
-"""Counts, beginning at that time. Raises `Unavailable`, and `Invalid` for what the store has and nobody can read."""
+"""Counts, asked for at that time. Raises `Unavailable`, and `Invalid` for what the store has and nobody can read."""
+
+
+def tested(deployment: Deployment) -> bool:
+    """Its versions are compared by what users do."""
+    return any(isinstance(step, AwaitPromotion) for step in deployment.plan)
 
 
 def looking(trail: Trail, deployment: Deployment, store: Store) -> Looks:
     """What is counted of the deployment; of a test its users and reports too, and the outcomes that were told later."""
-    tested = any(isinstance(step, AwaitPromotion) for step in deployment.plan)
+    compared = tested(deployment)
 
-    async def look(begun: datetime) -> Counted:
+    async def look(asked: datetime) -> Counted:
         tallies = await trail.tallies()
-        if not tested:
+        begun = trail.at or asked
+        if not compared:
             return Counted(tallies, begun)
         listed = await store.outcomes.list(deployment.function, deployment.alias)
         return Counted(tallies, begun, together([trail.usages(), usages(stored.value for stored in listed)]))
@@ -49,6 +55,7 @@ class Sampler:
         self._clock = clock
         self._wake = wake
         self._last: Counted | Uncounted = Uncounted("the routers do not answer")
+        self._failures = 0
         self._begun: datetime | None = None
         self._task: asyncio.Task[None] | None = None
         self._past: deque[tuple[datetime, int]] = deque()
@@ -78,16 +85,19 @@ class Sampler:
         begun = self._clock()
         try:
             self._last = self._with_rate(await self._looks(begun))
+            self._failures = 0
         except (Unavailable, Invalid) as error:  # or outcomes that another hand has written
-            self._last = Uncounted(str(error))
+            self._failures += 1
+            self._last = Uncounted(str(error), self._failures)
         self._begun = begun
         self._wake()
 
     def _with_rate(self, counted: Counted) -> Counted:
         now, invocations = counted.begun, counted.invocations
-        while self._past and self._past[0][0] < now - WHILE:
+        while len(self._past) > 1 and self._past[0][0] < now - WHILE:
             self._past.popleft()
-        self._past.append((now, invocations))
+        if not self._past or now > self._past[-1][0]:  # else it is what was told before, by somebody who keeps it
+            self._past.append((now, invocations))
         if len(self._past) == 1:
             return counted
         (first, least), (before, fewer) = self._past[0], self._past[-2]

@@ -136,6 +136,7 @@ class Controller:
                 testing=testing,
                 service=self._service,
                 clock=now,
+                prometheus=self._settings.prometheus,
             ) as weights,
         ):
             self._leading.weights = weights

@@ -1,15 +1,8 @@
-"""The admin ports of routers, asked by HTTP.
+"""The admin ports of routers, asked by HTTP. What several ask for at once is one request (`hotswap.questions`)."""
 
-Whoever carries out a deployment asks for the counts of its function every few seconds. With a thousand deployments that
-would be hundreds of requests a second to each router, and most of the asker's work. So what is asked of one router
-within a moment is asked together, and still answered with what was counted after each had asked.
-"""
-
-import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 
 import aiohttp
 import msgspec
@@ -17,22 +10,11 @@ import msgspec
 from hotswap.errors import Unavailable
 from hotswap.metrics import CounterRow, Counters
 from hotswap.model import Router
+from hotswap.questions import Questions
 from hotswap.routers import LONG_POLL, Subject
 
 ANSWER_LIMIT = 5.0
 """Seconds for any answer of a router's admin port."""
-GATHER = 0.05
-"""Seconds for which a question about counts waits for others."""
-GATHER_MOST = 32
-"""Functions in one request: a router sums their counts in one piece, in a few milliseconds."""
-
-
-@dataclass(eq=False)
-class Gathering:
-    """Functions whose counts will be asked for together."""
-
-    functions: set[str]
-    answer: asyncio.Task[dict[str, Counters]] = field(init=False)
 
 
 class HttpAdmin:
@@ -40,9 +22,8 @@ class HttpAdmin:
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
-        self._gathering: dict[str, Gathering] = {}
-        """By address, what is still open for more."""
-        self._asking: set[asyncio.Task[dict[str, Counters]]] = set()
+        self._questions = Questions(self._told)
+        """To each router, by its name and address."""
 
     async def applied(self, router: Router, subject: Subject, revision: int) -> bool:
         url = f"http://{router.admin}/applied"
@@ -54,50 +35,26 @@ class HttpAdmin:
             return False
 
     async def counters(self, router: Router, function: str) -> Counters:
-        gathering = self._gathering.get(router.admin) or self._gather(router)
-        gathering.functions.add(function)
-        if len(gathering.functions) == GATHER_MOST:
-            del self._gathering[router.admin]
-        told = await asyncio.shield(gathering.answer)  # one that waits no more ends it for nobody else
-        return told[function]
+        return await self._questions.answer((router.name, router.admin), function)
 
     async def close(self) -> None:
-        for task in self._asking:
-            task.cancel()
-        await asyncio.gather(*self._asking, return_exceptions=True)
+        await self._questions.close()
 
-    def _gather(self, router: Router) -> Gathering:
-        gathering = self._gathering[router.admin] = Gathering(set())
-        gathering.answer = asyncio.create_task(self._ask(router, gathering), name=f"counters of {router.name}")
-        self._asking.add(gathering.answer)
-        gathering.answer.add_done_callback(self._asked)
-        return gathering
-
-    def _asked(self, answer: asyncio.Task[dict[str, Counters]]) -> None:
-        self._asking.discard(answer)
-        if not answer.cancelled():
-            answer.exception()  # looked at, should nobody be left who waits for it
-
-    async def _ask(self, router: Router, gathering: Gathering) -> dict[str, Counters]:
-        await asyncio.sleep(GATHER)
-        if self._gathering.get(router.admin) is gathering:
-            del self._gathering[router.admin]
-        told = await self._counters(router, gathering.functions)
+    async def _told(self, place: tuple[str, str], functions: set[str]) -> Mapping[str, Counters]:
+        told = await self._counters(*place, functions)
         rows: defaultdict[str, list[CounterRow]] = defaultdict(list)
         for row in told.rows:
             rows[row.function].append(row)
-        return {name: Counters(router=told.router, boot=told.boot, rows=rows[name]) for name in gathering.functions}
+        return {name: Counters(router=told.router, boot=told.boot, rows=rows[name]) for name in functions}
 
-    async def _counters(self, router: Router, functions: set[str]) -> Counters:
-        url, query = f"http://{router.admin}/counters", [("function", name) for name in sorted(functions)]
+    async def _counters(self, router: str, address: str, functions: set[str]) -> Counters:
+        url, query = f"http://{address}/counters", [("function", name) for name in sorted(functions)]
         try:
             async with self._session.get(url, params=query, timeout=_limit()) as answer:
                 answer.raise_for_status()
                 return msgspec.json.decode(await answer.read(), type=Counters)
         except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError) as error:
-            raise Unavailable(
-                f'router "{router.name}" at {router.admin} does not tell its counters: {error}'
-            ) from error
+            raise Unavailable(f'router "{router}" at {address} does not tell its counters: {error}') from error
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ Latency buckets grow by 2^(1/8) from 0.5 ms to 60 s, so that a quantile read fro
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from enum import IntEnum
 from itertools import accumulate
 from typing import Self
@@ -132,6 +133,8 @@ class Counters(Model, frozen=True, kw_only=True):
     boot: str
     """New when the counts begin at zero again."""
     rows: list[CounterRow]
+    at: datetime | None = None
+    """When that was counted, where it comes by way of somebody who keeps it; `None` for just now."""
 
 
 class Applied(Model, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
@@ -87,6 +88,16 @@ class AgentSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PrometheusSettings:
+    url: str
+    """What comes before `/api/v1/query`."""
+    scrape: timedelta = timedelta(seconds=15)
+    """How often it scrapes routers; what is much older than that is not judged by."""
+    bearer_file: Path | None = None
+    """With the token that it wants."""
+
+
+@dataclass(frozen=True, slots=True)
 class ControllerSettings:
     name: str
     artifacts: Path
@@ -99,6 +110,8 @@ class ControllerSettings:
     """Callers need a token."""
     admin_tokens: tuple[str, ...] = field(default=(), repr=False)
     """Made known as admins at the start."""
+    prometheus: PrometheusSettings | None = None
+    """Who is asked for counts in place of the routers."""
 
 
 def host_and_port(text: str, *, option: str) -> tuple[str, int]:
@@ -112,7 +125,7 @@ def host_and_port(text: str, *, option: str) -> tuple[str, int]:
 def check_listener(text: str, *, option: str, insecure: bool, auth: bool | None = None) -> str:
     """A listener off loopback has to authenticate its callers, or to be asked for; `auth` is `None` where it cannot."""
     host, _ = host_and_port(text, option=option)
-    if auth or insecure or host == "localhost" or _is_loopback(host):
+    if auth or insecure or is_loopback(host):
         return text
     ask_for_tokens = "" if auth is None else "add --auth, "
     raise Invalid(
@@ -121,8 +134,8 @@ def check_listener(text: str, *, option: str, insecure: bool, auth: bool | None 
     )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     try:
-        return ip_address(host).is_loopback
+        return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False

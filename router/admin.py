@@ -3,6 +3,7 @@
 /healthz    200 while the parent lives
 /readyz     200 while every worker takes requests and no end is near
 /metrics    for Prometheus
+/metrics/revisions    the same by revision of the weights, for a controller that judges by Prometheus
 /counters?function=F&function=G            hotswap.metrics.Counters of all these
 /applied?subject=S&revision=R&wait=T      hotswap.metrics.Applied: 200 as soon as every worker has R, 202 after T s
 """
@@ -13,10 +14,12 @@ from collections.abc import Callable
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
 
 from hotswap.metrics import Applied, Counters
 from hotswap.model import Model, Router, encode
 from router.exposition import RouterCollector
+from router.revisions import RevisionCollector
 from router.rows import Rows
 from router.workers import Workers
 
@@ -26,21 +29,27 @@ LONGEST_WAIT = 30.0
 
 class Admin:
     def __init__(
-        self, *, router: Callable[[], Router], rows: Rows, workers: Workers, collector: RouterCollector
+        self,
+        *,
+        router: Callable[[], Router],
+        rows: Rows,
+        workers: Workers,
+        collector: RouterCollector,
+        revisions: RevisionCollector,
     ) -> None:
         self.ending = False
         self._router = router
         self._rows = rows
         self._workers = workers
         self._collector = collector
-        self._registry = CollectorRegistry()
-        self._registry.register(collector)
+        self._revisions = revisions
 
     def application(self) -> web.Application:
         application = web.Application()
         application.router.add_get("/healthz", self._healthz)
         application.router.add_get("/readyz", self._readyz)
         application.router.add_get("/metrics", self._metrics)
+        application.router.add_get("/metrics/revisions", self._metrics_by_revision)
         application.router.add_get("/counters", self._counters)
         application.router.add_get("/applied", self._applied)
         return application
@@ -57,8 +66,11 @@ class Admin:
 
     async def _metrics(self, _: web.Request) -> web.Response:
         self._collector.look()
-        body = await asyncio.to_thread(generate_latest, self._registry)  # changes of weights do not wait for it
-        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return await _exposed(self._collector)
+
+    async def _metrics_by_revision(self, _: web.Request) -> web.Response:
+        self._revisions.look()
+        return await _exposed(self._revisions)
 
     async def _counters(self, request: web.Request) -> web.Response:
         functions = request.query.getall("function", [])
@@ -85,6 +97,13 @@ class Admin:
     def _told(self) -> Applied:
         applied = self._workers.applied
         return Applied(aliases=applied.aliases, endpoints=applied.endpoints)
+
+
+async def _exposed(collector: Collector) -> web.Response:
+    registry = CollectorRegistry()
+    registry.register(collector)
+    body = await asyncio.to_thread(generate_latest, registry)  # changes of weights do not wait for it
+    return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 def _json(model: Model, *, status: int = 200) -> web.Response:

@@ -148,6 +148,21 @@ class Rows:
             )
         ]
 
+    def by_revision(self) -> list[CounterRow]:
+        """All that is counted under the weights of an alias, without users; no invocations are told as well."""
+        written = self._written()
+        return [
+            CounterRow(
+                function=owner.function,
+                alias=owner.alias,
+                version=owner.version,
+                alias_revision=owner.alias_revision,
+                tally=Tally(counts=self._counts(live)) if live.index in written else Tally.zero(),
+            )
+            for owner, live in self._live.items()
+            if owner.alias
+        ]
+
     def totals(self) -> dict[Total, tuple[list[int], int]]:
         """Counts, and how many are in flight, by function, alias and version; of those that were ever invoked."""
         counts = {total: list(folded) for totals in self._folded.values() for total, folded in totals.items()}

@@ -22,6 +22,7 @@ from router.announce import announced
 from router.channel import Begin
 from router.exposition import RouterCollector
 from router.keeper import Keeper
+from router.revisions import RevisionCollector
 from router.rows import Rows
 from router.workers import START_LIMIT, Workers
 
@@ -71,7 +72,13 @@ class Parent:
         self._workers = Workers(listeners=listeners, begin=begin, rows=self._rows)
         self._keeper = Keeper(folder=settings.state_dir, workers=self._workers)
         collector = RouterCollector(rows=self._rows, workers=self._workers, keeper=self._keeper)
-        self._admin = Admin(router=self._router, rows=self._rows, workers=self._workers, collector=collector)
+        self._admin = Admin(
+            router=self._router,
+            rows=self._rows,
+            workers=self._workers,
+            collector=collector,
+            revisions=RevisionCollector(rows=self._rows, router=self._router),
+        )
         self._ending = asyncio.Event()
 
     async def run(self) -> None:

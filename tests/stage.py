@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 
 from hotswap.cli.platform import Platform
+from hotswap.settings import PrometheusSettings
 
 COMMAND_LIMIT = 120.0
 """Seconds for one command, `--wait` included."""
@@ -100,6 +101,9 @@ class Stage:
 
 
 @asynccontextmanager
-async def staged(folder: Path, *, agents: int = 2, workers: int = 2) -> AsyncIterator[Stage]:
-    async with Platform(state_dir=folder / "state", agents=agents, workers=workers) as platform:
+async def staged(
+    folder: Path, *, agents: int = 2, workers: int = 2, prometheus: PrometheusSettings | None = None
+) -> AsyncIterator[Stage]:
+    state = folder / "state"
+    async with Platform(state_dir=state, agents=agents, workers=workers, prometheus=prometheus) as platform:
         yield Stage(platform, folder / "functions")

@@ -8,6 +8,7 @@ it has put together since with older counts. Invocations that named their versio
 
 from collections import defaultdict
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Protocol
 
 from hotswap.metrics import CounterRow, Counters, Tally
@@ -15,8 +16,10 @@ from hotswap.usage import Usage
 
 
 class Counts(Protocol):
+    """Where counts come from: the routers themselves (`hotswap.routers`), or Prometheus (`prometheus.py`)."""
+
     async def counters(self, function: str) -> list[Counters]:
-        """Of every router that lives; raises `Unavailable` when one does not answer."""
+        """Of every router that lives; raises `Unavailable` when those of one are missing: a part is not the whole."""
 
 
 class Trail:
@@ -30,10 +33,14 @@ class Trail:
         self._since = since
         self._seen: dict[tuple[str, str, int, int], CounterRow] = {}
         """By router, its boot, version and revision of the weights."""
+        self.at: datetime | None = None
+        """When the oldest of it was counted that was last asked for; `None` for just then."""
 
     async def tallies(self) -> Mapping[tuple[int, int], Tally]:
         """By version and revision of the weights."""
-        for counters in await self._routers.counters(self._function):
+        told = await self._routers.counters(self._function)
+        self.at = min((counters.at for counters in told if counters.at), default=None)
+        for counters in told:
             for row in counters.rows:
                 if self._counts(row):
                     self._seen[counters.router, counters.boot, row.version, row.alias_revision] = row

@@ -24,7 +24,7 @@ from hotswap.errors import Unavailable
 from hotswap.etcd.local import LocalEtcd
 from hotswap.mirror import Mirror, mirrored
 from hotswap.model import Node, Router
-from hotswap.settings import EtcdSettings
+from hotswap.settings import EtcdSettings, PrometheusSettings
 from hotswap.store import Store
 
 READY_LIMIT = 60.0
@@ -43,6 +43,7 @@ class Platform:
         rest: str = "127.0.0.1:0",
         router: str = "127.0.0.1:0",
         admin: str = "127.0.0.1:0",
+        prometheus: PrometheusSettings | None = None,
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         """The addresses are those to bind; for port 0 one is found, and kept when the service is started again."""
@@ -54,6 +55,7 @@ class Platform:
         self._external = external_etcd is not None
         self._agents = [f"node-{number}" for number in range(1, agents + 1)]
         self._workers = workers
+        self._prometheus = prometheus
         self._tell = tell
         self._services: dict[str, Supervised] = {}
         self._announced: dict[str, tuple[Mirror[Any], str]] = {}
@@ -168,7 +170,9 @@ class Platform:
 
     def _commands(self, programs: Programs) -> dict[str, Callable[[], list[str]]]:
         return {
-            "controller": lambda: programs.controller("controller", bind=self.controller, rest=self.rest),
+            "controller": lambda: programs.controller(
+                "controller", bind=self.controller, rest=self.rest, prometheus=self._prometheus
+            ),
             "router": lambda: programs.router("router", bind=self.router, admin=self.admin, workers=self._workers),
             **{name: partial(programs.agent, name) for name in self._agents},
         }

@@ -4,7 +4,8 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hotswap.settings import EtcdSettings
+from hotswap.cli.sources import source_arguments
+from hotswap.settings import EtcdSettings, PrometheusSettings
 
 DRAIN = 10.0
 """Seconds that requests in flight may take when the router stops."""
@@ -21,9 +22,10 @@ class Programs:
     admin_token_file: Path
     agent_token: str = field(repr=False)
 
-    def controller(self, name: str, *, bind: str, rest: str) -> list[str]:
+    def controller(self, name: str, *, bind: str, rest: str, prometheus: PrometheusSettings | None = None) -> list[str]:
         where = ("--bind", bind, "--rest", rest, "--artifacts", self.state_dir / "artifacts")
-        return self._service("controller", name, *where, "--auth", "--admin-token-file", self.admin_token_file)
+        auth = ("--auth", "--admin-token-file", self.admin_token_file)
+        return self._service("controller", name, *where, *auth, *source_arguments(prometheus))
 
     def router(self, name: str, *, bind: str, admin: str, workers: int) -> list[str]:
         where = ("--bind", bind, "--admin", admin, "--state-dir", self.state_dir / "router")

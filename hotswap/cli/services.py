@@ -20,6 +20,7 @@ from hotswap.auth import parse
 from hotswap.cli.durations import DURATION
 from hotswap.cli.limits import limit_options
 from hotswap.cli.running import default_state_dir
+from hotswap.cli.sources import source_options
 from hotswap.errors import Invalid
 from hotswap.settings import (
     ETCD_PORT,
@@ -27,6 +28,7 @@ from hotswap.settings import (
     ControllerSettings,
     EtcdSettings,
     Lane,
+    PrometheusSettings,
     RouterLimits,
     RouterSettings,
     check_listener,
@@ -94,6 +96,7 @@ insecure_option = click.option(
     type=click.Path(dir_okay=False, path_type=Path),
     help="With --auth: an admin's token, which is made if there is none. HOTSWAP_ADMIN_TOKEN gives one too.",
 )
+@source_options
 @log_level_option
 @insecure_option
 @etcd_options
@@ -105,6 +108,7 @@ def controller(
     artifacts: Path | None,
     auth: bool,
     admin_token_file: Path | None,
+    prometheus: PrometheusSettings | None,
     insecure: bool,
     etcd: EtcdSettings,
 ) -> None:
@@ -116,7 +120,14 @@ def controller(
 
     folder = artifacts or default_state_dir() / "artifacts"
     settings = ControllerSettings(
-        name=name, artifacts=folder, etcd=etcd, bind=bind, rest=rest, auth=auth, admin_tokens=admins
+        name=name,
+        artifacts=folder,
+        etcd=etcd,
+        bind=bind,
+        rest=rest,
+        auth=auth,
+        admin_tokens=admins,
+        prometheus=prometheus,
     )
     asyncio.run(run(settings))
 

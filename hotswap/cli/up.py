@@ -8,7 +8,8 @@ import click
 from hotswap import logs
 from hotswap.cli import running
 from hotswap.cli.services import insecure_option, parse_etcd
-from hotswap.settings import EtcdSettings, check_listener
+from hotswap.cli.sources import source_options
+from hotswap.settings import EtcdSettings, PrometheusSettings, check_listener
 
 
 @click.command(context_settings={"show_default": True})
@@ -20,6 +21,7 @@ from hotswap.settings import EtcdSettings, check_listener
 @click.option("--rest", default="127.0.0.1:7071", help="host:port of the controller's REST; port 0: a free one.")
 @click.option("--admin", default="127.0.0.1:0", help="host:port of the router's metrics; port 0: a free one.")
 @click.option("--etcd", metavar="URL[,…]", help="An etcd that runs already, instead of one of our own.")
+@source_options
 @insecure_option
 def up(
     *,
@@ -31,6 +33,7 @@ def up(
     rest: str,
     admin: str,
     etcd: str | None,
+    prometheus: PrometheusSettings | None,
     insecure: bool,
 ) -> None:
     """Run the whole platform on this machine.
@@ -59,6 +62,7 @@ def up(
         rest=rest,
         router=router,
         admin=admin,
+        prometheus=prometheus,
         tell=click.echo,
     )
     asyncio.run(run(platform))

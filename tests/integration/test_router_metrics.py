@@ -1,31 +1,16 @@
 """The router's /metrics: as Prometheus reads it, equal to the router's own counters, and answered by no worker."""
 
 import asyncio
-import json
-import shutil
-import socket
 import subprocess
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 import psutil
-import pytest
 
 from hotswap.metrics import Count
 from hotswap.settings import EtcdSettings
+from tests.prometheus import equals, program, prometheus
 from tests.router_harness import RouterUnderTest, answering, routing, upstream
-
-START_LIMIT = 60.0
-ASK_EVERY = 0.1
-
-
-def program(name: str) -> str:
-    """A program of Prometheus's; the test fails without it, since nothing else says whether it understands us."""
-    found = shutil.which(name)
-    assert found, f"{name} was not found on PATH: install the package prometheus (scripts/test does where it may)"
-    return found
 
 
 async def invoked(router: RouterUnderTest, address: str) -> None:
@@ -41,57 +26,10 @@ async def invoked(router: RouterUnderTest, address: str) -> None:
         assert (await router.get("/fn/fn:1")).status == 200
 
 
-@asynccontextmanager
-async def prometheus(target: str, folder: Path) -> AsyncIterator[str]:
-    """A real one that scrapes the target twice a second; its address."""
-    config = {
-        "global": {"scrape_interval": "500ms"},
-        "scrape_configs": [{"job_name": "router", "static_configs": [{"targets": [target]}]}],
-    }
-    file = folder / "prometheus.json"
-    file.write_text(json.dumps(config))  # JSON is YAML
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    process = await asyncio.create_subprocess_exec(
-        program("prometheus"),
-        f"--config.file={file}",
-        f"--storage.tsdb.path={folder / 'series'}",
-        f"--web.listen-address={address}",
-        "--log.level=error",
-    )
-    try:
-        yield address
-    finally:
-        process.terminate()
-        await process.wait()
-
-
-async def told(session: aiohttp.ClientSession, address: str, query: str) -> float | None:
-    """What Prometheus answers; `None` while it does not, or knows nothing."""
-    try:
-        async with session.get(f"http://{address}/api/v1/query", params={"query": query}) as answer:
-            found = (await answer.json())["data"]["result"] if answer.status == 200 else []
-    except aiohttp.ClientConnectionError:
-        return None
-    return float(found[0]["value"][1]) if found else None
-
-
-async def equals(session: aiohttp.ClientSession, address: str, query: str, value: float) -> None:
-    """Returns when Prometheus has scraped this value."""
-    seen: float | None = None
-    try:
-        async with asyncio.timeout(START_LIMIT):
-            while (seen := await told(session, address, query)) != pytest.approx(value):  # noqa: ASYNC110 - it tells when asked
-                await asyncio.sleep(ASK_EVERY)
-    except TimeoutError:
-        pytest.fail(f"{query} is {seen} to Prometheus, and {value} to the router")
-
-
 async def test_promtool_accepts_what_a_router_with_traffic_tells(etcd: EtcdSettings, tmp_path: Path) -> None:
     async with routing(etcd, tmp_path, workers=2) as router, upstream(answering()) as server:
         await invoked(router, server.address)
-        text = (await router.ask("/metrics")).body
+        text = (await router.ask("/metrics")).body + (await router.ask("/metrics/revisions")).body
     checked = await asyncio.to_thread(
         subprocess.run, [program("promtool"), "check", "metrics"], input=text, capture_output=True, check=False
     )
@@ -102,7 +40,7 @@ async def test_prometheus_answers_what_the_router_has_counted(etcd: EtcdSettings
     async with (
         routing(etcd, tmp_path / "router", workers=2) as router,
         upstream(answering()) as server,
-        prometheus(router.known.admin, tmp_path) as address,
+        prometheus([router.known.admin], tmp_path) as address,
         aiohttp.ClientSession() as session,
     ):
         await invoked(router, server.address)

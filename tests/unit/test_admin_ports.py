@@ -7,10 +7,11 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
-from hotswap.admin import GATHER_MOST, admin_ports
+from hotswap.admin import admin_ports
 from hotswap.errors import Unavailable
 from hotswap.metrics import CounterRow, Counters, Tally
 from hotswap.model import Router, encode
+from hotswap.questions import GATHER_MOST
 from tests.conditions import eventually
 
 
