@@ -104,7 +104,7 @@ class Launcher:
         return False
 
     async def _destroy(self, instance: Instance) -> None:
-        instance.process.kill("was ended, since it did not become ready")
+        instance.process.kill("was ended, since it did not become ready", processes.End.NOT_READY)
         await self.stop(instance, grace=0)
 
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from agent import output
 from agent.instance import Instance
-from agent.processes import PROC, sessions
+from agent.processes import PROC, End, sessions
 
 EVERY = 0.5
 """Seconds between two looks."""
@@ -43,7 +43,8 @@ def keep(instance: Instance, pids: list[int]) -> None:
     instance.memory = sum(map(share, pids))
     if instance.memory > limit:
         used, allowed = instance.memory // MIB, limit // MIB
-        instance.process.kill(f"was killed for using {used} MiB of memory; {allowed} MiB are allowed")
+        why = f"was killed for using {used} MiB of memory; {allowed} MiB are allowed"
+        instance.process.kill(why, End.MEMORY)
 
 
 def _resident(pid: int) -> int:

@@ -10,6 +10,7 @@ import os
 import signal
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 PROC = Path("/proc")
@@ -32,6 +33,21 @@ class Identity:
     boot: str
 
 
+class End(StrEnum):
+    """In what way an instance ended."""
+
+    STOPPED = "stopped"
+    """By its agent, since it was not to run any more."""
+    MEMORY = "memory"
+    """It used more than it may."""
+    NOT_READY = "not_ready"
+    """It did not become ready."""
+    EXITED = "exited"
+    SIGNALLED = "signalled"
+    UNKNOWN = "unknown"
+    """It ended by itself, and an earlier agent had started it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Exit:
     """How a process ended."""
@@ -40,6 +56,17 @@ class Exit:
     """As `Popen.returncode`: below 0 for a signal; `None` for a process that another agent started."""
     cause: str = ""
     """Why this agent ended it; empty when it did not."""
+    by_agent: End | None = None
+    cpu: float = 0.0
+    """Seconds of processor time, with those of processes that it has waited for; 0 where that is not known."""
+
+    @property
+    def end(self) -> End:
+        if self.by_agent:
+            return self.by_agent
+        if self.code is None:
+            return End.UNKNOWN
+        return End.EXITED if self.code >= 0 else End.SIGNALLED
 
     def __str__(self) -> str:
         if self.cause:
@@ -106,6 +133,7 @@ class Process:
         another by now."""
         self.identity = identity
         self.cause = ""
+        self._ended_by: End | None = None
         self._instance = instance
         self._child = child
         self._pidfd = os.pidfd_open(identity.pid)
@@ -129,17 +157,17 @@ class Process:
     def terminate(self) -> None:
         self._send(signal.SIGTERM)
 
-    def kill(self, cause: str) -> None:
-        self.cause = self.cause or cause
+    def kill(self, cause: str, end: End) -> None:
+        self._because(cause, end)
         self._send(signal.SIGKILL)  # the rest of the group follows in `_on_exit`
 
     async def stop(self, *, grace: float = STOP_GRACE) -> Exit:
         """SIGTERM, then SIGKILL to all that is left; returns when it is reaped."""
-        self.cause = self.cause or "was stopped by the agent"
+        self._because("was stopped by the agent", End.STOPPED)
         self.terminate()
         await asyncio.wait([self.exited], timeout=grace)
         if self.running:
-            self.kill("was stopped by the agent")
+            self.kill("was stopped by the agent", End.STOPPED)
         return await asyncio.wait_for(asyncio.shield(self.exited), REAP_LIMIT)
 
     def abandon(self) -> None:
@@ -148,6 +176,10 @@ class Process:
             asyncio.get_running_loop().remove_reader(self._pidfd)
             os.close(self._pidfd)
             self.exited.cancel()
+
+    def _because(self, cause: str, end: End) -> None:
+        """The first reason stands."""
+        self.cause, self._ended_by = self.cause or cause, self._ended_by or end
 
     def _send(self, number: signal.Signals) -> None:
         if self.running:
@@ -158,9 +190,13 @@ class Process:
         asyncio.get_running_loop().remove_reader(self._pidfd)
         self._end_session()
         waited_for.discard(self.pid)
-        code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1]) if self._child else None
+        code, cpu = self._reaped() if self._child else (None, 0.0)
         os.close(self._pidfd)
-        self.exited.set_result(Exit(code, self.cause))
+        self.exited.set_result(Exit(code, self.cause, self._ended_by, cpu))
+
+    def _reaped(self) -> tuple[int, float]:
+        _, status, usage = os.wait4(self.pid, 0)
+        return os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime
 
     def _end_session(self) -> None:
         """What the leader left behind. Before the leader is reaped its number can mean nothing else."""

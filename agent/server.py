@@ -20,12 +20,17 @@ from typing import Any
 import aiohttp
 
 from agent import memory, orphans
+from agent.admin import answering
 from agent.artifacts import Artifacts
+from agent.exposition import AgentCollector
 from agent.fence import HighestFence
+from agent.instance import Instance
 from agent.launcher import Launcher
+from agent.ledger import Ledger
 from agent.nodes import Announcer
 from agent.output import Outputs
 from agent.records import Records
+from agent.resources import used
 from agent.service import NAME, AgentService
 from agent.slot import Tools
 from agent.spawn import Spawner
@@ -83,6 +88,7 @@ class Agent:
         self._announcer = Announcer(self._store, settings.name)
         self._records = Records(settings.state_dir / "instances")
         self._outputs = Outputs(settings.state_dir / "logs")
+        self._ledger = Ledger()
         self._versions: dict[tuple[str, int], Version] = {}
         self._routers: asyncio.Future[Routers] = asyncio.get_running_loop().create_future()
 
@@ -92,6 +98,7 @@ class Agent:
             supervisor = Supervisor(self._tools(launcher), self._outputs, slots)
             adopted = await launcher.adopt_all()
             self._versions |= {(it.version.function, it.version.number): it.version for it in adopted}
+            await self._taken_over(adopted)
             supervisor.adopt(adopted)
             async with background(
                 self._announcer.run(),
@@ -107,6 +114,9 @@ class Agent:
         if not self._settings.keep_instances:
             await self._announcer.close()
 
+    async def _taken_over(self, adopted: list[Instance]) -> None:
+        self._ledger.adopted(adopted, await asyncio.to_thread(used, [it.process.pid for it in adopted]))
+
     async def _announced(self, supervisor: Supervisor, ending: asyncio.Event) -> None:
         """Answers calls and is known as a node, until the agent ends."""
         fence = HighestFence(self._settings.state_dir / "fence")
@@ -115,11 +125,12 @@ class Agent:
             self._settings.bind, {NAME: lambda it: agent_pb2_grpc.add_AgentServicer_to_server(service, it)}
         )
         try:
-            self._announcer.announce(self._node(port))
-            log.info("node %s answers on port %d", self._settings.name, port)
-            await ending.wait()
-            if not self._settings.keep_instances:
-                await self._withdrawn(supervisor)
+            async with answering(self._settings.admin, AgentCollector(supervisor, self._ledger)) as admin:
+                self._announcer.announce(self._node(port))
+                log.info("node %s answers on port %d; its /metrics is at %s", self._settings.name, port, admin)
+                await ending.wait()
+                if not self._settings.keep_instances:
+                    await self._withdrawn(supervisor)
         finally:
             await server.stop(CALLS_GRACE)
 
@@ -175,6 +186,7 @@ class Agent:
             version=self._version,
             known=self._known,
             random=SystemRandom(),
+            ledger=self._ledger,
             hurry=self._hurry,
         )
 

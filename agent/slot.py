@@ -19,6 +19,7 @@ from agent.backoff import Streak
 from agent.decide import View
 from agent.instance import Instance, StartFailed
 from agent.launcher import Launcher
+from agent.ledger import Ledger
 from agent.nodes import Announcer
 from agent.progress import Progress, State
 from hotswap.errors import HotswapError, Invalid, NotFound
@@ -47,6 +48,7 @@ class Tools:
     known: Callable[[int], Awaitable[None]]
     """Returns when every router has the endpoints of this revision."""
     random: Random
+    ledger: Ledger
     hurry: asyncio.Event
     """Set when the agent must end now."""
 
@@ -123,7 +125,9 @@ class Slot:
             self.instance = await tools.launcher.start(version, code, warming=lambda: self._move(State.WARMING))
             self.instance.figures["fetch_ms"] = fetched * 1e3
             self.last_instance = self.instance.id
+            tools.ledger.started(self.instance)
         except StartFailed as error:
+            tools.ledger.failed(self.function, self.version)
             self._fail(str(error), served=0, final=error.final)
         except (Invalid, NotFound) as error:
             self._fail(str(error), served=0, final=True)
@@ -145,9 +149,11 @@ class Slot:
             await _cancelled(published, retired)
         if instance.process.running:
             await self._take_away(instance)
+            self._tools.ledger.ended(instance)
         else:
             self._withdraw(instance)
             self._tools.launcher.forget(instance)
+            self._tools.ledger.ended(instance)
             self._fail(str(instance.process.exited.result()), served=time.monotonic() - since, final=False)
 
     async def _publish(self, instance: Instance) -> None:
@@ -194,6 +200,7 @@ class Slot:
             await _cancelled(retired, again)
         self._again.clear()
         self.restarts += 1
+        self._tools.ledger.restarted(self.function, self.version)
 
     def _fail(self, why: str, *, served: float, final: bool) -> None:
         self.last_exit = why

@@ -17,7 +17,7 @@ from agent import sockets
 from agent.instance import Instance, StartFailed
 from agent.isolation import Room, environment, order_of, program_command, runtime_command
 from agent.output import Outputs
-from agent.processes import Process, identify
+from agent.processes import End, Process, identify
 from agent.records import Record, Records
 from agent.runtime.birth import Birth
 from agent.zygote import Zygote
@@ -89,7 +89,7 @@ class Spawner:
         try:
             self._records.write(instance.record(ready=False))
         except OSError:
-            instance.process.kill("could not be written down")
+            instance.process.kill("could not be written down", End.NOT_READY)
             ready.close()
             raise
         return Spawned(instance, ready)

@@ -85,6 +85,8 @@ class AgentSettings:
     """Fork instances from a process that has imported the platform; else each is a new interpreter."""
     preload: tuple[str, ...] = ()
     """Modules that the zygote imports as well, for all functions that do not bring their own."""
+    admin: str = "127.0.0.1:0"
+    """Metrics and health."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -205,6 +205,7 @@ def router(
 @click.command(context_settings={"show_default": True})
 @name_option
 @click.option("--bind", default="127.0.0.1:0", help="host:port of its gRPC; port 0 takes a free one.")
+@click.option("--admin", default="127.0.0.1:0", help="host:port of metrics and health; port 0 takes a free one.")
 @click.option("--instance-host", default="127.0.0.1", help="Address of this machine at which routers reach instances.")
 @click.option(
     "--label", "labels", multiple=True, metavar="NAME=VALUE", help="What placements select by; may be repeated."
@@ -232,6 +233,7 @@ def agent(
     *,
     name: str,
     bind: str,
+    admin: str,
     instance_host: str,
     labels: tuple[str, ...],
     capacity: int,
@@ -247,13 +249,25 @@ def agent(
     Where controllers ask for tokens it shows the one in HOTSWAP_TOKEN; a viewer's is enough.
     """
     check_listener(bind, option="--bind", insecure=insecure)
+    check_listener(admin, option="--admin", insecure=insecure)
     from agent.server import run
 
     folder = state_dir or default_state_dir() / "agent"
     given = os.environ.get("HOTSWAP_TOKEN", "")
     token = parse(given).text if given else ""
     settings = AgentSettings(
-        name, folder, etcd, bind, instance_host, parse_labels(labels), capacity, keep_instances, token, zygote, preload
+        name,
+        folder,
+        etcd,
+        bind,
+        instance_host,
+        parse_labels(labels),
+        capacity,
+        keep_instances,
+        token,
+        zygote,
+        preload,
+        admin,
     )
     asyncio.run(run(settings))
 
