@@ -1,14 +1,10 @@
-"""Plays rollouts and A/B tests by the thousand and counts what the judge would have done, beside what it should.
-
-scripts/simulate-judge [--runs N] [--quick] [--seed N]
-"""
+"""Plays rollouts and A/B tests by the thousand and counts what the judge would have done; `judge_report` says what it
+should have."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import ceil, log
 from random import Random
-
-import click
 
 from hotswap.judge.basis import Epoch
 from hotswap.judge.compare import LEAST_UNITS, compare
@@ -16,10 +12,8 @@ from hotswap.judge.guard import FALSE_ALARMS, LEAST_BAD, evidence_against_stable
 from hotswap.judge.measures import Seen
 from hotswap.judge.sequence import ALPHA, Sample, contrast, p_value
 from hotswap.metrics import Tally
-from hotswap.requests import Limits
 from hotswap.usage import Reported, Usage
 from hotswap.users import CELLS, GROUP_CELLS, GROUPS
-from tests.budget_simulation import HEALTHY, UNGUARDED, VERSIONS, costs
 
 DECIDES = log(1 / FALSE_ALARMS)
 LOOKS = 20_000
@@ -32,8 +26,6 @@ ARM = 10_000
 """Units that each arm of an A/B test gets."""
 PLANNED = 4_000
 """Units of both arms that it was planned for. One that goes on past its plan is wrong more often, up to 5 %."""
-HARM = 50
-"""Invocations of a canary that may fail."""
 NAIVE = 1.96
 """Deviations at which a test that may be looked at once calls a difference at 5 %."""
 
@@ -247,55 +239,3 @@ def _looked_at(draw: Callable[[Random], float], random: Random) -> tuple[bool, b
         ours = ours or p_value(seen, planned=PLANNED) < ALPHA
         naive = naive or abs(seen.value) > NAIVE * seen.error
     return ours, naive
-
-
-@click.command()
-@click.option("--runs", default=4000, show_default=True, help="Rollouts of each kind; a tenth as many A/B tests.")
-@click.option("--quick", is_flag=True, help="400 runs.")
-@click.option("--seed", default=1, show_default=True)
-def main(runs: int, quick: bool, seed: int) -> None:  # noqa: FBT001
-    """Play rollouts, A/B tests and harm budgets by the thousand, and print what the judge did beside what it should."""
-    runs, random = 400 if quick else runs, Random(seed)
-    click.echo(f"invocations until a rollback, median / p90 of {runs}: found, with the floor of {LEAST_BAD}, expected")
-    for name, rollout, (median, late) in SPEED:
-        bare, floored = (ends(rollout, runs=runs, random=random, floor=floor) for floor in (1, LEAST_BAD))
-        click.echo(f"  {name:38} {_pair(bare):>13} {_pair(floored):>13} {f'{median} / {late}':>13}")
-    click.echo(f"healthy rollouts of {runs} that are rolled back in {LOOKS} looks: found, with the floor, expected")
-    for name, rollout, (low, high) in FALSE:
-        rates = (false_rollbacks(rollout, runs=runs, random=random, floor=floor) for floor in (1, LEAST_BAD))
-        told = f"{low:.1%} to {high:.1%}" if low < high else f"{low:.1%}"
-        click.echo(f"  {name:38} {' '.join(f'{rate:>13.2%}' for rate in rates)} {told:>16}")
-    tests = max(20, runs // 10)
-    click.echo(f"A/B tests of {tests} in which equals win: by the sequence (1.5 to 4.1 %), by z (37 to 47 %)")
-    for name, draw in METRICS:
-        ours, naive = false_winners(draw, runs=tests, random=random)
-        click.echo(f"  {name:38} {ours:>13.1%} {naive:>13.1%}")
-    click.echo(f"the same of {tests} whose users come {AGAIN + 1} times: by users (5 % at most), by invocations")
-    for name in ("responseTime", "conversionRate"):
-        ours, naive = false_winners_of_regulars(name, runs=tests, random=random)
-        told = f"{naive:.1%}" if name == "responseTime" else ""
-        click.echo(f"  {name:38} {ours:>13.1%} {told:>13}")
-    _budgets(max(20, runs // 20), random)
-
-
-def _budgets(runs: int, random: Random) -> None:
-    """At three rates of requests, with the guard and without any."""
-    click.echo(f"harm budgets of {HARM}, {runs} rollouts each: kept (99 % at least), failed median / most, rolled out")
-    for name, version in {**VERSIONS, "healthy": HEALTHY}.items():
-        for rate in (2.0, 20.0, 100.0):
-            for guarded, limits in (("guarded", Limits()), ("unguarded", UNGUARDED)):
-                found = costs(version, budget=HARM, rate=rate, runs=runs, random=random, limits=limits)
-                failed = sorted(cost.failed for cost in found)
-                kept = sum(one <= HARM for one in failed) / runs
-                out = sum(one.rolled_out for one in found) / runs
-                cost = f"{failed[runs // 2]} / {failed[-1]}"
-                click.echo(f"  {name:26} {rate:>4g}/s {guarded:10} {kept:>8.1%} {cost:>10} {out:>8.1%}")
-
-
-def _pair(ended: list[int]) -> str:
-    """The median and the ninetieth percentile."""
-    return f"{ended[len(ended) // 2]} / {ended[len(ended) * 9 // 10]}"
-
-
-if __name__ == "__main__":
-    main()

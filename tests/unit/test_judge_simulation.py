@@ -1,52 +1,40 @@
-"""How soon the judge rolls a bad version back, and how rarely a healthy one: simulated, with fixed seeds."""
-
-from bisect import bisect_left, bisect_right
-from math import sqrt
-from random import Random
+"""How soon the judge rolls a bad version back, and how rarely a healthy one: the short form of what
+`scripts/simulate-judge` plays, with a fixed seed."""
 
 import pytest
+from click.testing import CliRunner
 
-from tests.judge_simulation import (
-    FALSE,
-    METRICS,
-    SPEED,
-    Rollout,
-    ends,
-    false_rollbacks,
-    false_winners,
-    false_winners_of_regulars,
-)
+from tests.judge_report import PARTS, between, checks, main, reached
 
-RUNS = 200
+RUNS = {"speed": 1000, "false": 100, "winners": 60, "regulars": 300, "healthy": 800, "budgets": 0}
+"""Harm budgets have tests of their own."""
 
 
-def noise(share: float, runs: int) -> float:
-    """Four standard errors."""
-    return 4 * sqrt(share * (1 - share) / runs)
+@pytest.mark.parametrize("part", [part for part in PARTS if RUNS[part]])
+def test_the_judge_does_what_it_should(part: str) -> None:
+    found = list(checks(part, runs=RUNS[part], seed=1))
+    assert found
+    assert [str(check) for check in found if not check.agrees] == []
 
 
-@pytest.mark.parametrize(("rollout", "told"), [pytest.param(rollout, told, id=name) for name, rollout, told in SPEED])
-def test_a_bad_canary_is_rolled_back_as_soon_as_promised(rollout: Rollout, told: tuple[int, int]) -> None:
-    ended = ends(rollout, runs=RUNS, random=Random(3), floor=1)
-    for share, reference in zip((0.5, 0.9), told, strict=True):
-        by_then = bisect_right(ended, reference * 1.05) / RUNS
-        before = bisect_left(ended, reference * 0.95) / RUNS
-        assert before - noise(share, RUNS) <= share <= by_then + noise(share, RUNS)
+def test_a_judge_that_is_too_late_or_too_soon_would_be_off() -> None:
+    ended = list(range(1, 1001))
+    assert reached("x", ended, 0.5, 500).agrees
+    assert not reached("x", ended, 0.5, 400).agrees
+    assert not reached("x", ended, 0.9, 1000).agrees
 
 
-@pytest.mark.parametrize("rollout", [pytest.param(rollout, id=name) for name, rollout, _ in FALSE])
-def test_a_healthy_canary_is_rolled_back_in_one_of_a_hundred_rollouts_at_most(rollout: Rollout) -> None:
-    assert false_rollbacks(rollout, runs=RUNS, random=Random(4)) <= 0.01 + noise(0.01, RUNS)
+def test_a_share_that_is_off_by_more_than_noise_is_told() -> None:
+    assert between("x", 0.013, 0.01, 0.01, runs=400).agrees
+    assert not between("x", 0.04, 0.01, 0.01, runs=400).agrees
+    assert not between("x", 0.30, 0.37, 0.47, runs=1000).agrees
 
 
-def test_equal_versions_have_no_winner_however_often_one_looks() -> None:
-    _, draw = METRICS[1]
-    ours, naive = false_winners(draw, runs=40, random=Random(5))
-    assert ours <= 0.05 + noise(0.05, 40)
-    assert naive >= 0.42 - noise(0.42, 40)
-
-
-def test_equal_versions_have_no_winner_where_users_come_again_and_would_have_if_each_visit_were_a_user() -> None:
-    ours, naive = false_winners_of_regulars("responseTime", runs=30, random=Random(6))
-    assert ours <= 0.05 + noise(0.05, 30)
-    assert naive >= 0.40 - noise(0.40, 30)
+def test_the_exit_code_tells_whether_all_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    played = CliRunner().invoke(main, ["--quick", "--part", "speed"])
+    assert played.exit_code == 0, played.output
+    assert "0 figures are off" in played.output
+    monkeypatch.setattr("tests.judge_report.ROUNDED", -0.5)
+    off = CliRunner().invoke(main, ["--quick", "--part", "speed"])
+    assert off.exit_code == 1
+    assert "OFF G1, limit 1 %, fails 5%" in off.output
