@@ -35,6 +35,7 @@ def basis(step: Ramp, deployment: Deployment, observation: Observation, counted:
     since, stable = deployment.traffic_since, deployment.stable
     assert stable is not None, "without a version beside it there is no budget"
     mine = counted.of(step.version, since=since) if step.began else Tally.zero()
+    lately = counted.lately_of(step.version, since=since)
     level, weight = _level(deployment, observation), weight_of(step, deployment)
     levels = {**step.levels, level: weight} if step.began else {}
     epochs = [(it, counted.epoch(step.version, stable, revision)) for revision, it in levels.items()]
@@ -57,6 +58,8 @@ def basis(step: Ramp, deployment: Deployment, observation: Observation, counted:
             pending=0 if sticky else unanswered(epochs),
             latency=max(_p99(mine), _p99(counted.of(stable, since=since))),
             stands=deployment.status is not Status.RUNNING,
+            lately=lately.invocations,
+            lately_failed=lately.errors,
         ),
     )
 

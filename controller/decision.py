@@ -56,15 +56,16 @@ class Counted:
     """Since the first time in the last while, ..."""
     span: timedelta = timedelta()
     """... which was so long ago."""
+    earlier: Mapping[tuple[int, int], Tally] = field(default_factory=dict)
+    """The tallies as they were then."""
 
     def of(self, version: int, *, since: int) -> Tally:
         """All that the version has answered under the weights of that revision and of later ones."""
-        rows = [
-            tally.counts
-            for (number, revision), tally in self.tallies.items()
-            if number == version and revision >= since
-        ]
-        return Tally.total(rows)
+        return _of(self.tallies, version, since)
+
+    def lately_of(self, version: int, *, since: int) -> Tally:
+        """The same of the last while."""
+        return self.of(version, since=since).since(_of(self.earlier, version, since))
 
     def usage_of(self, version: int, *, since: int) -> Usage:
         """The same of users and reports."""
@@ -90,6 +91,12 @@ class Counted:
             beside=beside.invocations,
             beside_errors=beside.errors,
         )
+
+
+def _of(tallies: Mapping[tuple[int, int], Tally], version: int, since: int) -> Tally:
+    return Tally.total(
+        [tally.counts for (number, revision), tally in tallies.items() if number == version and revision >= since]
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ A sample tells when it was begun, since one that began before a phase was over d
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -13,6 +13,7 @@ from controller.decision import Counted, Uncounted
 from controller.metrics.routers import Trail
 from hotswap.deployment import AwaitPromotion, Deployment
 from hotswap.errors import Invalid, Unavailable
+from hotswap.metrics import Tally
 from hotswap.outcomes import usages
 from hotswap.store import Store
 from hotswap.usage import together
@@ -58,6 +59,8 @@ class Sampler:
         self._failures = 0
         self._begun: datetime | None = None
         self._task: asyncio.Task[None] | None = None
+        self._tallies: deque[tuple[datetime, Mapping[tuple[int, int], Tally]]] = deque()
+        """Of the last while."""
         self._past: deque[tuple[datetime, int]] = deque()
         """The last while: when the routers were asked, and how many invocations there had been."""
 
@@ -84,13 +87,19 @@ class Sampler:
     async def _sample(self) -> None:
         begun = self._clock()
         try:
-            self._last = self._with_rate(await self._looks(begun))
+            self._last = self._with_rate(self._with_earlier(await self._looks(begun)))
             self._failures = 0
         except (Unavailable, Invalid) as error:  # or outcomes that another hand has written
             self._failures += 1
             self._last = Uncounted(str(error), self._failures)
         self._begun = begun
         self._wake()
+
+    def _with_earlier(self, counted: Counted) -> Counted:
+        while len(self._tallies) > 1 and self._tallies[0][0] < counted.begun - WHILE:
+            self._tallies.popleft()
+        self._tallies.append((counted.begun, counted.tallies))
+        return replace(counted, earlier=self._tallies[0][1])
 
     def _with_rate(self, counted: Counted) -> Counted:
         now, invocations = counted.begun, counted.invocations

@@ -132,6 +132,8 @@ class Rollout:
         """When the next weight holds, and which."""
         self.looks = [(0.0, 0)]
         """When the routers were asked lately, and what they had answered."""
+        self.told = [(0, 0)]
+        """What the canary had answered by then, and what had failed."""
         self.highest = 0
 
     def play(self) -> Cost:
@@ -145,6 +147,7 @@ class Rollout:
                     ends = self.now + RETIRES
             if ends is None and not done and self.coming is None and self.now >= asked + SAMPLE_EVERY.total_seconds():
                 self.looks = [*self.looks[-LOOKS:], (self.now, self.canary.answered + self.stable.answered)]
+                self.told = [*self.told[-LOOKS:], (self.canary.answered, self.canary.bad)]
                 asked = self.now
                 weight, done = self._decided()
                 if weight is not None:
@@ -228,6 +231,8 @@ class Rollout:
                 answered=level.invocations,
                 pending=unanswered(levels),
                 latency=timedelta(seconds=self.latency),
+                lately=self.canary.answered - self.told[0][0],
+                lately_failed=self.canary.bad - self.told[0][1],
             ),
         )
 

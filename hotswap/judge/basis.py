@@ -53,6 +53,10 @@ class Exposure(Model, frozen=True, kw_only=True):
     """That 99 of 100 invocations stay under: until it has passed, what was given to a version is not counted."""
     stands: bool = False
     """The weight is not to be changed, as the deployment waits for something else: it is borne, or the version goes."""
+    lately: int = 0
+    """What the version has answered in the last while, ..."""
+    lately_failed: int = 0
+    """... and of that, what failed."""
 
 
 class Basis(Model, frozen=True, kw_only=True):

@@ -85,11 +85,11 @@ def complete(basis: Basis) -> Verdict:
     bound, spare = upper_bound(basis), left(basis)
     whole = exposure.rate * _after(exposure).total_seconds()
     rare = bound <= RISK and _most(bound * whole) <= spare
-    if _most(whole) <= spare or (rare and _answers(exposure)):
+    if _most(whole) <= spare or (rare and _answers(exposure) and _fails_as_ever(exposure, bound)):
         return found
     why = f"up to {percent(bound)} may fail, which is too much for all of the traffic"
     if rare:
-        why = "it has just begun to answer late"
+        why = f"it has just begun to {'fail' if _answers(exposure) else 'answer late'}"
     return _verdict(Outcome.INSUFFICIENT, basis, why, value=bound)
 
 
@@ -168,6 +168,13 @@ def _answers(exposure: Exposure) -> bool:
     """Whether it has as much under way as is usual: more may be the beginning of a failure that is not counted yet."""
     usual = exposure.rate * exposure.weight / FULL_WEIGHT * exposure.latency.total_seconds()
     return exposure.pending <= usual + UNEVEN
+
+
+def _fails_as_ever(exposure: Exposure, bound: float) -> bool:
+    """Whether no more has failed of late than the bound allows for: a long time without failures makes that low, and a
+    failure that has just begun does not raise it at once."""
+    expected = bound * exposure.lately
+    return exposure.lately_failed <= expected + SURE * sqrt(expected)
 
 
 def _before(exposure: Exposure) -> timedelta:

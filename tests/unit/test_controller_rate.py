@@ -70,3 +70,15 @@ async def test_what_has_come_lately_is_that_of_the_last_while_alone() -> None:
     *_, last = await sampled(*range(0, looks * 10, 10))
     assert last.span == WHILE
     assert last.lately == 10 * (WHILE / EVERY)
+
+
+async def test_what_a_version_did_lately_is_what_it_did_in_the_last_while() -> None:
+    looks = 40
+    *_, last = await sampled(*range(0, looks * 10, 10))
+    assert last.lately_of(1, since=0).invocations == 10 * (WHILE / EVERY)
+    assert last.of(1, since=0).invocations == (looks - 1) * 10
+
+
+async def test_of_the_first_look_nothing_is_lately() -> None:
+    [first] = await sampled(1000)
+    assert first.lately_of(1, since=0).invocations == 0

@@ -108,6 +108,13 @@ def test_all_of_a_busy_functions_traffic_follows_a_version_that_is_known_to_fail
     assert "begun to answer late" in complete(basis(good=3000, rate=100.0, pending=9)).text
 
 
+def test_all_of_a_busy_functions_traffic_does_not_follow_a_version_that_has_just_begun_to_fail() -> None:
+    for failed, lately, outcome in ((6, 150, Outcome.INSUFFICIENT), (1, 150, Outcome.PASS), (6, 3006, Outcome.PASS)):
+        told = complete(basis(good=3000, bad=6, rate=100.0, lately=lately, lately_failed=failed))
+        assert told.outcome is outcome
+        assert ("begun to fail" in told.text) is (outcome is Outcome.INSUFFICIENT)
+
+
 def test_the_limits_are_judged_before_all_of_the_traffic_follows() -> None:
     assert complete(basis(good=100, bad=10)).outcome is Outcome.FAIL
     assert complete(basis(good=5)).rule == "minInvocations"
