@@ -98,7 +98,7 @@ class PrometheusCounts:
         told = await self._promql.ask(  # the second part is for a router whose last scrape failed
             f"timestamp({series.BOOT}) or max_over_time(timestamp({series.BOOT})[{window:g}s:1s])"
         )
-        newest, living = _newest(told, asked), self._routers()
+        newest, living = _newest(told, asked, window), self._routers()
         for router in living:
             if router.boot not in newest:
                 raise Unavailable(
@@ -139,12 +139,12 @@ def _told(function: str, rows: list[tuple[str, CounterRow]], scraped: Mapping[st
     ]  # a router that is gone is not waited for to be scraped again
 
 
-def _newest(told: list[Sample], asked: datetime) -> dict[str, Scraped]:
-    """By boot; several may have scraped the same one."""
+def _newest(told: list[Sample], asked: datetime, window: float) -> dict[str, Scraped]:
+    """By boot, not older than the window, in seconds; several may have scraped the same one."""
     found: dict[str, Scraped] = {}
     for sample in told:
         boot, stamp, evaluated = sample.metric.get("boot", ""), sample.number, sample.value[0]
-        if boot not in found or stamp > found[boot].stamp:
+        if evaluated - stamp <= window and (boot not in found or stamp > found[boot].stamp):
             found[boot] = Scraped(stamp, asked - timedelta(seconds=max(0.0, evaluated - stamp)))
     return found
 

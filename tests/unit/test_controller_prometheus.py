@@ -179,6 +179,12 @@ async def test_a_router_that_was_not_scraped_of_late_is_an_error() -> None:
     assert "every 15 s as --prometheus-scrape-interval says" in error.hint
 
 
+async def test_a_scrape_that_is_too_old_is_none() -> None:
+    server = Prometheus()
+    server.scrapes = [scraped(R1, ago=46)]
+    assert 'has not scraped router "r1"' in (await refused(server)).message
+
+
 async def test_nothing_told_of_a_function_is_an_error() -> None:
     server = Prometheus()
     server.counts = counted(good=3, function="other")
