@@ -36,6 +36,8 @@ ERRORS = 3
 """Standard errors that are taken for noise."""
 ROUNDED = 0.05
 """By which share a reference that is a number of invocations may be off by itself: it was simulated, too."""
+DIGIT = 0.0005
+"""By which a reference that is a share may be, as it is told to a tenth of a percent."""
 SEQUENCE = (0.015, 0.041)
 """A/B tests of equal versions in which one wins though one looks all the time."""
 NAIVE = (0.37, 0.47)
@@ -65,7 +67,8 @@ def noise(share: float, runs: int) -> float:
 
 def between(name: str, seen: float, low: float, high: float, *, runs: int, more: str = "") -> Check:
     """A share of the runs that should be in between."""
-    fits = low - noise(low, runs) <= seen <= high + noise(high, runs)
+    least, most = low - DIGIT, high + DIGIT
+    fits = least - noise(least, runs) <= seen <= most + noise(most, runs)
     told = f"{low:.1%} to {high:.1%}" if low < high else f"{low:.1%}"
     return Check(name, told, f"{seen:.2%}{more}", fits)
 
