@@ -181,9 +181,9 @@ class ExpressConnection(asyncio.Protocol):
 
     def write(self, data: bytes, piece: bytes = b"", tail: bytes = b"") -> None:
         if len(piece) < LARGE:
-            write(self._transport, self._fd, data + piece + tail)
+            write(self._transport, self._fd, data + piece + tail, behind=self._stalled)
         else:
-            write_parts(self._transport, self._fd, (data, piece, tail))
+            write_parts(self._transport, self._fd, (data, piece, tail), behind=self._stalled)
 
     def finish(self, data: bytes, piece: bytes = b"", tail: bytes = b"", *, last: bool, now: float) -> None:
         self._relay = None
@@ -204,7 +204,7 @@ class ExpressConnection(asyncio.Protocol):
         added = connection_line(last=last, minor=minor)
         data = refusal(problem, request_id=self._id, added=added, headless=headless)
         if last:
-            write(self._transport, self._fd, data)
+            write(self._transport, self._fd, data, behind=self._stalled)
             self._end(linger=True)
         else:
             self.finish(data, last=False, now=self._lane.clock())

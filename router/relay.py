@@ -142,6 +142,8 @@ class Relay:
             elif connection.backed_up:
                 self._to_instance = None
                 self._client.hold()
+            elif self._to_instance is not None:
+                self._to_instance.written(len(piece))
 
     def spoiled(self, problem: Problem) -> None:
         """The body is not what the client promised."""
@@ -357,6 +359,8 @@ class Relay:
             self._client.finish(head, piece, tail, last=self._last, now=now)
         else:
             self._client.write(head, piece, tail)
+            if self._to_client is not None:
+                self._to_client.written(len(piece))
 
     def _fail(self, problem: Problem) -> None:
         """Of ours, in the place of an answer; if that had begun, the client's connection must end with it."""

@@ -145,7 +145,7 @@ class Connection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         if self._transport is not None:
-            write(self._transport, self._fd, data)
+            write(self._transport, self._fd, data, behind=self.backed_up)
 
     def sent(self) -> None:
         """The request is whole; without this the connection is not used again."""
