@@ -142,7 +142,7 @@ class Clients(web.Server):
 
     def malformed(self, error: BaseException | None) -> None:
         self._counting.own(Own.MALFORMED)
-        log.debug("a request is not HTTP: %s", error)
+        log.debug("a request is refused: %s", error)
 
     @property
     def gone(self) -> bool:

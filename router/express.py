@@ -197,6 +197,7 @@ class ExpressConnection(asyncio.Protocol):
             self._lane.wheel.limit(self, now + self._lane.limits.keep_alive)
 
     def refuse(self, problem: Problem) -> None:
+        log.debug("a request is refused: %s", problem)
         self._relay = None
         last = self.last or problem.close
         minor = self._line.minor if self._line else 1
@@ -278,7 +279,6 @@ class ExpressConnection(asyncio.Protocol):
         except Problem as problem:
             self._line, self._fields, self._id = None, None, NOBODY
             self._lane.counting.own(Own.MALFORMED)
-            log.debug("a request is not HTTP: %s", problem)
             self.refuse(problem)
             return
         if head is None:

@@ -370,6 +370,7 @@ class Relay:
             self._lane.counting.own(Own.REFUSED)
         self._count(problem.outcome or Count.PLATFORM, self._lane.clock())
         if self._answering:
+            log.debug("an answer is cut off: %s", problem)
             self._client.cut()
         else:
             self._client.refuse(problem)
