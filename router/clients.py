@@ -52,9 +52,6 @@ class ClientConnection(web.RequestHandler):
         unbuffered(cast("asyncio.WriteTransport", transport))
         super().connection_made(transport)
 
-    def takes(self) -> int:
-        return 2 * READ_BUFFER
-
     def data_received(self, data: bytes) -> None:
         self.heard = self._loop.time()
         if not self.busy and self.started is None and data:
@@ -110,6 +107,34 @@ class ClientConnection(web.RequestHandler):
         return refuse(request, problem, request_id="-", close=True)
 
 
+class Reading(Bounded):
+    """For aiohttp's connection, which is no protocol of this kind."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
+
+    def takes(self) -> int:
+        return 2 * READ_BUFFER
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._connection.connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._connection.data_received(data)
+
+    def eof_received(self) -> bool:
+        return self._connection.eof_received()
+
+    def pause_writing(self) -> None:
+        self._connection.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._connection.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connection.connection_lost(exc)
+
+
 class Clients(web.Server):
     def __init__(self, lane: General, counting: Counting, limits: RouterLimits) -> None:
         super().__init__(self._handle, handler_cancellation=True)
@@ -117,9 +142,9 @@ class Clients(web.Server):
         self._counting = counting
         self._limits = limits
 
-    def accept(self) -> Bounded:
+    def accept(self) -> Reading:
         """A connection for each client that comes."""
-        return Bounded(self())
+        return Reading(self())
 
     def __call__(self) -> ClientConnection:
         return ClientConnection(
@@ -136,7 +161,7 @@ class Clients(web.Server):
         is read here which that lane has not validated."""
         connection = self()
         connection.last = True
-        transport.set_protocol(Bounded(connection))
+        transport.set_protocol(Reading(connection))
         connection.connection_made(transport)
         connection.data_received(data)
 

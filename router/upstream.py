@@ -82,10 +82,9 @@ class UntilClosed:
         return data, b""
 
 
-class Connection(asyncio.Protocol):
+class Connection(Bounded):
     __slots__ = (
         "_body",
-        "_bounded",
         "_chunks",
         "_fd",
         "_headless",
@@ -113,8 +112,6 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._fd = NONE
         self._paused = False
-        self._bounded = False
-        """No more is read at a time than a stream may hold."""
         # per request
         self._receiver: Receiver | None = None
         self._headless = False
@@ -186,11 +183,8 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._fd = descriptor(transport)
         unbuffered(self._transport)
-        if self._pool.streams:
-            self._bound()
 
     def takes(self) -> int:
-        """How many bytes with the next read, if that is bounded."""
         receiver = self._receiver
         streams = self._body is not None or self.state is State.TUNNEL
         return receiver.wanted() if streams and receiver is not None else FIRST
@@ -266,12 +260,10 @@ class Connection(asyncio.Protocol):
         if head.status == SWITCHING_PROTOCOLS:
             self.state = State.TUNNEL
             receiver.head(head, data, ended=False)
-            self._bound()
         elif length == len(data) <= HELD:  # most often it has come whole
             self._put_back()
             receiver.head(head, data, ended=True)
         else:
-            self._bound()
             self._body = body = _body(head, length, chunks=self._chunks)
             piece, rest = body.read(data)
             ended = body.done
@@ -279,12 +271,6 @@ class Connection(asyncio.Protocol):
                 self._keep = self._keep and not rest
                 self._put_back()
             receiver.head(head, piece, ended=ended)
-
-    def _bound(self) -> None:
-        self._pool.streams = True
-        if not self._bounded and self._transport is not None:
-            self._bounded = True
-            self._transport.set_protocol(Bounded(self))
 
     def _read_body(self, body: Body, data: bytes) -> None:
         piece, rest = body.read(data)
@@ -325,12 +311,10 @@ class Connection(asyncio.Protocol):
 class Pool:
     """The connections of this worker to one endpoint."""
 
-    __slots__ = ("_clock", "_closed", "_host", "_idle", "_limits", "_port", "_swept", "address", "streams")
+    __slots__ = ("_clock", "_closed", "_host", "_idle", "_limits", "_port", "_swept", "address")
 
     def __init__(self, address: str, *, clock: Callable[[], float], limits: RouterLimits) -> None:
         self.address = address
-        self.streams = False
-        """It has answered by more than came with one small read: the next one may do so too."""
         host, _, port = address.rpartition(":")
         self._host, self._port = host.strip("[]"), int(port)
         self._clock = clock
