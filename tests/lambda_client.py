@@ -1,6 +1,7 @@
 """Lambda's interface as its users have it: a whole platform as a process, and boto3 or the `aws` command before it."""
 
 import io
+import json
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from botocore.validate import ParamValidator
 
 from hotswap import aws_keys
 from hotswap.cli import running
@@ -81,7 +83,7 @@ class Lambda:
 
 def client_at(url: str, *, key_id: str, secret: str) -> Any:
     """Asks once: what is tried again would hide what was answered."""
-    return boto3.session.Session().client(
+    client = boto3.session.Session().client(
         "lambda",
         endpoint_url=url,
         region_name=REGION,
@@ -89,6 +91,8 @@ def client_at(url: str, *, key_id: str, secret: str) -> Any:
         aws_secret_access_key=secret,
         config=Config(retries={"total_max_attempts": 1}, read_timeout=LIMIT),
     )
+    client.meta.events.register("after-call.lambda", check_shape)
+    return client
 
 
 @contextmanager
@@ -111,3 +115,18 @@ def lambda_platform(state_dir: Path) -> Iterator[Lambda]:
             late.cancel()
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=LIMIT)
+
+
+def check_shape(http_response: Any, model: Any, **_: Any) -> None:
+    """What came holds to AWS's service model: no member that it has not, each of its type, errors with their status.
+    To be registered for `after-call.lambda`."""
+    if http_response.status_code >= 300:
+        code = http_response.headers["x-amzn-errortype"]
+        shape = model.service_model.shape_for_error_code(code)
+        if shape is not None:
+            assert http_response.status_code == shape.metadata["error"]["httpStatusCode"], code
+            assert set(json.loads(http_response.content)) <= set(shape.members), http_response.content
+    elif model.name != "Invoke" and http_response.content:
+        report = ParamValidator().validate(json.loads(http_response.content), model.output_shape)
+        assert not report.has_errors(), report.generate_report()
+        assert http_response.status_code == model.http["responseCode"] or model.name == "DeleteFunction"

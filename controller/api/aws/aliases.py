@@ -50,7 +50,7 @@ USED = frozenset({"Name", "FunctionVersion", "Description", "RoutingConfig"})
 async def create(call: Call) -> Reply:
     asked, function = call.read(Creating), call.named.function
     configuration.check_covered(call.document(), USED)
-    await present(call.access, function)
+    await present(call, function)
     weights = shares.weights_of(asked.function_version, _additional(asked.routing_config))
     try:
         stored = await call.access.set_weights(
@@ -83,7 +83,7 @@ async def get(call: Call) -> Reply:
 async def find(call: Call) -> Reply:
     """Those of which a version is one, where `FunctionVersion` names it."""
     function = call.named.function
-    await present(call.access, function)
+    await present(call, function)
     found = sorted(alias.name for alias in await call.access.aliases(function) if _shown(alias, call.query))
     names_shown, marker = pages.page(found, str, call.query)
     shown = [_described(await call.access.alias(function, name), call) for name in names_shown]
@@ -93,7 +93,7 @@ async def find(call: Call) -> Reply:
 async def delete(call: Call) -> Reply:
     """As with AWS, one that is not there is deleted already."""
     function = call.named.function
-    await present(call.access, function)
+    await present(call, function)
     with suppress(NotFound):
         await call.access.remove_alias(function, _checked(call.path["alias"]), why=WHY)
     return Reply(status=HTTPStatus.NO_CONTENT)
@@ -101,7 +101,7 @@ async def delete(call: Call) -> Reply:
 
 async def _alias(call: Call) -> Stored[Alias]:
     function, name = call.named.function, _checked(call.path["alias"])
-    await present(call.access, function)
+    await present(call, function)
     try:
         return await call.access.alias(function, name)
     except NotFound:

@@ -17,6 +17,7 @@ from controller.api.aws import aliases, functions, invoking, later
 from controller.api.aws.callers import Callers
 from controller.api.aws.calls import Call, Reply
 from controller.api.aws.faults import REQUEST_ID, Fault, conflict, fault_of, invalid, rendered, too_large
+from controller.api.aws.passing import Passing
 from controller.api.rest.reading import next_chunk
 from controller.api.rest.underway import Underway
 from hotswap.mirror import mirrored
@@ -79,12 +80,14 @@ class Lambda:
         underway: Underway,
         invokes: invoking.Invoking,
         queue: later.Later,
+        passing: Passing,
     ) -> None:
         self._parts = parts
         self._callers = callers
         self._underway = underway
         self._invokes = invokes
         self._queue = queue
+        self._passing = passing
         self._routes = _routes(functions.Functions(parts.artifacts))
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -129,6 +132,8 @@ class Lambda:
         )
         if route.operation is None:
             return await self._invoke(request, call)
+        if route.method != "GET" and self._callers.signs(request) and self._passing.needed:
+            return await self._passing.answer(request, body)
         reply = await route.operation(call)
         fields = {REQUEST_ID: request_id}
         if reply.document is None:
@@ -150,8 +155,8 @@ class Lambda:
             if named.number is not None:
                 await _check_runs(call)
             return await self._invokes.relay(request, invocation)
-        here = await functions.present(call.access, named.function)
-        await functions.version_of(call.access, here, named)
+        here = await functions.present(call, named.function)
+        await functions.version_of(call, here, named)
         await _check_runs(call)
         if kind == "DryRun":
             return web.Response(status=HTTPStatus.NO_CONTENT, headers={REQUEST_ID: call.request_id})
@@ -167,8 +172,8 @@ async def _check_runs(call: Call) -> None:
     named = call.named
     if named.number is None:
         return
-    here = await functions.present(call.access, named.function)
-    await functions.version_of(call.access, here, named)
+    here = await functions.present(call, named.function)
+    await functions.version_of(call, here, named)
     for alias in await call.access.aliases(named.function):
         if alias.weights.get(named.number):
             return
@@ -218,4 +223,11 @@ async def lambda_interface(
     ):
         invokes = invoking.Invoking(session=session, routers=routers)
         async with later.making(invokes.succeeds) as queue:
-            yield Lambda(parts=parts, callers=callers, underway=underway, invokes=invokes, queue=queue)
+            yield Lambda(
+                parts=parts,
+                callers=callers,
+                underway=underway,
+                invokes=invokes,
+                queue=queue,
+                passing=Passing(session=session, parts=parts),
+            )

@@ -26,7 +26,7 @@ class Callers:
 
     async def early(self, request: web.Request) -> None:
         """What can be refused before a body is read; raises `Fault` or `Unauthenticated`."""
-        if self._signs(request):
+        if self.signs(request):
             shown = sigv4.read(_authorization(request))
             self._secret(request, shown)
             sigv4.check(_headers(request), shown, now=self.clock())
@@ -37,7 +37,7 @@ class Callers:
             await self.authenticate(request)
 
     async def of(self, request: web.Request, body: bytes) -> Caller:
-        if not self._signs(request):
+        if not self.signs(request):
             return await self.authenticate(request)
         shown = sigv4.read(_authorization(request))
         signed = sigv4.Signed(request.method, request.raw_path, _headers(request), body)
@@ -51,7 +51,7 @@ class Callers:
         found = sigv4.AUTHORIZATION.fullmatch(authorization)
         return found["region"] if found else names.REGION
 
-    def _signs(self, request: web.Request) -> bool:
+    def signs(self, request: web.Request) -> bool:
         """A bearer token is taken beside signatures, where tokens are asked for."""
         authorization = _authorization(request)
         return bool(self.keys) and (sigv4.is_signed(authorization) or self.open or not authorization)

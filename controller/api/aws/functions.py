@@ -86,36 +86,36 @@ class Present:
         return configuration.of(shown, region=call.region, revision=revision, latest=latest, qualified=qualified)
 
 
-async def present(access: Access, function: str) -> Present:
+async def present(call: Call, function: str) -> Present:
     """Raises `Fault` where there is none."""
     try:
-        versions = await access.versions(function)
+        versions = await call.access.versions(function)
     except NotFound:
         versions = []
     if not versions:
-        raise missing(f"Function not found: {names.arn(function)}")
+        raise missing(f"Function not found: {call.arn(function)}")
     try:
-        alias = await access.alias(function, names.LATEST_ALIAS)
+        alias = await call.access.alias(function, names.LATEST_ALIAS)
     except NotFound:
         alias = None
     return Present(versions, alias)
 
 
-async def version_of(access: Access, here: Present, named: names.Named) -> Version | None:
+async def version_of(call: Call, here: Present, named: names.Named) -> Version | None:
     """`None` for `$LATEST`. Raises `Fault`."""
     if named.latest:
         return None
     number = named.number
     if number is None:
         try:
-            alias = (await access.alias(named.function, named.qualifier)).value
+            alias = (await call.access.alias(named.function, named.qualifier)).value
         except HotswapError:
-            raise missing(f"Function not found: {names.arn(named.function, named.qualifier)}") from None
+            raise missing(f"Function not found: {call.arn(named.function, named.qualifier)}") from None
         number = int(shares.described(alias)[0])
     for version in here.versions:
         if version.number == number:
             return version
-    raise missing(f"Function not found: {names.arn(named.function, named.qualifier)}")
+    raise missing(f"Function not found: {call.arn(named.function, named.qualifier)}")
 
 
 class Functions:
@@ -138,7 +138,7 @@ class Functions:
     async def update_code(self, call: Call) -> Reply:
         asked, function = call.read(UpdatingCode), call.named.function
         _check_code(call.document(), used=CODE)
-        here = await present(call.access, function)
+        here = await present(call, function)
         _check_revision(asked.revision_id, here)
         if asked.dry_run:
             return Reply(here.described(None, call, qualified=False))
@@ -148,7 +148,7 @@ class Functions:
     async def update_settings(self, call: Call) -> Reply:
         asked, function = call.read(UpdatingSettings), call.named.function
         configuration.check_covered(call.document(), SETTINGS)
-        here = await present(call.access, function)
+        here = await present(call, function)
         _check_revision(asked.revision_id, here)
         manifest = configuration.changed(here.latest.manifest, asked)
         here = await self._update(call, manifest, None, before=here, expected=int(here.revision))
@@ -170,13 +170,13 @@ class Functions:
         found: list[configuration.Configuration] = []
         for name in shown:
             if await _exists(call.access, name):
-                here = await present(call.access, name)
+                here = await present(call, name)
                 numbered = here.versions if scope else []
                 found += [here.described(it, call, qualified=bool(scope)) for it in (None, *numbered)]
         return Reply(_listed("Functions", found, marker))
 
     async def find_versions(self, call: Call) -> Reply:
-        here = await present(call.access, call.named.function)
+        here = await present(call, call.named.function)
         entries: list[Version | None] = [None, *here.versions]
         shown, marker = pages.page(entries, lambda it: str(it.number) if it else "0", call.query)
         return Reply(_listed("Versions", [here.described(it, call) for it in shown], marker))
@@ -185,7 +185,7 @@ class Functions:
         """The number that `$LATEST` has already."""
         asked = call.read(PublishingVersion)
         configuration.check_covered(call.document(), PUBLISHING)
-        here = await present(call.access, call.named.function)
+        here = await present(call, call.named.function)
         _check_revision(asked.revision_id, here)
         shown = here.described(here.latest, call)
         if asked.code_sha256 and asked.code_sha256 != shown.code_sha256:
@@ -195,7 +195,7 @@ class Functions:
     async def delete(self, call: Call) -> Reply:
         """One version of it, or all with their aliases."""
         named = call.named
-        await present(call.access, named.function)
+        await present(call, named.function)
         if not named.qualifier:
             await call.access.remove_function(named.function, why=WHY)
         elif named.number is None:
@@ -225,7 +225,7 @@ class Functions:
                     f"another update of {function} was faster", hint="read it again, then try again"
                 ) from None
             raise
-        return await present(call.access, function)
+        return await present(call, function)
 
     async def _published(
         self, access: Access, manifest: Manifest, code: Code | None, before: Present | None
@@ -249,8 +249,8 @@ class Functions:
 
 async def _configuration(call: Call) -> configuration.Configuration:
     named = call.named
-    here = await present(call.access, named.function)
-    version = await version_of(call.access, here, named)
+    here = await present(call, named.function)
+    version = await version_of(call, here, named)
     return here.described(version, call, qualified=bool(named.qualifier))
 
 

@@ -85,9 +85,7 @@ def verify(request: Signed, shown: Shown, *, secret: str, now: datetime) -> None
     stamp = check(request.headers, shown, now=now)
     if _values(request.headers, "x-amz-content-sha256") == ["UNSIGNED-PAYLOAD"]:
         raise _wrong("The payload is not signed; sign its sha256")
-    text = "\n".join([ALGORITHM, stamp, shown.scope, _sha256(canonical(request, shown.headers).encode())])
-    made = hmac.new(_key(secret, shown), text.encode(), hashlib.sha256).hexdigest()
-    if not hmac.compare_digest(made, shown.signature):
+    if not hmac.compare_digest(signature(request, shown, stamp=stamp, secret=secret), shown.signature):
         raise _wrong(
             "The request signature we calculated does not match the signature you provided. "
             "Check your AWS Secret Access Key and signing method."
@@ -120,6 +118,12 @@ def check(headers: Headers, shown: Shown, *, now: datetime) -> str:
             f"Signature not yet current: {stamps[0]} is still later than {now + SKEW:{STAMP}} ({now:{STAMP}} + 15 min.)"
         )
     return stamps[0]
+
+
+def signature(request: Signed, shown: Shown, *, stamp: str, secret: str) -> str:
+    """What it has to be."""
+    text = "\n".join([ALGORITHM, stamp, shown.scope, _sha256(canonical(request, shown.headers).encode())])
+    return hmac.new(_key(secret, shown), text.encode(), hashlib.sha256).hexdigest()
 
 
 def canonical(request: Signed, headers: Iterable[str]) -> str:
