@@ -8,7 +8,13 @@ from tests.lambda_client import ECHO, ROLE, Lambda, client_at, zipped
 
 
 def create(client: Any, name: str, code: str = ECHO, **more: Any) -> Any:
-    told = {"Runtime": "python3.11", "Role": ROLE, "Handler": "app.handler", "Code": {"ZipFile": zipped(code)}, **more}
+    told: dict[str, Any] = {
+        "Runtime": "python3.11",
+        "Role": ROLE,
+        "Handler": "app.handler",
+        "Code": {"ZipFile": zipped(code)},
+        **more,
+    }
     return client.create_function(FunctionName=name, **told)
 
 

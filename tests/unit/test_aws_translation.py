@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from msgspec import json
+from msgspec import Raw, json
 
 from controller.api.aws import configuration, names, pages, shares
 from controller.api.aws.faults import Fault
@@ -141,6 +141,9 @@ def test_a_function_runs_one_invocation_at_a_time_with_lambdas_own_limits() -> N
 
 
 def test_what_is_not_covered_is_not_ignored_unless_it_is_empty() -> None:
-    configuration.check_covered({"Role": "r", "VpcConfig": {}, "Layers": None, "Publish": False}, frozenset())
+    def check(document: str) -> None:
+        configuration.check_covered(json.decode(document, type=dict[str, Raw]), frozenset())
+
+    check('{"Role": "r", "VpcConfig": {}, "Layers": null, "Publish": false}')
     with pytest.raises(Fault, match="Layers is not covered"):
-        configuration.check_covered({"Layers": ["x"]}, frozenset())
+        check('{"Layers": ["x"]}')

@@ -1,9 +1,10 @@
 """The paths of AWS Lambda's interface: a request is read, its caller found out, and it is answered in AWS's shapes."""
 
+import asyncio
 import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import unquote
@@ -16,9 +17,9 @@ from controller.access import Access, Parts
 from controller.api.aws import aliases, functions, invoking, later
 from controller.api.aws.callers import Callers
 from controller.api.aws.calls import Call, Reply
-from controller.api.aws.faults import REQUEST_ID, Fault, conflict, fault_of, invalid, rendered, too_large
+from controller.api.aws.faults import REQUEST_ID, Fault, busy, conflict, fault_of, invalid, rendered, too_large
 from controller.api.aws.passing import Passing
-from controller.api.rest.reading import next_chunk
+from controller.api.rest.reading import LARGEST_DOCUMENT, next_chunk
 from controller.api.rest.underway import Underway
 from hotswap.mirror import mirrored
 from hotswap.store import Store
@@ -26,8 +27,13 @@ from hotswap.store import Store
 PATHS = "/{date:20[0-9][0-9]-[0-9][0-9]-[0-9][0-9]}{rest:/.*}"
 """Of all of Lambda's operations, also those that are not covered."""
 ROOT = "/2015-03-31/functions"
-LARGEST_DOCUMENT = 70 * 1024 * 1024
-"""Bytes of a request, as with AWS: the largest zip in base64."""
+LARGEST_WITH_CODE = 70 * 1024 * 1024
+"""Bytes of a request that brings code, as with AWS: the largest zip in base64."""
+WITH_CODE = frozenset({"CreateFunction", "UpdateFunctionCode"})
+UPLOADS = 4
+"""Large requests that are in memory at a time; others wait."""
+TURN = 30.0
+"""Seconds that they do."""
 LARGEST_EVENT = 6 * 1024 * 1024
 LARGEST_LATER = 256 * 1024
 """Bytes, of an invocation of the type Event."""
@@ -88,6 +94,7 @@ class Lambda:
         self._invokes = invokes
         self._queue = queue
         self._passing = passing
+        self._uploads = asyncio.Semaphore(UPLOADS)
         self._routes = _routes(functions.Functions(parts.artifacts))
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -120,6 +127,25 @@ class Lambda:
         self, route: Route, path: dict[str, str], request: web.Request, request_id: str
     ) -> web.StreamResponse:
         await self._callers.early(request)
+        large = (request.content_length or LARGEST_WITH_CODE) > LARGEST_DOCUMENT
+        async with self._turn() if large and route.name in WITH_CODE else nullcontext():
+            return await self._answer_whole(route, path, request, request_id)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(TURN):
+                await self._uploads.acquire()
+        except TimeoutError:
+            raise busy("Rate Exceeded. Others are uploading code", hint="send it again later") from None
+        try:
+            yield
+        finally:
+            self._uploads.release()
+
+    async def _answer_whole(
+        self, route: Route, path: dict[str, str], request: web.Request, request_id: str
+    ) -> web.StreamResponse:
         body = await _read(request, _most(route, request), operation=route.name)
         call = Call(
             access=Access(await self._callers.of(request, body), self._parts),
@@ -196,7 +222,7 @@ def _check_json(body: bytes) -> None:
 
 def _most(route: Route, request: web.Request) -> int:
     if route.operation:
-        return LARGEST_DOCUMENT
+        return LARGEST_WITH_CODE if route.name in WITH_CODE else LARGEST_DOCUMENT
     return LARGEST_LATER if request.headers.get("X-Amz-Invocation-Type") == "Event" else LARGEST_EVENT
 
 

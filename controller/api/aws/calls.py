@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -12,6 +12,8 @@ from controller.api.aws import names
 from controller.api.aws.faults import Fault
 
 T = TypeVar("T")
+Document = dict[str, msgspec.Raw]
+"""Each member as it was sent: one may be a zip of 50 MB, which need not be looked at to be known to be there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,12 +34,13 @@ class Call:
     def arn(self, function: str, qualifier: str = "") -> str:
         return names.arn(function, qualifier, region=self.region)
 
-    def document(self) -> dict[str, Any]:
-        return _decoded(self.body, dict[str, Any]) if self.body else {}
+    def document(self) -> Document:
+        """The members of the body."""
+        return decoded(self.body or b"{}", Document)
 
     def read(self, kind: type[T]) -> T:
         """The body, by type; members that the type has not are for `configuration.check_covered`."""
-        return _decoded(self.body or b"{}", kind)
+        return decoded(self.body or b"{}", kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class Reply:
     status: HTTPStatus = HTTPStatus.OK
 
 
-def _decoded(body: bytes, kind: type[T]) -> T:
+def decoded(body: bytes | msgspec.Raw, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:

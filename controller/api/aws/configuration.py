@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Raw, Struct, UnsetType
 from msgspec.structs import replace
 
 from controller.api.aws import names
@@ -31,6 +31,8 @@ ARCHITECTURES = {"x86_64": "x86_64", "AMD64": "x86_64", "aarch64": "arm64", "arm
 """By what the system calls its machine."""
 IGNORED = frozenset({"FunctionName", "Role", "Tags", "TracingConfig", "LoggingConfig", "Architectures", "RevisionId"})
 """Taken without effect, beside what is used: none of it changes what the code does."""
+
+EMPTY = (b"null", b"false", b'""', b"[]", b"{}")
 
 
 class Environment(Struct, frozen=True, rename="pascal"):
@@ -72,10 +74,10 @@ class Configuration(Struct, frozen=True, kw_only=True, rename="pascal", omit_def
     architectures: list[str]
 
 
-def check_covered(document: Mapping[str, Any], used: frozenset[str]) -> None:
+def check_covered(document: Mapping[str, Raw], used: frozenset[str]) -> None:
     """Raises `Fault` for what would be ignored though it means something; an empty value means nothing."""
     for name, value in document.items():
-        if name not in used | IGNORED and value not in (None, False, "", [], {}):
+        if name not in used | IGNORED and bytes(value) not in EMPTY:
             raise not_covered(name)
 
 

@@ -5,15 +5,17 @@ and the alias `LATEST` is given to it, which keeps it running. PublishVersion gi
 """
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
 
 from msgspec import UNSET, Struct, UnsetType
 
 from controller.access import Access
-from controller.api.aws import configuration, names, pages, shares, zips
+from controller.api.aws import calls, configuration, names, pages, shares, zips
 from controller.api.aws.calls import Call, Reply
 from controller.api.aws.faults import conflict, invalid, missing, outdated
 from controller.artifacts import CHUNK, Artifacts
@@ -33,6 +35,7 @@ class Code(Struct, frozen=True, rename="pascal"):
 
 
 class Creating(configuration.Settings, frozen=True, kw_only=True, rename="pascal"):
+    function_name: str
     code: Code = Code()
     publish: bool = False
 
@@ -123,10 +126,10 @@ class Functions:
         self._artifacts = artifacts
 
     async def create(self, call: Call) -> Reply:
-        document = call.document()
-        name = names.parse(str(document.get("FunctionName", ""))).function
-        asked = call.read(Creating)
-        _check_code(document.get("Code"))
+        document, asked = call.document(), call.read(Creating)
+        name = names.parse(asked.function_name).function
+        if "Code" in document:
+            configuration.check_covered(calls.decoded(document["Code"], calls.Document), CODE)
         configuration.check_covered(document, CREATING)
         if await _exists(call.access, name):
             raise conflict(f"Function already exist: {name}")
@@ -137,7 +140,7 @@ class Functions:
 
     async def update_code(self, call: Call) -> Reply:
         asked, function = call.read(UpdatingCode), call.named.function
-        _check_code(call.document(), used=CODE)
+        configuration.check_covered(call.document(), CODE)
         here = await present(call, function)
         _check_revision(asked.revision_id, here)
         if asked.dry_run:
@@ -238,13 +241,10 @@ class Functions:
             return await access.publish(publication, self._artifacts.read(latest.artifact))
         if isinstance(code.zip_file, UnsetType) or not code.zip_file:
             raise invalid("Please provide a source for function code: ZipFile")
-        packing = zips.packed(code.zip_file)
-        packed = await asyncio.to_thread(packing.__enter__)
-        try:
+        with tempfile.TemporaryDirectory(prefix="hotswap-zip-") as room:
+            packed = await asyncio.to_thread(zips.pack, code.zip_file, Path(room))
             publication = Publication(manifest_toml=toml, sha256=packed.sha256, size=packed.size)
             return await access.publish(publication, _chunks(packed))
-        finally:
-            await asyncio.to_thread(packing.__exit__, None, None, None)
 
 
 async def _configuration(call: Call) -> configuration.Configuration:
@@ -259,11 +259,6 @@ async def _exists(access: Access, function: str) -> bool:
         return bool(await access.versions(function))
     except NotFound:
         return False
-
-
-def _check_code(code: object, *, used: frozenset[str] = CODE) -> None:
-    if isinstance(code, dict):
-        configuration.check_covered(code, used)
 
 
 def _check_revision(asked: str | None, here: Present) -> None:

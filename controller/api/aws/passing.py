@@ -1,7 +1,7 @@
 """Signed mutations at a controller that does not lead: the whole request goes on to the one that does.
 
-A caller who signs has no token that could be passed on, and nobody is believed who says that they ask for somebody else.
-So the request is sent as it came, and the leader checks its signature as if it had come there first.
+A caller who signs has no token that could be passed on, and nobody is believed who says that they ask for somebody
+else. So the request is sent as it came, and the leader checks its signature as if it had come there first.
 """
 
 import aiohttp
@@ -12,7 +12,9 @@ from controller.access import Parts
 from controller.api.aws.faults import unavailable
 from controller.api.leader import PASSED_ON, PASSING_LIMIT
 
-HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "expect", "upgrade", "te", "trailer"})
+HOP = frozenset(
+    {"connection", "keep-alive", "transfer-encoding", "content-length", "expect", "upgrade", "te", "trailer"}
+)
 """Of one connection alone; the body has been read whole."""
 LIMIT = aiohttp.ClientTimeout(total=PASSING_LIMIT, sock_connect=5)
 

@@ -146,8 +146,9 @@ def _path(path: str) -> str:
 
 
 def _query(query: str) -> str:
+    """In the order of the names and then of the values, which is not that of the pairs: `a` comes before `a-`."""
     pairs = (pair.partition("=") for pair in query.split("&") if pair)
-    return "&".join(sorted(f"{_encoded(name)}={_encoded(value)}" for name, _, value in pairs))
+    return "&".join(f"{name}={value}" for name, value in sorted((_encoded(it[0]), _encoded(it[2])) for it in pairs))
 
 
 def _encoded(text: str) -> str:

@@ -6,11 +6,8 @@ Equal files give equal archives, whatever tool has zipped them when.
 
 import io
 import stat
-import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -32,20 +29,18 @@ class Packed:
     size: int
 
 
-@contextmanager
-def packed(content: bytes, *, limits: Limits = LIMITS) -> Iterator[Packed]:
-    """The archive, until the context ends; raises `Fault`. Takes its time: not for the loop's thread."""
+def pack(content: bytes, room: Path, *, limits: Limits = LIMITS) -> Packed:
+    """The archive, in an empty folder; raises `Fault`. Takes its time: not for the loop's thread."""
     if len(content) > LARGEST:
         raise invalid(f"the zip has {len(content)} bytes; it may have {LARGEST}")
-    with tempfile.TemporaryDirectory(prefix="hotswap-zip-") as room:
-        folder, target = Path(room, "code"), Path(room, "archive.tar.gz")
-        folder.mkdir()
-        try:
-            _unpack(content, folder, limits)
-            built = build(folder, target)
-        except Invalid as error:
-            raise invalid(error.message.replace(f" in {folder}", "").replace(str(folder), "the zip")) from None
-        yield Packed(target, built.sha256, built.size)
+    folder, target = room / "code", room / "archive.tar.gz"
+    folder.mkdir()
+    try:
+        _unpack(content, folder, limits)
+        built = build(folder, target)
+    except Invalid as error:
+        raise invalid(error.message.replace(f" in {folder}", "").replace(str(folder), "the zip")) from None
+    return Packed(target, built.sha256, built.size)
 
 
 def _unpack(content: bytes, folder: Path, limits: Limits) -> None:
