@@ -19,7 +19,12 @@ def create(client: Any, name: str, code: str = ECHO, **more: Any) -> Any:
 
 
 def test_a_function_is_made_and_described_as_it_was_told(client: Any, fn: str) -> None:
-    settings = {"Timeout": 7, "MemorySize": 256, "Description": "echoes", "Environment": {"Variables": {"LABEL": "ä"}}}
+    settings: dict[str, Any] = {
+        "Timeout": 7,
+        "MemorySize": 256,
+        "Description": "echoes",
+        "Environment": {"Variables": {"LABEL": "ä"}},
+    }
     made = create(client, fn, **settings)
     assert made["Version"] == "$LATEST"
     assert made["FunctionArn"] == f"arn:aws:lambda:eu-west-1:000000000000:function:{fn}"

@@ -27,7 +27,10 @@ KEEP_ALIVE = 15.0
 """Seconds that a connection is kept: less than a router keeps it."""
 PIECE = 65_536
 PASSED_ON = ("Content-Type", "X-Amz-Client-Context", "X-Amz-Log-Type")
-TOLD = ("Content-Type", "X-Amz-Executed-Version", "X-Amz-Function-Error", "X-Amz-Log-Result", "Hotswap-Version")
+TOLD = (
+    *("Content-Type", "Content-Encoding", "Hotswap-Version"),
+    *("X-Amz-Executed-Version", "X-Amz-Function-Error", "X-Amz-Log-Result"),
+)
 LARGEST_CONTEXT = 3_583
 """Bytes of a client's context, in base64."""
 UNHANDLED = "Unhandled"
@@ -67,19 +70,23 @@ class Invoking:
             if failed := _broken(answer, invocation):
                 return failed
             fields = {name: answer.headers[name] for name in TOLD if name in answer.headers}
-            response = web.StreamResponse(headers={**fields, REQUEST_ID: invocation.id})
+            response = web.StreamResponse(status=answer.status, headers={**fields, REQUEST_ID: invocation.id})
             if answer.content_length is not None:
                 response.content_length = answer.content_length
             await response.prepare(request)
-            async for piece in answer.content.iter_chunked(PIECE):
-                await response.write(piece)
-            await response.write_eof()
+            try:
+                async for piece in answer.content.iter_chunked(PIECE):
+                    await response.write(piece)
+                await response.write_eof()
+            except (aiohttp.ClientError, TimeoutError, ConnectionError):
+                _cut(request)  # what has begun cannot be told otherwise any more
             return response
 
     async def succeeds(self, invocation: Invocation) -> bool:
         """Whether the function did what it was asked to; raises `Fault` where it was not asked."""
         async with self._answered(invocation) as answer:
-            failed = _broken(answer, invocation) is not None or "X-Amz-Function-Error" in answer.headers
+            raised = "X-Amz-Function-Error" in answer.headers or answer.status >= 500
+            failed = raised or _broken(answer, invocation) is not None
             async for _ in answer.content.iter_chunked(PIECE):
                 pass
             return not failed
@@ -112,6 +119,11 @@ class Invoking:
         if not known:
             raise unavailable("no router runs at the moment", hint="start one: hotswap router")
         return random.choice(known)  # noqa: S311 - nobody gains by guessing it
+
+
+def _cut(request: web.Request) -> None:
+    if request.transport:
+        request.transport.abort()
 
 
 def _is_missing(answer: aiohttp.ClientResponse) -> bool:
