@@ -49,7 +49,7 @@ async def test_a_routers_own_answers_are_told_by_awss_codes(etcd: EtcdSettings, 
     ]
 
     async def answering(_: web.Request) -> web.Response:
-        status, headers, _, _ = answers[0]
+        status, headers, *_told = answers[0]
         return web.json_response({"detail": "said so"}, status=status, headers=headers)
 
     async with behind(answering, etcd, tmp_path) as url, aiohttp.ClientSession() as session:
@@ -65,10 +65,13 @@ async def test_what_a_function_of_another_kind_answers_is_passed_on(etcd: EtcdSe
     async def answering(_: web.Request) -> web.Response:
         return web.Response(status=404, text="no such page", headers=VERSION)
 
-    async with behind(answering, etcd, tmp_path) as url, aiohttp.ClientSession() as session:
-        async with session.post(url) as answer:
-            assert (answer.status, await answer.text()) == (404, "no such page")
-            assert answer.headers["X-Amz-Executed-Version"] == "1"
+    async with (
+        behind(answering, etcd, tmp_path) as url,
+        aiohttp.ClientSession() as session,
+        session.post(url) as answer,
+    ):
+        assert (answer.status, await answer.text()) == (404, "no such page")
+        assert answer.headers["X-Amz-Executed-Version"] == "1"
 
 
 async def test_without_a_qualifier_the_usual_alias_is_meant_where_nothing_was_updated(
@@ -82,9 +85,12 @@ async def test_without_a_qualifier_the_usual_alias_is_meant_where_nothing_was_up
             return web.json_response({}, headers=VERSION)
         return web.json_response({"detail": "no alias"}, status=404)
 
-    async with behind(answering, etcd, tmp_path) as url, aiohttp.ClientSession() as session:
-        async with session.post(url) as answer:
-            assert answer.status == 200
+    async with (
+        behind(answering, etcd, tmp_path) as url,
+        aiohttp.ClientSession() as session,
+        session.post(url) as answer,
+    ):
+        assert answer.status == 200
     assert asked == ["LATEST", "production"]
 
 
@@ -97,7 +103,10 @@ async def test_an_answer_that_breaks_off_breaks_off_for_the_client_too(etcd: Etc
         request.transport.close()
         return response
 
-    async with behind(answering, etcd, tmp_path) as url, aiohttp.ClientSession() as session:
-        async with session.post(url) as answer:
-            with pytest.raises(aiohttp.ClientPayloadError):
-                await answer.read()
+    async with (
+        behind(answering, etcd, tmp_path) as url,
+        aiohttp.ClientSession() as session,
+        session.post(url) as answer,
+    ):
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await answer.read()

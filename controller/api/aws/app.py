@@ -21,6 +21,7 @@ from controller.api.aws.faults import REQUEST_ID, Fault, busy, conflict, fault_o
 from controller.api.aws.passing import Passing
 from controller.api.rest.reading import LARGEST_DOCUMENT, next_chunk
 from controller.api.rest.underway import Underway
+from hotswap.auth import Caller
 from hotswap.mirror import mirrored
 from hotswap.store import Store
 
@@ -126,10 +127,10 @@ class Lambda:
     async def _answer(
         self, route: Route, path: dict[str, str], request: web.Request, request_id: str
     ) -> web.StreamResponse:
-        await self._callers.early(request)
+        caller = await self._callers.unsigned(request)
         large = (request.content_length or LARGEST_WITH_CODE) > LARGEST_DOCUMENT
         async with self._turn() if large and route.name in WITH_CODE else nullcontext():
-            return await self._answer_whole(route, path, request, request_id)
+            return await self._answer_whole(route, path, request, request_id, caller)
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
@@ -144,11 +145,11 @@ class Lambda:
             self._uploads.release()
 
     async def _answer_whole(
-        self, route: Route, path: dict[str, str], request: web.Request, request_id: str
+        self, route: Route, path: dict[str, str], request: web.Request, request_id: str, caller: Caller | None
     ) -> web.StreamResponse:
         body = await _read(request, _most(route, request), operation=route.name)
         call = Call(
-            access=Access(await self._callers.of(request, body), self._parts),
+            access=Access(caller or self._callers.signed(request, body), self._parts),
             path=path,
             query=request.query,
             headers=request.headers,
@@ -158,7 +159,7 @@ class Lambda:
         )
         if route.operation is None:
             return await self._invoke(request, call)
-        if route.method != "GET" and self._callers.signs(request) and self._passing.needed:
+        if route.method != "GET" and not caller and self._passing.needed:
             return await self._passing.answer(request, body)
         reply = await route.operation(call)
         fields = {REQUEST_ID: request_id}

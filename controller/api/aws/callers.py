@@ -24,24 +24,26 @@ class Callers:
     """It wants none."""
     clock: Clock = field(repr=False)
 
-    async def early(self, request: web.Request) -> None:
-        """What can be refused before a body is read; raises `Fault` or `Unauthenticated`."""
+    async def unsigned(self, request: web.Request) -> Caller | None:
+        """Before a body is read: `None` for who signs, of whom only the body tells whether they have the secret.
+
+        Raises `Fault` or `Unauthenticated` for what can be refused already.
+        """
         if self.signs(request):
             shown = sigv4.read(_authorization(request))
             self._secret(request, shown)
             sigv4.check(_headers(request), shown, now=self.clock())
-        elif sigv4.is_signed(_authorization(request)) and not self.open:
+            return None
+        if sigv4.is_signed(_authorization(request)) and not self.open:
             hint = "start it with --aws-credentials"
             raise Fault("UnrecognizedClientException", "the controller knows no access keys", status=403, hint=hint)
-        else:
-            await self.authenticate(request)
+        return await self.authenticate(request)
 
-    async def of(self, request: web.Request, body: bytes) -> Caller:
-        if not self.signs(request):
-            return await self.authenticate(request)
+    def signed(self, request: web.Request, body: bytes) -> Caller:
+        """Raises `Fault`."""
         shown = sigv4.read(_authorization(request))
-        signed = sigv4.Signed(request.method, request.raw_path, _headers(request), body)
-        sigv4.verify(signed, shown, secret=self._secret(request, shown), now=self.clock())
+        sent = sigv4.Signed(request.method, request.raw_path, _headers(request), body)
+        sigv4.verify(sent, shown, secret=self._secret(request, shown), now=self.clock())
         key = self.keys[shown.key_id]
         return Caller(key.name, key.role, key.functions, token=key.id)
 
