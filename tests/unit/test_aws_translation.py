@@ -98,6 +98,11 @@ def test_pages_have_every_item_once_though_others_go(numbers: set[int], gone: se
     assert set(map(int, seen)) >= numbers - gone
 
 
+def test_numbers_come_by_their_value_and_before_names() -> None:
+    assert pages.page(["10", "b", "9", "1a"], str, {"MaxItems": "3"}) == (["9", "10", "1a"], "1a")
+    assert pages.page(["10", "b", "9", "1a"], str, {"Marker": "1a"}) == (["b"], None)
+
+
 @pytest.mark.parametrize("most", ["0", "10001", "x", "-1"])
 def test_a_page_has_a_size(most: str) -> None:
     with pytest.raises(Fault):

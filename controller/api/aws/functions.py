@@ -21,7 +21,7 @@ from controller.api.aws.faults import conflict, invalid, missing, outdated
 from controller.artifacts import CHUNK, Artifacts
 from controller.publishing import Publication
 from hotswap import manifest as manifests
-from hotswap.errors import HotswapError, NotFound, Outdated
+from hotswap.errors import HotswapError, Invalid, NotFound, Outdated
 from hotswap.model import FULL_WEIGHT, Alias, Manifest, Version
 from hotswap.store import Stored
 
@@ -112,7 +112,7 @@ async def version_of(call: Call, here: Present, named: names.Named) -> Version |
     if number is None:
         try:
             alias = (await call.access.alias(named.function, named.qualifier)).value
-        except HotswapError:
+        except (NotFound, Invalid):
             raise missing(f"Function not found: {call.arn(named.function, named.qualifier)}") from None
         number = int(shares.described(alias)[0])
     for version in here.versions:

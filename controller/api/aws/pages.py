@@ -12,7 +12,8 @@ T = TypeVar("T")
 
 
 def page(items: list[T], key: Callable[[T], str], asked: Mapping[str, str]) -> tuple[list[T], str | None]:
-    """Of items in order, and the marker of the next page. An item that went since the last page is still a place."""
+    """In order, and the marker of the next page. An item that went since the last page is still a place."""
+    items = sorted(items, key=lambda item: _order(key(item)))
     begin = _after(items, key, asked.get("Marker", ""))
     end = begin + _most(asked.get("MaxItems", str(USUAL)))
     return items[begin:end], (key(items[end - 1]) if end < len(items) else None)
