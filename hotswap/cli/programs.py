@@ -4,6 +4,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hotswap import aws_keys
 from hotswap.cli.sources import source_arguments
 from hotswap.settings import EtcdSettings, PrometheusSettings
 
@@ -25,7 +26,8 @@ class Programs:
     def controller(self, name: str, *, bind: str, rest: str, prometheus: PrometheusSettings | None = None) -> list[str]:
         where = ("--bind", bind, "--rest", rest, "--artifacts", self.state_dir / "artifacts")
         auth = ("--auth", "--admin-token-file", self.admin_token_file)
-        return self._service("controller", name, *where, *auth, *source_arguments(prometheus))
+        keys = ("--aws-credentials", self.state_dir / aws_keys.FILE)
+        return self._service("controller", name, *where, *auth, *keys, *source_arguments(prometheus))
 
     def router(self, name: str, *, bind: str, admin: str, workers: int) -> list[str]:
         where = ("--bind", bind, "--admin", admin, "--state-dir", self.state_dir / "router")

@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from hotswap import credentials, logs
+from hotswap import aws_keys, credentials, logs
 from hotswap.auth import parse
 from hotswap.cli.durations import DURATION
 from hotswap.cli.limits import limit_options
@@ -96,6 +96,11 @@ insecure_option = click.option(
     type=click.Path(dir_okay=False, path_type=Path),
     help="With --auth: an admin's token, which is made if there is none. HOTSWAP_ADMIN_TOKEN gives one too.",
 )
+@click.option(
+    "--aws-credentials",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Access keys that requests to AWS Lambda's interface are signed with; with --auth made if there are none.",
+)
 @source_options
 @log_level_option
 @insecure_option
@@ -108,6 +113,7 @@ def controller(
     artifacts: Path | None,
     auth: bool,
     admin_token_file: Path | None,
+    aws_credentials: Path | None,
     prometheus: PrometheusSettings | None,
     insecure: bool,
     etcd: EtcdSettings,
@@ -116,6 +122,7 @@ def controller(
     check_listener(bind, option="--bind", insecure=insecure, auth=auth)
     check_listener(rest, option="--rest", insecure=insecure, auth=auth)
     admins = admin_tokens(admin_token_file, os.environ.get("HOTSWAP_ADMIN_TOKEN", ""), auth=auth)
+    keys = (aws_keys.kept if auth else aws_keys.read)(aws_credentials) if aws_credentials else {}
     from controller.server import run
 
     folder = artifacts or default_state_dir() / "artifacts"
@@ -127,6 +134,7 @@ def controller(
         rest=rest,
         auth=auth,
         admin_tokens=admins,
+        aws_keys=keys,
         prometheus=prometheus,
     )
     asyncio.run(run(settings))
