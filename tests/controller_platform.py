@@ -204,6 +204,8 @@ class Platform:
         self.agents: dict[str, ScriptedAgent] = {}
         self.admin = ""
         """The token of an admin; controllers that are added later ask for one, if there is any."""
+        self.bucket = ""
+        """Where controllers that are added later keep archives, if not in the folder."""
 
     @asynccontextmanager
     async def node(self, name: str, **labels: str) -> AsyncIterator[ScriptedAgent]:
@@ -275,6 +277,7 @@ class Platform:
         settings = ControllerSettings(
             name=name,
             artifacts=self.folder / "artifacts",
+            bucket=self.bucket,
             auth=bool(self.admin),
             admin_tokens=(self.admin,) if self.admin else (),
         )

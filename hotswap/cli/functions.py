@@ -1,23 +1,18 @@
 """Functions and their versions: publish, list, take away."""
 
 import json
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-from hotswap import archive, manifest
+from hotswap import manifest
 from hotswap.cli import output
 from hotswap.cli.client import ANSWER_LIMIT, Target, controller_options, me
 from hotswap.cli.completion import function_argument
+from hotswap.cli.sending import send
 from hotswap.cli.verbs import why_option
 from hotswap.rpc import controller_pb2 as pb
-from hotswap.rpc.controller_pb2_grpc import ControllerStub
 
-CHUNK = 256 * 1024
-PUBLISH_LIMIT = 300.0
-"""Seconds for an archive to be sent and inspected."""
 DIGEST_SHOWN = 12
 """Digits of a sha256 that people are shown."""
 
@@ -37,29 +32,15 @@ def publish(folder: Path, *, form: output.Format, target: Target) -> None:
     """
     manifest.read(folder)
     with target.connected() as controller:
-        version = send(controller, folder)
+        sent = send(controller, folder)
+    version = sent.version
     if form == "json":
         output.print_json(output.document(version))
         return
     name, number = version.function, version.number
-    click.echo(f"{name} version {number}, {output.size(version.size)}, sha256 {version.artifact[:DIGEST_SHOWN]}")
+    told = f"{name} version {number}, {output.size(version.size)}, sha256 {version.artifact[:DIGEST_SHOWN]}"
+    click.echo(f"{told}, unchanged" if sent.unchanged else told)
     click.echo(f"deploy it: hotswap deploy {name} {number} --strategy all-at-once --wait")
-
-
-def send(controller: ControllerStub, folder: Path) -> pb.Version:
-    with tempfile.TemporaryDirectory() as room:
-        path = Path(room, "artifact.tar.gz")
-        built = archive.build(folder, path)
-        toml = (folder / manifest.FILE).read_text(encoding="utf-8")
-        header = pb.PublishHeader(manifest_toml=toml, sha256=built.sha256, size=built.size)
-        return controller.Publish(_parts(header, path), timeout=PUBLISH_LIMIT, metadata=me())
-
-
-def _parts(header: pb.PublishHeader, path: Path) -> Iterator[pb.PublishRequest]:
-    yield pb.PublishRequest(header=header)
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            yield pb.PublishRequest(chunk=chunk)
 
 
 @click.command(short_help="Take away a version that nothing needs.")

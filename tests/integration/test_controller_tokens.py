@@ -41,6 +41,7 @@ def requests_about(deployment: str) -> dict[str, Any]:
     verb = pb.VerbRequest(id=deployment)
     return {
         "Publish": pb.PublishRequest(header=pb.PublishHeader(manifest_toml=MANIFEST, sha256="0" * 64)),
+        "FindUpload": pb.FindUploadRequest(function=FUNCTION, sha256="0" * 64),
         "FetchArtifact": pb.FetchArtifactRequest(sha256="0" * 64),
         "ListFunctions": pb.ListFunctionsRequest(),
         "ListVersions": pb.ListVersionsRequest(function=FUNCTION),
