@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from hotswap import manifest
+from hotswap import manifest, vendoring
 from hotswap.cli import output
 from hotswap.cli.client import ANSWER_LIMIT, Target, controller_options, me
 from hotswap.cli.completion import function_argument
@@ -19,20 +19,26 @@ DIGEST_SHOWN = 12
 
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--platform", default="", metavar="TAG", help="The nodes', if another: manylinux_2_28_aarch64.")
+@click.option("--python", default="", metavar="VERSION", help="The nodes', if another: 3.12.")
+@click.option("--anew", is_flag=True, help="Look requirements up that were looked up before.")
 @output.output_option
 @controller_options
-def publish(folder: Path, *, form: output.Format, target: Target) -> None:
+def publish(folder: Path, *, platform: str, python: str, anew: bool, form: output.Format, target: Target) -> None:
     """Publish a folder as a new version of a function.
 
-    The folder has the code, and hotswap.toml beside it. Publishing the same content again gives the version that
-    it has already.
+    The folder has the code, and hotswap.toml beside it. The packages that its requirements.txt names are published
+    with it, as wheels have them. What .hotswapignore names is left out. Publishing the same content again gives the
+    version that it has already.
 
     \b
     hotswap publish examples/image-processor/v1
     """
     manifest.read(folder)
+    runtime = vendoring.Runtime(platform, python)
+    beside = _vendored(folder, runtime, target, anew=anew) if (folder / vendoring.FILE).exists() else None
     with target.connected() as controller:
-        sent = send(controller, folder)
+        sent = send(controller, folder, beside=beside)
     version = sent.version
     if form == "json":
         output.print_json(output.document(version))
@@ -41,6 +47,16 @@ def publish(folder: Path, *, form: output.Format, target: Target) -> None:
     told = f"{name} version {number}, {output.size(version.size)}, sha256 {version.artifact[:DIGEST_SHOWN]}"
     click.echo(f"{told}, unchanged" if sent.unchanged else told)
     click.echo(f"deploy it: hotswap deploy {name} {number} --strategy all-at-once --wait")
+
+
+def _vendored(folder: Path, runtime: vendoring.Runtime, target: Target, *, anew: bool) -> Path:
+    return vendoring.vendored(
+        (folder / vendoring.FILE).resolve(),
+        runtime=runtime,
+        cache=target.state_dir / "vendored",
+        anew=anew,
+        tell=lambda text: click.echo(text, err=True),
+    )
 
 
 @click.command(short_help="Take away a version that nothing needs.")

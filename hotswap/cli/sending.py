@@ -30,11 +30,12 @@ class Sent:
     """It had been published before."""
 
 
-def send(controller: ControllerStub, folder: Path) -> Sent:
-    """Publishes the folder as it is. Raises what the controller raised."""
+def send(controller: ControllerStub, folder: Path, *, beside: Path | None = None) -> Sent:
+    """Publishes the folder, with the files of another one beside its own. Raises what the controller raised."""
     with tempfile.TemporaryDirectory() as room:
         path = Path(room, "artifact.tar.gz")
-        built = archive.build(folder, path)
+        built = archive.build(folder, path, beside=beside)
+        archive.inspect(path)  # what would be refused need not be sent
         header = pb.PublishHeader(
             manifest_toml=(folder / manifest.FILE).read_text(encoding="utf-8"), sha256=built.sha256, size=built.size
         )
