@@ -18,8 +18,8 @@ from hotswap.rpc.controller_pb2_grpc import ControllerStub
 CHUNK = 256 * 1024
 ATTEMPT_LIMIT = 300.0
 """Seconds for one attempt to send what is left, and for the controller to look at it."""
-ATTEMPTS = 5
-"""In a row that bring not a byte."""
+ATTEMPTS = 8
+"""In a row that bring not a byte: half a minute, in which a controller that died is there again."""
 PAUSE = 1.0
 
 
@@ -45,14 +45,16 @@ def send(controller: ControllerStub, folder: Path, *, beside: Path | None = None
 def _sent(controller: ControllerStub, function: str, header: pb.PublishHeader, path: Path) -> Sent:
     question = pb.FindUploadRequest(function=function, sha256=header.sha256)
     attempt, furthest = 0, 0
+    before: int | None = None
     while True:
         try:
             with wire.calling("the controller"):
                 found = controller.FindUpload(question, timeout=ANSWER_LIMIT, metadata=me())
+                before = found.version if before is None else before
                 attempt, furthest = (0 if found.received > furthest else attempt), max(found.received, furthest)
                 header.offset = min(found.received, header.size)
                 version = controller.Publish(_parts(header, path), timeout=ATTEMPT_LIMIT, metadata=me())
-                return Sent(version, unchanged=found.version != 0)
+                return Sent(version, unchanged=before != 0)
         except (Unavailable, Conflict) as error:
             attempt += 1
             if attempt == ATTEMPTS:

@@ -3,10 +3,12 @@
 import asyncio
 import hashlib
 import os
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from subprocess import PIPE
 from typing import TYPE_CHECKING
 
 import pytest
@@ -30,6 +32,7 @@ from tests.bucket import bucket_at, s3_server
 from tests.conditions import eventually
 from tests.controller_platform import Platform
 from tests.controller_process import ControllerProcess, running_controller
+from tests.tcp_proxy import proxied
 
 if TYPE_CHECKING:
     from hotswap.rpc.controller_pb2_grpc import ControllerAsyncStub
@@ -184,6 +187,31 @@ async def test_a_controller_that_is_killed_in_the_middle_has_nothing_half_and_go
         version = await publish(api, content, offset=20_000)
     assert (tmp_path / "artifacts" / version.artifact).read_bytes() == content
     assert [path.name for path in (tmp_path / "artifacts").iterdir()] == [version.artifact]
+
+
+async def test_the_command_goes_on_publishing_after_its_controller_was_killed(
+    process: ControllerProcess, tmp_path: Path
+) -> None:
+    size = len(packed(tmp_path, filling=os.urandom(24 * MIB)))
+    async with process.called(), proxied(process.address) as proxy:
+        command = ("-m", "hotswap", "publish", str(tmp_path / "source"), "--controller", proxy.address)
+        publishing = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=PIPE, stderr=PIPE)
+        await eventually(lambda: kept_of_upload(tmp_path) > 8 * MIB)
+        proxy.hold_requests()
+        await proxy.holds.wait()
+        process.kill()
+        kept = kept_of_upload(tmp_path)
+        await proxy.cut()
+        process.start()
+        out, said = await asyncio.wait_for(publishing.communicate(), 120)
+        assert publishing.returncode == 0, said
+        assert b"greeter version 1" in out
+        assert b"going on in a moment" in said
+        assert proxy.requested - size < kept
+
+
+def kept_of_upload(folder: Path) -> int:
+    return sum(path.stat().st_size for path in (folder / "artifacts").glob(".*.part"))
 
 
 async def test_controllers_that_share_a_bucket_hand_out_what_either_has_taken(
