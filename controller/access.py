@@ -28,7 +28,7 @@ from hotswap import manifest
 from hotswap.auth import EVERY_FUNCTION, Bearer, Caller, Operation, Role, Token
 from hotswap.comparison import Comparison
 from hotswap.deployment import Deployment, Event, Quarantine, Verb
-from hotswap.errors import HotswapError
+from hotswap.errors import Forbidden, HotswapError
 from hotswap.figures import Figures
 from hotswap.hook import Hook, Undelivered
 from hotswap.model import Alias, Function, Version, Weights
@@ -140,7 +140,12 @@ class Access:
             return await self._service.publish(replace(publication, who=self.caller.who), chunks)
 
     async def found(self, function: str, sha256: str) -> Found:
-        self.caller.require(Operation.FIND_UPLOAD, function)
+        """Is asked before publishing: so who may not publish is refused, and noted, as if they had tried to."""
+        try:
+            self.caller.require(Operation.PUBLISH, function)
+        except Forbidden:
+            with self._audited(Operation.PUBLISH, function):
+                raise
         return await self._service.found(function, sha256)
 
     async def upload(self, function: str, chunks: AsyncIterable[bytes], *, sha256: str, size: int, offset: int) -> Path:
