@@ -85,13 +85,17 @@ class AgentSettings:
     """Fork instances from a process that has imported the platform; else each is a new interpreter."""
     preload: tuple[str, ...] = ()
     """Modules that the zygote imports as well, for all functions that do not bring their own."""
+    cache: int = 10 * 1024
+    """MiB that the files of versions may take which do not run here any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class ControllerSettings:
     name: str
     artifacts: Path
-    """Folder of the published archives; shared by all controllers."""
+    """Folder of the published archives, and of what is being published; shared by all controllers."""
+    bucket: str = ""
+    """`s3://…` of the bucket that the published archives are in instead."""
     etcd: EtcdSettings = EtcdSettings()
     bind: str = "127.0.0.1:0"
     """gRPC."""
