@@ -1,6 +1,6 @@
 """How soon a bad version is taken back: from its first error that a client sees to the last answer that it gives.
 
-The whole platform in real processes (etcd, controller, router with 2 workers, 2 nodes) under a steady 100 invocations/s.
+The whole platform in real processes (etcd, controller, router with 2 workers, 2 nodes) under steady 100 invocations/s.
 A version that fails half of the time, by chance, gets a tenth of them by a canary with the limits that it has by
 default, and is taken back by the guard; again and again. What passes is told by parts:
 
@@ -200,7 +200,9 @@ def spread(seconds: list[float]) -> dict[str, int]:
 def counts(numbers: list[float]) -> dict[str, int]:
     """With some twenty of them a p99 would be the greatest."""
     ninth = statistics.quantiles(numbers, n=10, method="inclusive")[8] if len(numbers) > 1 else numbers[0]
-    return {name: round(it) for name, it in (("p50", statistics.median(numbers)), ("p90", ninth), ("max", max(numbers)))}
+    return {
+        name: round(it) for name, it in (("p50", statistics.median(numbers)), ("p90", ninth), ("max", max(numbers)))
+    }
 
 
 def tell(result: dict[str, Any]) -> None:

@@ -50,6 +50,8 @@ class Sampler:
         self._wake = wake
         self._last: Counted | Uncounted = Uncounted("the routers do not answer")
         self._begun: datetime | None = None
+        self._due: datetime | None = None
+        """A sample that began before this is not fresh enough."""
         self._task: asyncio.Task[None] | None = None
         self._past: deque[tuple[datetime, int]] = deque()
         """The last while: when the routers were asked, and how many invocations there had been."""
@@ -63,6 +65,11 @@ class Sampler:
             return Uncounted("the routers do not answer")
         return self._last
 
+    def hasten(self) -> None:
+        """There is something new to count. A sample that is under way may have missed it: another one follows it."""
+        self._due = self._clock()
+        self._renew(self._due)
+
     async def stop(self) -> None:
         if self._task:
             self._task.cancel()
@@ -70,7 +77,7 @@ class Sampler:
 
     def _renew(self, oldest: datetime) -> None:
         """Asks the routers unless they are being asked, or were asked since then."""
-        aged = self._begun is None or self._begun < oldest
+        aged = self._begun is None or self._begun < max(oldest, self._due or oldest)
         if aged and (self._task is None or self._task.done()):
             self._task = asyncio.create_task(self._sample(), name="sample")
 

@@ -15,7 +15,7 @@ import aiohttp
 import msgspec
 
 from hotswap.errors import Unavailable
-from hotswap.metrics import CounterRow, Counters
+from hotswap.metrics import CounterRow, Counters, Failing
 from hotswap.model import Router
 from hotswap.routers import LONG_POLL, Subject
 
@@ -60,6 +60,15 @@ class HttpAdmin:
             del self._gathering[router.admin]
         told = await asyncio.shield(gathering.answer)  # one that waits no more ends it for nobody else
         return told[function]
+
+    async def failing(self, router: Router, since: int) -> Failing:
+        url, query = f"http://{router.admin}/failing", {"since": str(since), "wait": str(LONG_POLL)}
+        try:
+            async with self._session.get(url, params=query, timeout=_limit()) as answer:
+                answer.raise_for_status()
+                return msgspec.json.decode(await answer.read(), type=Failing)
+        except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError) as error:
+            raise Unavailable(f'router "{router.name}" at {router.admin} does not tell what fails: {error}') from error
 
     async def close(self) -> None:
         for task in self._asking:

@@ -134,6 +134,22 @@ class Counters(Model, frozen=True, kw_only=True):
     rows: list[CounterRow]
 
 
+class Failure(Model, frozen=True, kw_only=True):
+    """A version that had an error, or was slower than its alias allows."""
+
+    function: str
+    alias: str
+    version: int
+
+
+class Failing(Model, frozen=True, kw_only=True):
+    """What a router answers at `/failing?since=L&wait=T`: which versions had any since its look L, without counts."""
+
+    look: int
+    """To ask for what comes after this."""
+    failures: list[Failure]
+
+
 class Applied(Model, frozen=True, kw_only=True):
     """What a router answers at `/applied`: the revisions that every one of its workers has."""
 
