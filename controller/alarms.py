@@ -5,7 +5,7 @@ is to be judged within the second; but to ask a thousand times as often for what
 time. So each router is asked one question more, and kept waiting on it: who had errors since I last asked? The counts
 of those are then asked for at once.
 
-What it costs has a bound, however much fails: after an answer each look that it led to is allowed its time.
+What it costs has a bound, however much fails: looks are begun a few at a time, and each is allowed its time.
 """
 
 import asyncio
@@ -22,8 +22,10 @@ log = logging.getLogger(__name__)
 
 LEAST_PAUSE = 0.1
 """Seconds between two questions to a router that has something to tell."""
+TOGETHER = 32
+"""Looks that are begun at once; they are one request to each router."""
 PAUSE_EACH = 0.001
-"""Seconds for each look that an answer led to: so there are a thousand a second for each router, at most."""
+"""Seconds for each look before the next are begun: so there are a thousand a second for each router, at most."""
 RETRY_AFTER = 1.0
 """Seconds before a router that did not answer is asked again; counts are asked for meanwhile, as always."""
 
@@ -62,12 +64,15 @@ class Alarms:
                     await asyncio.sleep(RETRY_AFTER)
                     continue
                 look = told.look
-                looks = sum(map(self._alarm, told.failures))
-                await asyncio.sleep(pause(looks))
+                await self._heed(told.failures)
+                await asyncio.sleep(LEAST_PAUSE)
         finally:
             self._heard.discard(key)
 
-
-def pause(looks: int) -> float:
-    """Seconds for which a router is let alone after an answer that led to so many looks."""
-    return max(LEAST_PAUSE, looks * PAUSE_EACH)
+    async def _heed(self, failures: list[Failure]) -> None:
+        begun = 0
+        for failure in failures:
+            begun += self._alarm(failure)
+            if begun >= TOGETHER:
+                await asyncio.sleep(begun * PAUSE_EACH)
+                begun = 0

@@ -21,6 +21,8 @@ FRESH = timedelta(seconds=1)
 """A sample older than this is taken anew when a judgement waits for it."""
 WHILE = timedelta(seconds=30)
 """Over which it is told how often the alias is invoked."""
+LEAST_LAPSE = timedelta(seconds=1)
+"""Two samples that are closer than this tell no rate: what is counted comes in bursts."""
 SERVES = timedelta(seconds=6)
 """A sample may be this old when it is judged: a router has five seconds to answer the next one."""
 
@@ -95,9 +97,10 @@ class Sampler:
         while self._past and self._past[0][0] < now - WHILE:
             self._past.popleft()
         self._past.append((now, invocations))
-        if len(self._past) == 1:
+        earlier = [(at, some) for at, some in self._past if at <= now - LEAST_LAPSE]
+        if not earlier:
             return counted
-        (first, least), (before, fewer) = self._past[0], self._past[-2]
+        (first, least), (before, fewer) = earlier[0], earlier[-1]
         return replace(
             counted, fresh=invocations - fewer, lapse=now - before, lately=invocations - least, span=now - first
         )

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Literal
 
-from controller.alarms import LEAST_PAUSE, Alarms, pause
+from controller.alarms import TOGETHER, Alarms
 from hotswap.errors import Unavailable
 from hotswap.memory import MemoryKV
 from hotswap.metrics import Counters, Failing, Failure
@@ -47,10 +47,20 @@ class Scene:
         self.store = store
         self.admin = admin
         self.heard: list[Failure] = []
+        self.bursts: list[int] = []
+        """How many were heard each time before others came to do something."""
+        self._burst = 0
 
     def alarm(self, failure: Failure) -> int:
+        if not self._burst:
+            asyncio.get_running_loop().call_soon(self._others)
+        self._burst += 1
         self.heard.append(failure)
         return 1
+
+    def _others(self) -> None:
+        self.bursts.append(self._burst)
+        self._burst = 0
 
     async def announce(self, name: str, *, boot: str = "1") -> None:
         router = Router(name=name, address="", admin=name, boot=boot)
@@ -119,6 +129,9 @@ async def test_one_that_has_gone_is_asked_no_more_until_it_is_back() -> None:
         await eventually(lambda: ("r1", "2", 0) in scene.admin.asked)
 
 
-def test_after_much_was_told_a_router_is_let_alone_for_longer() -> None:
-    assert pause(0) == pause(1) == LEAST_PAUSE
-    assert pause(3_000) == 3.0
+async def test_of_much_that_fails_only_some_is_looked_at_at_once() -> None:
+    async with alarmed() as scene:
+        await scene.announce("r1")
+        scene.admin.tell["r1"].put_nowait(Failing(look=1, failures=[failure(2)] * 3 * TOGETHER))
+        await eventually(lambda: len(scene.heard) == 3 * TOGETHER)
+        assert scene.bursts == [TOGETHER] * 3
