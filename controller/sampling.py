@@ -38,7 +38,7 @@ def looking(trail: Trail, deployment: Deployment, store: Store) -> Looks:
     async def look(begun: datetime) -> Counted:
         tallies = await trail.tallies()
         if not tested:
-            return Counted(tallies, begun)
+            return Counted(tallies, begun, nodes=trail.nodes())
         listed = await store.outcomes.list(deployment.function, deployment.alias)
         return Counted(tallies, begun, together([trail.usages(), usages(stored.value for stored in listed)]))
 

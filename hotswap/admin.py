@@ -15,7 +15,7 @@ import aiohttp
 import msgspec
 
 from hotswap.errors import Unavailable
-from hotswap.metrics import CounterRow, Counters, Failing
+from hotswap.metrics import CounterRow, Counters, Failing, NodeRow
 from hotswap.model import Router
 from hotswap.routers import LONG_POLL, Subject
 
@@ -95,7 +95,13 @@ class HttpAdmin:
         rows: defaultdict[str, list[CounterRow]] = defaultdict(list)
         for row in told.rows:
             rows[row.function].append(row)
-        return {name: Counters(router=told.router, boot=told.boot, rows=rows[name]) for name in gathering.functions}
+        nodes: defaultdict[str, list[NodeRow]] = defaultdict(list)
+        for node in told.nodes:
+            nodes[node.function].append(node)
+        return {
+            name: Counters(router=told.router, boot=told.boot, rows=rows[name], nodes=nodes[name])
+            for name in gathering.functions
+        }
 
     async def _counters(self, router: Router, functions: set[str]) -> Counters:
         url, query = f"http://{router.admin}/counters", [("function", name) for name in sorted(functions)]

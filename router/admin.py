@@ -68,7 +68,8 @@ class Admin:
     async def _counters(self, request: web.Request) -> web.Response:
         functions = request.query.getall("function", [])
         router, rows = self._router(), [row for name in functions for row in self._rows.tell(name)]
-        return _json(Counters(router=router.name, boot=router.boot, rows=rows))
+        nodes = [row for name in functions for row in self._workers.nodes.of(name)]
+        return _json(Counters(router=router.name, boot=router.boot, rows=rows, nodes=nodes))
 
     async def _failing(self, request: web.Request) -> web.Response:
         try:
