@@ -9,7 +9,7 @@ from tests.load import steady_load
 from tests.stage import Stage, staged
 
 RATE = 100.0
-"""A second, of which a tenth is one invocation of the new version at a time: so both of its nodes have some to answer."""
+"""Invocations a second: of the new version there is always one under way, so that both of its nodes have some."""
 FAILS_THERE = """
     import os
     import time
