@@ -97,7 +97,7 @@ def test_errors_of_which_it_is_not_told_yet_where_they_were_are_waited_for() -> 
     ids=["everywhere", "on its only node", "too much for so little elsewhere"],
 )
 def test_elsewhere_it_is_the_version(by_node: dict[str, tuple[int, int]]) -> None:
-    assert isinstance(decision(failing(**by_node)), GoBack)
+    assert isinstance(decision(failing(None, **by_node)), GoBack)
 
 
 def test_where_routers_do_not_tell_the_nodes_it_is_the_version() -> None:
