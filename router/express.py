@@ -181,9 +181,9 @@ class ExpressConnection(asyncio.Protocol):
 
     def write(self, data: bytes, piece: bytes = b"", tail: bytes = b"") -> None:
         if len(piece) < LARGE:
-            write(self._transport, self._fd, data + piece + tail)
+            write(self._transport, self._fd, data + piece + tail, behind=self._stalled)
         else:
-            write_parts(self._transport, self._fd, (data, piece, tail))
+            write_parts(self._transport, self._fd, (data, piece, tail), behind=self._stalled)
 
     def finish(self, data: bytes, piece: bytes = b"", tail: bytes = b"", *, last: bool, now: float) -> None:
         self._relay = None
@@ -197,6 +197,7 @@ class ExpressConnection(asyncio.Protocol):
             self._lane.wheel.limit(self, now + self._lane.limits.keep_alive)
 
     def refuse(self, problem: Problem) -> None:
+        log.debug("a request is refused: %s", problem)
         self._relay = None
         last = self.last or problem.close
         minor = self._line.minor if self._line else 1
@@ -204,7 +205,7 @@ class ExpressConnection(asyncio.Protocol):
         added = connection_line(last=last, minor=minor)
         data = refusal(problem, request_id=self._id, added=added, headless=headless)
         if last:
-            write(self._transport, self._fd, data)
+            write(self._transport, self._fd, data, behind=self._stalled)
             self._end(linger=True)
         else:
             self.finish(data, last=False, now=self._lane.clock())
@@ -278,7 +279,6 @@ class ExpressConnection(asyncio.Protocol):
         except Problem as problem:
             self._line, self._fields, self._id = None, None, NOBODY
             self._lane.counting.own(Own.MALFORMED)
-            log.debug("a request is not HTTP: %s", problem)
             self.refuse(problem)
             return
         if head is None:

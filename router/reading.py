@@ -22,7 +22,9 @@ FIRST: Final = HELD + 4_096
 LARGE: Final = 256_000
 """Bytes of a read that the kernel is sure to take; as many as uvloop reads."""
 SHARE: Final = 2
-"""The kernel counts what it keeps beside the bytes too, which is far less than as much again."""
+"""The kernel counts what it keeps beside the bytes too, which is far less than as much again for large pieces,"""
+BESIDE: Final = 4_096
+"""and less than this for each that is small."""
 
 SO_MEMINFO: Final = 55
 """Linux; neither Python nor uvloop names it."""
@@ -98,10 +100,10 @@ class Ahead:
     def size(self) -> int:
         if self._sure < LARGE:
             self._sure = space(self._fd) // SHARE
-            if self._sure < LARGE:
-                return HELD
-        self._sure -= LARGE
-        return LARGE
+        return LARGE if self._sure >= LARGE else HELD
+
+    def written(self, length: int) -> None:
+        self._sure -= length + BESIDE
 
 
 def space(fd: int) -> int:

@@ -14,7 +14,7 @@ from enum import IntEnum
 from typing import Final, Protocol, cast
 
 from hotswap.settings import RouterLimits
-from router.codec.body import BadBody, Body, Chunked, Sized
+from router.codec.body import BadBody, Body, Chunked, Sized, StillFramed
 from router.codec.grammar import BARE_LF, MOST_HEAD
 from router.codec.responses import (
     FINAL,
@@ -86,6 +86,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_body",
         "_bounded",
+        "_chunks",
         "_fd",
         "_headless",
         "_keep",
@@ -117,6 +118,7 @@ class Connection(asyncio.Protocol):
         # per request
         self._receiver: Receiver | None = None
         self._headless = False
+        self._chunks = False
         self._sent = False
         # per response
         self.answered = False
@@ -130,12 +132,14 @@ class Connection(asyncio.Protocol):
     def __repr__(self) -> str:
         return f"<Connection {self._pool.address} {self.state.name}>"
 
-    def begin(self, receiver: Receiver, *, headless: bool) -> None:
-        """The next bytes written are a request; what answers it goes to the receiver. `headless`: without a body."""
+    def begin(self, receiver: Receiver, *, headless: bool, chunks: bool) -> None:
+        """The next bytes written are a request; what answers it goes to the receiver. `headless`: without a body;
+        `chunks`: a body that comes in chunks is given in them."""
         self.reused = self.state is IDLE
         self.state = ACTIVE
         self._receiver = receiver
         self._headless = headless
+        self._chunks = chunks
         self._sent = self.answered = False
         self._body = None
 
@@ -145,7 +149,7 @@ class Connection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         if self._transport is not None:
-            write(self._transport, self._fd, data)
+            write(self._transport, self._fd, data, behind=self.backed_up)
 
     def sent(self) -> None:
         """The request is whole; without this the connection is not used again."""
@@ -268,7 +272,7 @@ class Connection(asyncio.Protocol):
             receiver.head(head, data, ended=True)
         else:
             self._bound()
-            self._body = body = _body(head, length)
+            self._body = body = _body(head, length, chunks=self._chunks)
             piece, rest = body.read(data)
             ended = body.done
             if ended:
@@ -389,7 +393,9 @@ class Pool:
             connection.close()
 
 
-def _body(head: Head, length: int | None) -> Body:
+def _body(head: Head, length: int | None, *, chunks: bool) -> Body:
     if length is not None:
         return Sized(length)
-    return Chunked() if head.chunked else UntilClosed()
+    if not head.chunked:
+        return UntilClosed()
+    return StillFramed() if chunks else Chunked()

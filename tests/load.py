@@ -6,7 +6,7 @@ is not spared by its own slowness.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -39,8 +39,10 @@ class Seen:
 
 
 @asynccontextmanager
-async def steady_load(url: str, *, rate: float, body: bytes = b"{}", seen: Seen | None = None) -> AsyncIterator[Seen]:
-    """Invokes `rate` times a second until the context ends, then waits for what is under way."""
+async def steady_load(
+    url: str, *, rate: float, body: Callable[[], bytes] = lambda: b"{}", seen: Seen | None = None
+) -> AsyncIterator[Seen]:
+    """Invokes `rate` times a second until the context ends, then waits for what is under way. Each has a body made."""
     seen = seen or Seen()
     connector = aiohttp.TCPConnector(limit=0)
     async with (
@@ -55,7 +57,12 @@ async def steady_load(url: str, *, rate: float, body: bytes = b"{}", seen: Seen 
 
 
 async def _pace(
-    session: aiohttp.ClientSession, url: str, rate: float, body: bytes, seen: Seen, tasks: asyncio.TaskGroup
+    session: aiohttp.ClientSession,
+    url: str,
+    rate: float,
+    body: Callable[[], bytes],
+    seen: Seen,
+    tasks: asyncio.TaskGroup,
 ) -> None:
     loop = asyncio.get_running_loop()
     start = loop.time()
@@ -63,7 +70,7 @@ async def _pace(
         due = int((loop.time() - start) * rate)
         while seen.sent < due:
             seen.sent += 1
-            tasks.create_task(_invoke(session, url, body, seen))
+            tasks.create_task(_invoke(session, url, body(), seen))
         await asyncio.sleep(1 / rate)
 
 
