@@ -46,11 +46,10 @@ def _suspect(judged: Judged, counted: Counted, deployment: Deployment) -> LeaveO
         return None
     nodes = dict(counted.nodes.get(version, {}))
     found = suspicion(nodes)
-    if found is None or errors > MOST_IN_DOUBT:
+    if found is None or (errors > MOST_IN_DOUBT and not found.sure):  # nodes may be told of late, or never
         return None
     basis = replace(judged.basis, nodes=nodes)
-    all_told = nodes[found.node].errors >= errors
-    verdict = apart(basis) if all_told else None
+    verdict = apart(basis)
     if verdict is None:
         return Open()
     return LeaveOut(found.node, version, Judged(rules=Rules.NODE, basis=basis, verdict=verdict))

@@ -7,14 +7,14 @@ since any of them might have been the one. Only where that is `MISTAKEN` at most
 
 The question is asked when the guard has its evidence. That depends on how many failed and not on where, so the chance
 is what it says at that time. It is asked again while the answer is open, which it is for as long as there are few
-errors and all are from one node, though the version runs on others too. An error from elsewhere ends that: it is the
-version. With each of them its chance to be mistaken for a node becomes less, so to ask again adds nothing to it.
+errors and all are from one node, though others answer too. An error from elsewhere ends that: it is the version. With
+each of them its chance to be mistaken for a node becomes less, so to ask again adds nothing to it.
 
 What runs on one node alone cannot be told from it: then it is the version.
 """
 
 from dataclasses import dataclass
-from math import comb
+from math import exp, lgamma
 
 from msgspec import UnsetType
 
@@ -24,6 +24,11 @@ from hotswap.judge.wording import plural
 
 MISTAKEN = 1e-3
 """The chance that a version which fails everywhere is taken for a node."""
+FEW = 6
+"""Errors until which it is left open though other nodes have answered hardly anything: where invocations are few, one
+node may have nearly all of them, and then it cannot be told."""
+LEAST_BESIDE = 0.2
+"""Of all invocations, that other nodes must have answered for it to be left open after that."""
 MOST_IN_DOUBT = 40
 """Errors until which it may be left open: what has not shown by then is not waited for."""
 RULE = "guard:node"
@@ -48,9 +53,16 @@ def suspicion(nodes: dict[str, Sum]) -> Suspicion | None:
     there = nodes[failing[0]]
     everywhere = sum(one.invocations for one in nodes.values())
     errors = min(there.errors, there.invocations)  # counts are read while they are written
-    chance = len(nodes) * comb(there.invocations, errors) / comb(everywhere, errors)
+    chance = len(nodes) * exp(_log_ways(there.invocations, errors) - _log_ways(everywhere, errors))
     found = Suspicion(failing[0], min(chance, 1.0))
-    return found if found.sure or there.errors <= MOST_IN_DOUBT else None
+    beside = everywhere - there.invocations
+    most = MOST_IN_DOUBT if beside >= LEAST_BESIDE * everywhere else FEW
+    return found if found.sure or there.errors <= most else None
+
+
+def _log_ways(invocations: int, errors: int) -> float:
+    """ln of in how many orders so many of them may be drawn."""
+    return lgamma(invocations + 1) - lgamma(invocations - errors + 1)
 
 
 def apart(basis: Basis) -> Verdict | None:

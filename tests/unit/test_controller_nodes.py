@@ -81,10 +81,16 @@ def test_few_errors_from_one_node_are_waited_for_and_one_from_elsewhere_decides(
     assert isinstance(decision(made), GoBack)
 
 
-def test_errors_of_which_it_is_not_told_yet_where_they_were_are_waited_for() -> None:
+def test_where_errors_were_is_waited_for_a_little_while() -> None:
     made = failing(n1=(85, 0), n2=(15, 15))
-    made.nodes[6] = answered(n1=(85, 0), n2=(14, 14))
+    made.nodes[6] = answered(n1=(3, 0), n2=(2, 2))
     assert isinstance(decision(made), Wait)
+    made.tallies[6] = tally(invocations=100, errors=MOST_IN_DOUBT + 1)
+    assert isinstance(decision(made), GoBack)
+
+
+def test_however_many_have_failed_by_then_a_node_is_told_from_the_version() -> None:
+    assert isinstance(decision(failing(n1=(500, 0), n2=(500, 400))), LeaveOut)
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,15 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from hotswap.judge.basis import Basis, Sum
-from hotswap.judge.nodes import MISTAKEN, MOST_IN_DOUBT, apart, suspicion
+from hotswap.judge.nodes import FEW, MISTAKEN, MOST_IN_DOUBT, apart, suspicion
 from hotswap.judge.verdict import Outcome
 from hotswap.metrics import Tally
 from hotswap.receipt import Judged, Rules
 from hotswap.requests import Limits
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+TOLD = 0.9
+"""Of nodes that fail half of the time or always, and have as much to answer as the others."""
 counts = st.tuples(st.integers(0, 300), st.integers(0, 300)).map(lambda it: (max(it), min(it)))
 nodes = st.dictionaries(st.sampled_from(["n1", "n2", "n3", "n4"]), counts, max_size=4)
 
@@ -52,6 +54,12 @@ def test_where_no_other_node_was_asked_yet_it_is_open() -> None:
     assert (found.mistaken, found.sure) == (1.0, False)
 
 
+def test_of_a_great_many_it_is_told_as_of_few() -> None:
+    found = suspicion(answered(n1=(5_000_000, 0), n2=(5_000_000, 1_000_000)))
+    assert found
+    assert (found.mistaken, found.sure) == (0.0, True)
+
+
 @pytest.mark.parametrize(
     "of",
     [
@@ -59,9 +67,9 @@ def test_where_no_other_node_was_asked_yet_it_is_open() -> None:
         answered(n1=(30, 0)),
         answered(n1=(30, 1), n2=(30, 25)),
         answered(n2=(30, 15)),
-        answered(n1=(3, 0), n2=(1000, MOST_IN_DOUBT + 1)),
+        answered(n1=(1, 0), n2=(FEW + 1, FEW + 1)),
     ],
-    ids=["untold", "no errors", "errors elsewhere too", "one node", "for too long"],
+    ids=["untold", "no errors", "errors elsewhere too", "one node", "of which others have little"],
 )
 def test_elsewhere_it_is_the_version(of: dict[str, Sum]) -> None:
     assert suspicion(of) is None
@@ -101,7 +109,7 @@ def test_what_others_answer_well_makes_it_no_likelier_to_be_chance(of: dict[str,
         before = told[others[0]]
         after = suspicion({**told, others[0]: Sum(invocations=before.invocations + more, errors=0)})
         assert after
-        assert after.mistaken <= found.mistaken
+        assert after.mistaken <= found.mistaken * (1 + 1e-9)
 
 
 @pytest.mark.parametrize("failing", [0.05, 0.5, 1.0])
@@ -130,7 +138,7 @@ def blames_a_node(rng: random.Random, failing: float, places: int) -> bool:
 def test_a_node_that_fails_is_told_before_it_has_had_too_many_errors(failing: float, places: int) -> None:
     rng, runs = random.Random(places), 300
     found = sum(finds_it(rng, failing, places) for _ in range(runs))
-    assert found == runs
+    assert found >= runs * TOLD
 
 
 def finds_it(rng: random.Random, failing: float, places: int) -> bool:
@@ -139,6 +147,7 @@ def finds_it(rng: random.Random, failing: float, places: int) -> bool:
         name = f"n{rng.randrange(places)}"
         invocations, errors = told[name]
         told[name] = invocations + 1, errors + (name == "n0" and rng.random() < failing)
-        if (found := suspicion(answered(**told))) and found.sure:
-            return True
+        found = suspicion(answered(**told))
+        if told["n0"][1] and (found is None or found.sure):
+            return found is not None
     return False
