@@ -15,7 +15,7 @@ import aiohttp
 import msgspec
 
 from hotswap.errors import Unavailable
-from hotswap.metrics import CounterRow, Counters
+from hotswap.metrics import CounterRow, Counters, Failing, NodeRow
 from hotswap.model import Router
 from hotswap.routers import LONG_POLL, Subject
 
@@ -61,6 +61,15 @@ class HttpAdmin:
         told = await asyncio.shield(gathering.answer)  # one that waits no more ends it for nobody else
         return told[function]
 
+    async def failing(self, router: Router, since: int) -> Failing:
+        url, query = f"http://{router.admin}/failing", {"since": str(since), "wait": str(LONG_POLL)}
+        try:
+            async with self._session.get(url, params=query, timeout=_limit()) as answer:
+                answer.raise_for_status()
+                return msgspec.json.decode(await answer.read(), type=Failing)
+        except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError) as error:
+            raise Unavailable(f'router "{router.name}" at {router.admin} does not tell what fails: {error}') from error
+
     async def close(self) -> None:
         for task in self._asking:
             task.cancel()
@@ -86,7 +95,13 @@ class HttpAdmin:
         rows: defaultdict[str, list[CounterRow]] = defaultdict(list)
         for row in told.rows:
             rows[row.function].append(row)
-        return {name: Counters(router=told.router, boot=told.boot, rows=rows[name]) for name in gathering.functions}
+        nodes: defaultdict[str, list[NodeRow]] = defaultdict(list)
+        for node in told.nodes:
+            nodes[node.function].append(node)
+        return {
+            name: Counters(router=told.router, boot=told.boot, rows=rows[name], nodes=nodes[name])
+            for name in gathering.functions
+        }
 
     async def _counters(self, router: Router, functions: set[str]) -> Counters:
         url, query = f"http://{router.admin}/counters", [("function", name) for name in sorted(functions)]

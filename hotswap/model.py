@@ -152,6 +152,9 @@ class Alias(Record, frozen=True, kw_only=True):
     """Id of the deployment that set these weights; empty when a person did."""
     step: str = ""
     """`deployment/step/attempt` that set these weights, so that the same effect shows once."""
+    without: dict[VersionNumber, list[str]] = {}
+    """Versions that do not run on these nodes, where they failed and nowhere else; until they have no weight here any
+    more, or a person sets the weights."""
     history: list[WeightChange] = []
 
 

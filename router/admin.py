@@ -4,10 +4,12 @@
 /readyz     200 while every worker takes requests and no end is near
 /metrics    for Prometheus
 /counters?function=F&function=G            hotswap.metrics.Counters of all these
+/failing?since=L&wait=T                    hotswap.metrics.Failing: as soon as there is any, or after T s
 /applied?subject=S&revision=R&wait=T      hotswap.metrics.Applied: 200 as soon as every worker has R, 202 after T s
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from aiohttp import web
@@ -17,6 +19,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from hotswap.metrics import Applied, Counters
 from hotswap.model import Model, Router, encode
 from router.exposition import RouterCollector
+from router.failing import Bad
 from router.rows import Rows
 from router.workers import Workers
 
@@ -31,6 +34,7 @@ class Admin:
         self.ending = False
         self._router = router
         self._rows = rows
+        self._bad = Bad(rows, clock=time.monotonic)
         self._workers = workers
         self._collector = collector
         self._registry = CollectorRegistry()
@@ -42,6 +46,7 @@ class Admin:
         application.router.add_get("/readyz", self._readyz)
         application.router.add_get("/metrics", self._metrics)
         application.router.add_get("/counters", self._counters)
+        application.router.add_get("/failing", self._failing)
         application.router.add_get("/applied", self._applied)
         return application
 
@@ -63,7 +68,16 @@ class Admin:
     async def _counters(self, request: web.Request) -> web.Response:
         functions = request.query.getall("function", [])
         router, rows = self._router(), [row for name in functions for row in self._rows.tell(name)]
-        return _json(Counters(router=router.name, boot=router.boot, rows=rows))
+        nodes = [row for name in functions for row in self._workers.nodes.of(name)]
+        return _json(Counters(router=router.name, boot=router.boot, rows=rows, nodes=nodes))
+
+    async def _failing(self, request: web.Request) -> web.Response:
+        try:
+            look = int(request.query.get("since", "0"))
+            wait = min(float(request.query.get("wait", "0")), LONGEST_WAIT)
+        except ValueError:
+            return web.Response(status=400, text="since is a whole number, wait a number of seconds\n")
+        return _json(await self._bad.since(look, wait=wait))
 
     async def _applied(self, request: web.Request) -> web.Response:
         subject = request.query.get("subject", "aliases")

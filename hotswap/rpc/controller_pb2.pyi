@@ -530,6 +530,7 @@ class Alias(_message.Message):
     HISTORY_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     STICKY_FIELD_NUMBER: _builtins.int
+    WITHOUT_FIELD_NUMBER: _builtins.int
     function: _builtins.str
     name: _builtins.str
     last_good: _builtins.int
@@ -542,6 +543,10 @@ class Alias(_message.Message):
     def weights(self) -> _containers.ScalarMap[_builtins.int, _builtins.int]: ...
     @_builtins.property
     def history(self) -> _containers.RepeatedCompositeFieldContainer[Global___WeightChange]: ...
+    @_builtins.property
+    def without(self) -> _containers.RepeatedCompositeFieldContainer[Global___LeftOut]:
+        """Where versions do not run, since they failed there and nowhere else. Weights that a person sets bring these back."""
+
     def __init__(
         self,
         *,
@@ -553,14 +558,38 @@ class Alias(_message.Message):
         history: _abc.Iterable[Global___WeightChange] | None = ...,
         revision: _builtins.int = ...,
         sticky: _builtins.str = ...,
+        without: _abc.Iterable[Global___LeftOut] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["function", b"function", "history", b"history", "last_good", b"last_good", "name", b"name", "owner", b"owner", "revision", b"revision", "sticky", b"sticky", "weights", b"weights"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["function", b"function", "history", b"history", "last_good", b"last_good", "name", b"name", "owner", b"owner", "revision", b"revision", "sticky", b"sticky", "weights", b"weights", "without", b"without"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Alias: _TypeAlias = Alias  # noqa: Y015
+
+@_typing.final
+class LeftOut(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+        nodes: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["nodes", b"nodes", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LeftOut: _TypeAlias = LeftOut  # noqa: Y015
 
 @_typing.final
 class WeightChange(_message.Message):

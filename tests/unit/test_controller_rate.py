@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from controller.decision import Counted
 from controller.metrics.routers import Trail
-from controller.sampling import WHILE, Sampler, looking
+from controller.sampling import LEAST_LAPSE, WHILE, Sampler, looking
 from hotswap.memory import MemoryKV
 from hotswap.metrics import Count, CounterRow, Counters, Tally
 from hotswap.store import Store
@@ -37,14 +37,14 @@ class Clock:
         return self.now
 
 
-async def sampled(*answered: int) -> list[Counted]:
+async def sampled(*answered: int, every: timedelta = EVERY) -> list[Counted]:
     """What is told after each of the looks."""
     clock, woken = Clock(), asyncio.Event()
     trail = Trail(Counting(iter(answered)), function="f", alias="a", since=0)
     looks = looking(trail, deployment(stable={5: 100}), Store(MemoryKV()))
     sampler, told = Sampler(looks, clock=clock, wake=woken.set), []
     for _ in answered:
-        clock.now += EVERY
+        clock.now += every
         sampler.counted(since=clock.now)
         await asyncio.wait_for(woken.wait(), 20)
         woken.clear()
@@ -70,3 +70,11 @@ async def test_what_has_come_lately_is_that_of_the_last_while_alone() -> None:
     *_, last = await sampled(*range(0, looks * 10, 10))
     assert last.span == WHILE
     assert last.lately == 10 * (WHILE / EVERY)
+
+
+async def test_looks_that_follow_each_other_at_once_tell_the_rate_of_a_longer_time() -> None:
+    hasty = LEAST_LAPSE / 4
+    first, second, third, fourth, fifth, sixth = await sampled(1000, 1000, 1050, 1050, 1060, 1070, every=hasty)
+    assert not any(it.lapse for it in (first, second, third, fourth))
+    assert (fifth.fresh, fifth.lapse) == (60, LEAST_LAPSE)
+    assert (sixth.fresh, sixth.lapse) == (70, LEAST_LAPSE)

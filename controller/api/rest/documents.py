@@ -33,6 +33,9 @@ class AliasDocument(Model, frozen=True, kw_only=True):
     last_good: VersionNumber | None
     owner: str
     """Id of the deployment that set these weights; empty when a person did."""
+    without: dict[VersionNumber, list[str]]
+    """Nodes on which a version does not run, since it failed there and nowhere else. Weights that a person sets bring
+    them back."""
     history: list[WeightChange]
 
 
@@ -187,6 +190,7 @@ def alias(of: Alias) -> AliasDocument:
         sticky=of.sticky,
         last_good=of.last_good,
         owner=of.owner,
+        without=of.without,
         history=of.history,
     )
 
