@@ -57,6 +57,9 @@ class Nowhere(asyncio.Transport):
     def is_closing(self) -> bool:
         return False
 
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
     def pause_reading(self) -> None:
         pass
 
@@ -75,7 +78,7 @@ class Stage:
 
     def __init__(self) -> None:
         counting, rng = Counting(CounterFile.create("lane", capacity=4)), random.Random(1)
-        routes = Routes(workers=1, rng=rng, clock=time.monotonic, limits=RouterLimits())
+        routes = Routes(workers=1, rng=rng, clock=time.monotonic, limits=RouterLimits(), on_error=lambda: None)
         entries = (alias({1: 100}), version(1), endpoint("a", port=9001), endpoint("b", port=9002))
         routes.apply(update(*entries), [Row(Owner("fn", "production", 1, 1), 1)])
         supply = Supply(counting, self._no_row, clock=time.monotonic)

@@ -19,6 +19,9 @@ def shifted(before: Alias | None, step: Shift, deployment: Deployment, now: date
     return replace(
         _changed(alias, step.weights, who=deployment.who, why=why, now=now),
         sticky=_salted(sticky, deployment),
+        without={
+            version: nodes for version, nodes in {**alias.without, **step.without}.items() if step.weights.get(version)
+        },
         latency_limit=step.latency_limit,
         last_good=with_all(step.weights) or alias.last_good if back else alias.last_good,
         owner=deployment.id,
@@ -32,9 +35,11 @@ def settled(alias: Alias) -> Alias:
 
 
 def set_by_hand(alias: Alias, weights: Weights, *, who: str, why: str, now: datetime) -> Alias:
-    """A person's word stands: a version that is given everything is what to go back to from then on."""
+    """A person's word stands: a version that is given everything is what to go back to from then on, and those that are
+    named run on every node again."""
     after = _changed(alias, weights, who=who, why=why, now=now)
-    return replace(after, owner="", step="", latency_limit=None, last_good=with_all(weights) or alias.last_good)
+    last_good = with_all(weights) or alias.last_good
+    return replace(after, owner="", step="", latency_limit=None, last_good=last_good, without={})
 
 
 def with_all(weights: Weights) -> int | None:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from hotswap.comparison import Comparison
 from hotswap.deployment import Ramp, Retire, Shift, Start, Status
-from hotswap.judge.basis import Epoch
+from hotswap.judge.basis import Epoch, Sum
 from hotswap.metrics import Tally
 from hotswap.model import Alias, Weights
 from hotswap.receipt import Judged
@@ -48,6 +48,8 @@ class Counted:
     """When they were asked: what happened since then is not in it."""
     usages: Mapping[tuple[int, int], Usage] = field(default_factory=dict)
     """Of a test: users and reports, those that were told later among them."""
+    nodes: Mapping[int, Mapping[str, Sum]] = field(default_factory=dict)
+    """By version and node, of versions that have errors."""
     fresh: int = 0
     """Invocations of all versions since the time before that, ..."""
     lapse: timedelta = timedelta()
@@ -176,6 +178,15 @@ class Reweigh:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaveOut:
+    """The node is at fault: the version goes from there, and its phase begins anew without it."""
+
+    node: str
+    version: int
+    judged: Judged
+
+
+@dataclass(frozen=True, slots=True)
 class GoBack:
     index: int
     """Into the way back: what runs already need not be started."""
@@ -266,6 +277,7 @@ Change = (
     Extend
     | Advance
     | Reweigh
+    | LeaveOut
     | GoBack
     | Hold
     | Pause

@@ -14,6 +14,7 @@ from controller.means import Means
 from controller.watcher import Watcher
 from hotswap import errors
 from hotswap.deployment import Deployment, Status
+from hotswap.metrics import Failure
 from hotswap.store import Broken, Gone, Stored
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,10 @@ class Engine:
         """By function and alias, the deployments that have a watcher."""
         self._runs: dict[str, asyncio.Task[None]] = {}
         """What the watchers do now; cancelled, a run is begun again."""
+
+    def alarm(self, failure: Failure) -> int:
+        """A version had bad invocations: how many deployments look at its counts at once for that."""
+        return sum(watcher.alarm(failure.version) for watcher in self._watching(failure.function, failure.alias))
 
     async def run(self) -> None:
         """Never returns. Raises (in a group) what no watcher can outlive, `NotLeader` above all."""

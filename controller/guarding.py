@@ -2,13 +2,16 @@
 
 from datetime import datetime
 
+from msgspec.structs import replace
+
 from controller import budgeting, steps, traffic
-from controller.decision import Counted, Decision, Observation
+from controller.decision import Counted, Decision, LeaveOut, Observation
 from controller.steps import Watched
 from controller.turning import asked, hold, stop
-from hotswap.deployment import Deployment, Ramp, Status, Verb
+from hotswap.deployment import Bake, Deployment, Ramp, Shift, Start, Status, Verb
 from hotswap.judge.basis import Basis
 from hotswap.judge.guard import watch
+from hotswap.judge.nodes import MOST_IN_DOUBT, apart, suspicion
 from hotswap.judge.verdict import Outcome
 from hotswap.receipt import Judged, Rules
 from hotswap.requests import OnSharedIncident
@@ -21,10 +24,44 @@ def guarded(deployment: Deployment, observation: Observation, now: datetime) -> 
         return None
     for version in watched.versions:
         basis = _basis(version, watched, observation.counted, deployment, observation, now)
-        if verdict := watch(basis):
-            judged = Judged(rules=Rules.GUARD, basis=basis, verdict=verdict)
+        if not (verdict := watch(basis)):
+            continue
+        judged = Judged(rules=Rules.GUARD, basis=basis, verdict=verdict)
+        suspect = _suspect(judged, observation.counted, deployment)
+        if suspect is None:
             return _breached(judged, deployment, observation, now)
+        if isinstance(suspect, LeaveOut):
+            return suspect
     return _unbearable(deployment, observation, now)
+
+
+class Open:
+    """All errors are from one node, and it takes more to tell the node from the version."""
+
+
+def _suspect(judged: Judged, counted: Counted, deployment: Deployment) -> LeaveOut | Open | None:
+    """`None` where it is the version. It may leave one node in a deployment: what fails on the next is the version."""
+    version, errors = judged.verdict.version, judged.basis.tally.errors
+    if version is None or judged.verdict.shared or not _may_leave(judged.verdict.rule, deployment):
+        return None
+    nodes = dict(counted.nodes.get(version, {}))
+    found = suspicion(nodes)
+    if found is None or (errors > MOST_IN_DOUBT and not found.sure):  # nodes may be told of late, or never
+        return None
+    basis = replace(judged.basis, nodes=nodes)
+    verdict = apart(basis)
+    if verdict is None:
+        return Open()
+    return LeaveOut(found.node, version, Judged(rules=Rules.NODE, basis=basis, verdict=verdict))
+
+
+def _may_leave(rule: str, deployment: Deployment) -> bool:
+    """Slowness is not told by node; and where a version goes from node to node, its weight says how many it has."""
+    plan = deployment.plan
+    rolls = any(isinstance(step, Start) and step.nodes is not None for step in plan)
+    once = any(isinstance(step, Shift) and step.without for step in plan)
+    holds = deployment.status is Status.RUNNING and isinstance(steps.present(deployment), Bake)
+    return holds and not rolls and not once and rule != "guard:rollbackOnLatencyP99"
 
 
 def _unbearable(deployment: Deployment, observation: Observation, now: datetime) -> Decision | None:

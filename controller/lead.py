@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from controller.agents import Agents
+from controller.alarms import Alarms
 from controller.engine import Engine
 from controller.janitor import Janitor
 from controller.means import Clock, Means, Testing
@@ -50,7 +51,9 @@ async def leading(
             clock=clock,
             counts=counts,
         )
-        tasks.create_task(Engine(means).run(), name="engine")
+        engine = Engine(means)
+        tasks.create_task(engine.run(), name="engine")
+        tasks.create_task(Alarms(known_routers, admin, engine.alarm).run(), name="alarms")
         tasks.create_task(Janitor(store=store, nodes=nodes, placement=placement).run(), name="janitor")
         yield HandWeights(store=store, fence=fence, placement=placement, routers=routers, service=service, clock=clock)
 

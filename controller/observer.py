@@ -68,6 +68,10 @@ class Observer:
         """Has the routers asked, unless they were within `SAMPLE_EVERY`."""
         self._sampling(deployment).counted(since=self._means.clock() - SAMPLE_EVERY)
 
+    def sample_now(self, deployment: Deployment) -> None:
+        """Has the routers asked for what has just happened."""
+        self._sampling(deployment).hasten()
+
     def broke(self, why: str) -> None:
         """The effect of the present step cannot be made."""
         self._broke = Broke(why)

@@ -145,6 +145,8 @@ class Placement:
         are the nodes that the step names, when none of them is left and the version serves elsewhere.
         """
         record, where = await self._version(function, step.version), scope.of(step)
+        if not self._pins[function][step.version]:
+            where -= _left_out(await self._store.aliases.list(function)).get(step.version, scope.NOWHERE)
 
         def there() -> set[str]:
             return {node.name for node in self._alive() if fits(record, node) and node.name in where}
@@ -198,6 +200,8 @@ class Placement:
             for version, weight in alias.value.weights.items():
                 if weight and not (rolled and places[version] != scope.NOWHERE):
                     places[version] = scope.EVERYWHERE
+        for version, where in _left_out(aliases).items():
+            places[version] -= where
         for version, pins in self._pins[function].items():
             if pins > 0:
                 places[version] = scope.EVERYWHERE
@@ -278,6 +282,15 @@ class Placement:
         nodes = ", ".join(node.name for node in self._alive()) or "none"
         carrying = f" that carries the labels {labels}" if labels else ""
         return f'there is no node{carrying} to run version {version.number} of "{version.function}" (nodes: {nodes})'
+
+
+def _left_out(aliases: Iterable[Stored[Alias]]) -> Mapping[int, Where]:
+    """By version, nodes on which it does not run for the fault of the node."""
+    found: defaultdict[int, Where] = defaultdict(Where)
+    for alias in aliases:
+        for version, nodes in alias.value.without.items():
+            found[version] |= Where(frozenset(nodes))
+    return found
 
 
 def _surplus(assigned: Assigned, wanted: Wanted) -> bool:

@@ -22,6 +22,8 @@ FRESH = timedelta(seconds=1)
 """A sample older than this is taken anew when a judgement waits for it."""
 WHILE = timedelta(seconds=30)
 """Over which it is told how often the alias is invoked."""
+LEAST_LAPSE = timedelta(seconds=1)
+"""Two samples that are closer than this tell no rate: what is counted comes in bursts."""
 SERVES = timedelta(seconds=6)
 """A sample may be this old when it is judged: a router has five seconds to answer the next one."""
 
@@ -43,7 +45,7 @@ def looking(trail: Trail, deployment: Deployment, store: Store) -> Looks:
         tallies = await trail.tallies()
         begun = trail.at or asked
         if not compared:
-            return Counted(tallies, begun)
+            return Counted(tallies, begun, nodes=trail.nodes())
         listed = await store.outcomes.list(deployment.function, deployment.alias)
         return Counted(tallies, begun, together([trail.usages(), usages(stored.value for stored in listed)]))
 
@@ -58,6 +60,8 @@ class Sampler:
         self._last: Counted | Uncounted = Uncounted("the routers do not answer")
         self._failures = 0
         self._begun: datetime | None = None
+        self._due: datetime | None = None
+        """A sample that began before this is not fresh enough."""
         self._task: asyncio.Task[None] | None = None
         self._tallies: deque[tuple[datetime, Mapping[tuple[int, int], Tally]]] = deque()
         """Of the last while."""
@@ -73,6 +77,11 @@ class Sampler:
             return Uncounted("the routers do not answer")
         return self._last
 
+    def hasten(self) -> None:
+        """There is something new to count. A sample that is under way may have missed it: another one follows it."""
+        self._due = self._clock()
+        self._renew(self._due)
+
     async def stop(self) -> None:
         if self._task:
             self._task.cancel()
@@ -80,7 +89,7 @@ class Sampler:
 
     def _renew(self, oldest: datetime) -> None:
         """Asks the routers unless they are being asked, or were asked since then."""
-        aged = self._begun is None or self._begun < oldest
+        aged = self._begun is None or self._begun < max(oldest, self._due or oldest)
         if aged and (self._task is None or self._task.done()):
             self._task = asyncio.create_task(self._sample(), name="sample")
 
@@ -96,20 +105,21 @@ class Sampler:
         self._wake()
 
     def _with_earlier(self, counted: Counted) -> Counted:
-        while len(self._tallies) > 1 and self._tallies[0][0] < counted.begun - WHILE:
+        while len(self._tallies) > 1 and self._tallies[1][0] <= counted.begun - WHILE:
             self._tallies.popleft()
         self._tallies.append((counted.begun, counted.tallies))
         return replace(counted, earlier=self._tallies[0][1])
 
     def _with_rate(self, counted: Counted) -> Counted:
         now, invocations = counted.begun, counted.invocations
-        while len(self._past) > 1 and self._past[0][0] < now - WHILE:
+        while len(self._past) > 1 and self._past[1][0] <= now - WHILE:
             self._past.popleft()
         if not self._past or now > self._past[-1][0]:  # else it is what was told before, by somebody who keeps it
             self._past.append((now, invocations))
-        if len(self._past) == 1:
+        earlier = [(at, some) for at, some in self._past if at <= now - LEAST_LAPSE]
+        if not earlier:
             return counted
-        (first, least), (before, fewer) = self._past[0], self._past[-2]
+        (first, least), (before, fewer) = earlier[0], earlier[-1]
         return replace(
             counted, fresh=invocations - fewer, lapse=now - before, lately=invocations - least, span=now - first
         )

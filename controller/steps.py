@@ -180,7 +180,7 @@ def describe(step: AnyStep) -> str:
         case Start():
             return f"start version {step.version}{_on(step.nodes)}"
         case Shift():
-            return f"give {shares(step.weights)}"
+            return f"give {shares(step.weights)}{_without(step)}"
         case Bake():
             return f"hold for {duration(step.duration)}, then judge {named(step.versions)}"
         case Ramp():
@@ -197,6 +197,10 @@ def describe(step: AnyStep) -> str:
             return f"retire version {step.version}{_on(step.nodes)}"
         case _:
             assert_never(step)
+
+
+def _without(step: Shift) -> str:
+    return "".join(f", version {version} not on {' and '.join(nodes)}" for version, nodes in step.without.items())
 
 
 def named(numbers: list[int]) -> str:

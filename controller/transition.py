@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import assert_never
 
+import msgspec
 from msgspec.structs import replace
 
 from controller import steps
@@ -18,6 +19,7 @@ from controller.decision import (
     GoBack,
     Hasten,
     Hold,
+    LeaveOut,
     Pause,
     Remind,
     Resume,
@@ -27,7 +29,19 @@ from controller.decision import (
 from controller.turning import hold
 from hotswap.comparison import Comparison
 from hotswap.comparison import decision as compared
-from hotswap.deployment import Ask, AwaitPromotion, Deployment, Event, HoldingStep, Ramp, Shift, Start, Status, Verb
+from hotswap.deployment import (
+    Ask,
+    AwaitPromotion,
+    Deployment,
+    Event,
+    HoldingStep,
+    Ramp,
+    Retire,
+    Shift,
+    Start,
+    Status,
+    Verb,
+)
 from hotswap.errors import Refused
 from hotswap.receipt import Receipt, sealed
 
@@ -37,6 +51,10 @@ GRANTED = frozenset({Verb.PROMOTE, Verb.RESUME, Verb.RETRY})
 
 OVERRIDABLE = frozenset({Status.RUNNING, Status.PAUSED, Status.AWAITING_PROMOTION, Status.HELD})
 """What a person's own weights may interrupt. One that goes back is not kept from that."""
+
+
+JUDGED = Extend | Advance | Reweigh | LeaveOut | GoBack | Hold | Finish
+"""What may follow from a verdict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +69,7 @@ class News:
 
 def change(deployment: Deployment, decision: Change, now: datetime) -> tuple[Deployment, list[Event]]:
     after, news = _changed(deployment, decision, now)
-    judged = decision.judged if isinstance(decision, Extend | Advance | Reweigh | GoBack | Hold | Finish) else None
+    judged = decision.judged if isinstance(decision, JUDGED) else None
     if judged:
         receipt = sealed(judged, before=after.receipt)
         after = replace(after, verdicts=[*after.verdicts, judged.verdict], receipt=receipt.hash)
@@ -149,6 +167,8 @@ def _changed(deployment: Deployment, decision: Change, now: datetime) -> tuple[D
             return _advanced(deployment, decision, now)
         case Reweigh():
             return _reweighed(deployment, decision, now)
+        case LeaveOut():
+            return _left_out(deployment, decision, now)
         case GoBack():
             return _turned(deployment, decision, now)
         case Hold() | Freeze():
@@ -207,6 +227,9 @@ def _turned(deployment: Deployment, decision: GoBack, now: datetime) -> tuple[De
 def _advanced(deployment: Deployment, decision: Advance, now: datetime) -> tuple[Deployment, list[News]]:
     before = deployment.progress
     after = _onward(deployment, before.index + 1, now, weights_revision=decision.weights_revision)
+    step = steps.present(deployment)
+    if isinstance(step, Shift) and step.without and not steps.goes_back(deployment.status):
+        after = replace(after, traffic_since=decision.weights_revision)
     if before.overrules and not isinstance(steps.present(deployment), Shift):
         after = replace(after, progress=replace(after.progress, overrules=True))
     return after, [*_noted(decision.note), _entered(after)]
@@ -220,6 +243,23 @@ def _reweighed(deployment: Deployment, decision: Reweigh, now: datetime) -> tupl
     after = replace(deployment, plan=[*plan[:index], over, decision.shift, decision.ramp, *plan[index + 1 :]])
     after = _onward(after, index + 1, now, weights_revision=decision.weights_revision)
     return after, [_entered(after)]
+
+
+def _left_out(deployment: Deployment, decision: LeaveOut, now: datetime) -> tuple[Deployment, list[News]]:
+    """The version goes from the node, is given the same weights anew, by which its count begins anew, and has the phase
+    once more."""
+    index, plan, version = deployment.progress.index, deployment.plan, decision.version
+    last = steps.last_shift(deployment, before=index)
+    assert last is not None, "nothing is judged that has no traffic"
+    shift = plan[last]
+    assert isinstance(shift, Shift)
+    again = replace(shift, without={version: [decision.node]}, sticky=msgspec.UNSET)
+    retire = Retire(version=version, nodes=[decision.node])
+    after = replace(deployment, plan=[*plan[: index + 1], retire, again, *plan[index:]])
+    back = f"`hotswap alias set` for {deployment.function}:{deployment.alias} brings it back"
+    text = f"node {decision.node} is taken out for version {version}, which goes on without it; {back}"
+    after = _onward(after, index + 1, now, weights_revision=0)
+    return after, [News("node", text), _entered(after)]
 
 
 def _onward(deployment: Deployment, index: int, now: datetime, *, weights_revision: int) -> Deployment:

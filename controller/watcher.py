@@ -90,6 +90,14 @@ class Watcher:
         """Something that it may wait for has changed."""
         self._wake.set()
 
+    def alarm(self, version: int) -> bool:
+        """The version had bad invocations: whether it is judged here, so that its counts are asked for at once."""
+        watched = steps.watched(self.deployment)
+        if watched is None or version not in watched.versions:
+            return False
+        self._observer.sample_now(self.deployment)
+        return True
+
     async def run(self) -> None:
         """Returns when the deployment has ended. Raises `NotLeader` when somebody else leads."""
         try:

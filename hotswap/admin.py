@@ -8,7 +8,7 @@ import aiohttp
 import msgspec
 
 from hotswap.errors import Unavailable
-from hotswap.metrics import CounterRow, Counters
+from hotswap.metrics import CounterRow, Counters, Failing, NodeRow
 from hotswap.model import Router
 from hotswap.questions import Questions
 from hotswap.routers import LONG_POLL, Subject
@@ -37,6 +37,15 @@ class HttpAdmin:
     async def counters(self, router: Router, function: str) -> Counters:
         return await self._questions.answer((router.name, router.admin), function)
 
+    async def failing(self, router: Router, since: int) -> Failing:
+        url, query = f"http://{router.admin}/failing", {"since": str(since), "wait": str(LONG_POLL)}
+        try:
+            async with self._session.get(url, params=query, timeout=_limit()) as answer:
+                answer.raise_for_status()
+                return msgspec.json.decode(await answer.read(), type=Failing)
+        except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError) as error:
+            raise Unavailable(f'router "{router.name}" at {router.admin} does not tell what fails: {error}') from error
+
     async def close(self) -> None:
         await self._questions.close()
 
@@ -45,7 +54,12 @@ class HttpAdmin:
         rows: defaultdict[str, list[CounterRow]] = defaultdict(list)
         for row in told.rows:
             rows[row.function].append(row)
-        return {name: Counters(router=told.router, boot=told.boot, rows=rows[name]) for name in functions}
+        nodes: defaultdict[str, list[NodeRow]] = defaultdict(list)
+        for node in told.nodes:
+            nodes[node.function].append(node)
+        return {
+            name: Counters(router=told.router, boot=told.boot, rows=rows[name], nodes=nodes[name]) for name in functions
+        }
 
     async def _counters(self, router: str, address: str, functions: set[str]) -> Counters:
         url, query = f"http://{address}/counters", [("function", name) for name in sorted(functions)]

@@ -65,6 +65,7 @@ class Operation(Enum):
     GET_FIGURES = "GetFigures", Role.VIEWER
     GET_PLATFORM = "GetPlatform", Role.VIEWER
     PUBLISH = "Publish", Role.DEPLOYER
+    FIND_UPLOAD = "FindUpload", Role.DEPLOYER
     UNPUBLISH = "Unpublish", Role.DEPLOYER
     SET_ALIAS = "SetAlias", Role.DEPLOYER
     REMOVE_ALIAS = "RemoveAlias", Role.DEPLOYER

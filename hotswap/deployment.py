@@ -43,6 +43,8 @@ class Shift(Step, frozen=True, kw_only=True, tag="Shift"):
     """Have invocations slower than this counted exactly."""
     sticky: Sticky | msgspec.UnsetType | None = msgspec.UNSET
     """How users are tied to versions from here on; unset: as they are."""
+    without: dict[VersionNumber, list[str]] = {}
+    """Nodes on which a version is not to run any more. What it answered before this counts for it no more."""
 
 
 class Bake(Step, frozen=True, kw_only=True, tag="Bake"):

@@ -25,6 +25,8 @@ RATES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
 """How often a version may fail of which it is told when it is caught."""
 ABOUT = 0.5
 """The chance with which it is caught by the time that is told: half of the rollouts catch it sooner."""
+NOTICED = timedelta(seconds=0.1)
+"""Until routers have told that a version fails, and its counts were asked for; see `scripts/bench detection`."""
 SURELY = 0.9
 """Caught with less chance than this it is not relied upon."""
 SHARES = (1, 5, 10, 25, 50)
@@ -281,7 +283,7 @@ def _finding(rate: float, watch: _Watch) -> Finding:
     at = watch.half_caught(rate)
     by = watch.caught(rate, at)[1]
     if by == "guard":
-        at += SAMPLE_EVERY / 2  # evidence that is there is seen when the routers are next asked
+        at += NOTICED
     return Finding(
         rate=rate,
         tolerated=allowed,

@@ -126,6 +126,16 @@ class CounterRow(Model, frozen=True, kw_only=True):
     """`None` where users are not tied to versions and nothing was reported."""
 
 
+class NodeRow(Model, frozen=True, kw_only=True):
+    """What instances of a version answered on a node, whoever invoked it."""
+
+    function: str
+    version: int
+    node: str
+    invocations: int
+    errors: int
+
+
 class Counters(Model, frozen=True, kw_only=True):
     """What a router answers at `/counters?function=F`."""
 
@@ -135,6 +145,24 @@ class Counters(Model, frozen=True, kw_only=True):
     rows: list[CounterRow]
     at: datetime | None = None
     """When that was counted, where it comes by way of somebody who keeps it; `None` for just now."""
+    nodes: list[NodeRow] = []
+    """Of versions that have had errors."""
+
+
+class Failure(Model, frozen=True, kw_only=True):
+    """A version that had an error, or was slower than its alias allows."""
+
+    function: str
+    alias: str
+    version: int
+
+
+class Failing(Model, frozen=True, kw_only=True):
+    """What a router answers at `/failing?since=L&wait=T`: which versions had any since its look L, without counts."""
+
+    look: int
+    """To ask for what comes after this."""
+    failures: list[Failure]
 
 
 class Applied(Model, frozen=True, kw_only=True):

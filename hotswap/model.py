@@ -8,7 +8,7 @@ wrong and what it may be.
 import re
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, TypeVar
+from typing import Annotated, ClassVar, TypeVar
 
 import msgspec
 
@@ -152,6 +152,9 @@ class Alias(Record, frozen=True, kw_only=True):
     """Id of the deployment that set these weights; empty when a person did."""
     step: str = ""
     """`deployment/step/attempt` that set these weights, so that the same effect shows once."""
+    without: dict[VersionNumber, list[str]] = {}
+    """Versions that do not run on these nodes, where they failed and nowhere else; until they have no weight here any
+    more, or a person sets the weights."""
     history: list[WeightChange] = []
 
 
@@ -182,6 +185,15 @@ class Removal(Record, frozen=True, kw_only=True):
 
     function: FunctionName
     versions: list[VersionNumber]
+
+
+class Sweep(Record, frozen=True, kw_only=True):
+    """Which artifacts are being thrown away. Written before that is done, and the creation of a version requires that
+    it has not changed; so no version is created of files that go."""
+
+    SUBJECT: ClassVar[str] = "artifacts"
+
+    condemned: list[str] = []
 
 
 class Claim(Record, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from hotswap.judge.basis import Basis
 from hotswap.judge.budget import complete, weigh
 from hotswap.judge.guard import watch
+from hotswap.judge.nodes import apart
 from hotswap.judge.thresholds import judge
 from hotswap.judge.verdict import Verdict
 from hotswap.model import Model
@@ -28,6 +29,8 @@ class Rules(StrEnum):
     """At the end of a phase."""
     GUARD = "guard"
     """All the time."""
+    NODE = "node"
+    """When the guard has its evidence, and all errors are from one node."""
     BUDGET = "budget"
     """Each time the routers are asked, of a version with a harm budget."""
     COMPLETE = "complete"
@@ -47,6 +50,8 @@ class Judged(Model, frozen=True, kw_only=True):
                 return judge(self.basis)
             case Rules.GUARD:
                 return watch(self.basis)
+            case Rules.NODE:
+                return apart(self.basis)
             case Rules.BUDGET:
                 return weigh(self.basis)
             case Rules.COMPLETE:

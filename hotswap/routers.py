@@ -9,7 +9,7 @@ import asyncio
 from typing import Literal, Protocol
 
 from hotswap.errors import Unavailable
-from hotswap.metrics import Counters
+from hotswap.metrics import Counters, Failing
 from hotswap.mirror import Mirror
 from hotswap.model import Router
 from hotswap.store import Collection, Stored
@@ -30,6 +30,10 @@ class Admin(Protocol):
 
     async def counters(self, router: Router, function: str) -> Counters:
         """Raises `Unavailable` when it does not answer."""
+
+    async def failing(self, router: Router, since: int) -> Failing:
+        """Which versions had bad invocations after that look, as soon as there are any or after `LONG_POLL`. Raises
+        `Unavailable` when it does not answer."""
 
 
 class Routers:

@@ -88,6 +88,8 @@ class AgentSettings:
     """Modules that the zygote imports as well, for all functions that do not bring their own."""
     admin: str = "127.0.0.1:0"
     """Metrics and health."""
+    cache: int = 10 * 1024
+    """MiB that the files of versions may take which do not run here any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,9 @@ class PrometheusSettings:
 class ControllerSettings:
     name: str
     artifacts: Path
-    """Folder of the published archives; shared by all controllers."""
+    """Folder of the published archives, and of what is being published; shared by all controllers."""
+    bucket: str = ""
+    """`s3://…` of the bucket that the published archives are in instead."""
     etcd: EtcdSettings = EtcdSettings()
     bind: str = "127.0.0.1:0"
     """gRPC."""

@@ -5,10 +5,12 @@
 /metrics    for Prometheus
 /metrics/revisions    the same by revision of the weights, for a controller that judges by Prometheus
 /counters?function=F&function=G            hotswap.metrics.Counters of all these
+/failing?since=L&wait=T                    hotswap.metrics.Failing: as soon as there is any, or after T s
 /applied?subject=S&revision=R&wait=T      hotswap.metrics.Applied: 200 as soon as every worker has R, 202 after T s
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from aiohttp import web
@@ -19,6 +21,7 @@ from prometheus_client.registry import Collector
 from hotswap.metrics import Applied, Counters
 from hotswap.model import Model, Router, encode
 from router.exposition import RouterCollector
+from router.failing import Bad
 from router.revisions import RevisionCollector
 from router.rows import Rows
 from router.workers import Workers
@@ -40,6 +43,7 @@ class Admin:
         self.ending = False
         self._router = router
         self._rows = rows
+        self._bad = Bad(rows, clock=time.monotonic)
         self._workers = workers
         self._collector = collector
         self._revisions = revisions
@@ -51,6 +55,7 @@ class Admin:
         application.router.add_get("/metrics", self._metrics)
         application.router.add_get("/metrics/revisions", self._metrics_by_revision)
         application.router.add_get("/counters", self._counters)
+        application.router.add_get("/failing", self._failing)
         application.router.add_get("/applied", self._applied)
         return application
 
@@ -75,7 +80,16 @@ class Admin:
     async def _counters(self, request: web.Request) -> web.Response:
         functions = request.query.getall("function", [])
         router, rows = self._router(), [row for name in functions for row in self._rows.tell(name)]
-        return _json(Counters(router=router.name, boot=router.boot, rows=rows))
+        nodes = [row for name in functions for row in self._workers.nodes.of(name)]
+        return _json(Counters(router=router.name, boot=router.boot, rows=rows, nodes=nodes))
+
+    async def _failing(self, request: web.Request) -> web.Response:
+        try:
+            look = int(request.query.get("since", "0"))
+            wait = min(float(request.query.get("wait", "0")), LONGEST_WAIT)
+        except ValueError:
+            return web.Response(status=400, text="since is a whole number, wait a number of seconds\n")
+        return _json(await self._bad.since(look, wait=wait))
 
     async def _applied(self, request: web.Request) -> web.Response:
         subject = request.query.get("subject", "aliases")

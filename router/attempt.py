@@ -6,6 +6,7 @@ from functools import partial
 from hotswap.metrics import Count
 from router.balance import Load
 from router.codec.responses import FINAL, SWITCHING_PROTOCOLS, Head
+from router.counters import WELL
 from router.download import Download, Written
 from router.endpoints import Endpoints
 from router.exchange import Exchange
@@ -74,6 +75,8 @@ class Attempt:
         try:
             async with invocation.limit.running():
                 head, outcome = judge(await self._answer(exchange, download), invoke=invocation.target.invoke)
+                if outcome > WELL:
+                    self._endpoints.erred(self._load)
                 if head.reports is not None:
                     invocation.pending.report(head.reports)
                 counted = partial(invocation.count, outcome)

@@ -38,9 +38,11 @@ class Load:
     """One endpoint as this worker sees it."""
 
     __slots__ = (
+        "answers",
         "ejected_until",
         "ejections",
         "entry",
+        "errors",
         "failures",
         "in_flight",
         "latency",
@@ -52,6 +54,11 @@ class Load:
     def __init__(self, entry: EndpointEntry, *, limit: int) -> None:
         self.entry = entry
         self.limit = limit
+        self.answers = 0
+        """Invocations that were answered or failed here, ..."""
+        self.errors = 0
+        """... and of these those that failed, be it by what was answered: an error that the endpoint is not ejected for
+        may still be its node's."""
         self.in_flight = 0
         self.latency = 0.0
         """Seconds; 0 until it is measured."""
@@ -119,6 +126,7 @@ class Group:
 
     def answered(self, load: Load, now: float, *, latency: float) -> None:
         """It is sound: its first byte took so long. It is busy until its answer has ended."""
+        load.answers += 1
         load.measure(latency, now)
         load.failures = 0
         if load.ejected_until is not None:
@@ -134,6 +142,8 @@ class Group:
         """Whether that ejected it."""
         load.in_flight -= 1
         load.failures += 1
+        load.answers += 1
+        load.errors += 1
         return self._eject(load, now)
 
     def release(self, load: Load) -> None:

@@ -64,12 +64,20 @@ class Want(Message, frozen=True):
     version: int
 
 
+class Nodes(Message, frozen=True):
+    """Where a version that has had errors was answered by this worker since it began, and failed: by node."""
+
+    function: str
+    version: int
+    counts: dict[str, tuple[int, int]]
+
+
 class Beat(Message, frozen=True):
     """The worker is not stuck."""
 
 
 ToWorker = Begin | Apply | Granted | Drain
-ToParent = Ready | Applied | Want | Beat
+ToParent = Ready | Applied | Want | Nodes | Beat
 
 Incoming = TypeVar("Incoming")
 

@@ -4,9 +4,11 @@ A file of 64-bit words, without a name (a memfd), made by the parent and mapped 
 locks, and the parent reads while the worker writes (an aligned word is written whole). When a worker is killed, all it
 counted is there; its successor goes on in a file that no one writes to any more.
 
-Row 0 is the worker's own (`Own`). Each of the others is a row of `hotswap.metrics`, and one word more for how many
-invocations are in flight on it; `router.rows` says which row is whose. Behind the rows each has its sheet
-(`router.usage`). A page of the file takes memory only once one of its rows, or its sheet, has been used.
+Row 0 is the worker's own: `Own`, and behind it, in a ring, the rows on which an invocation was bad last. So a parent
+that looks at one word knows whether there was any, and need not go over all rows. Each of the others is a row of
+`hotswap.metrics`, and one word more for how many invocations are in flight on it; `router.rows` says which row is
+whose. Behind the rows each has its sheet (`router.usage`). A page of the file takes memory only once one of its rows,
+or its sheet, has been used.
 """
 
 import errno
@@ -31,6 +33,13 @@ CAPACITY = 262_144
 """Rows of a file: enough for 10,000 functions with 26 live (alias, version, alias revision) each."""
 
 PLATFORM: Final = int(Count.PLATFORM)
+WELL: Final = int(Count.CLIENT_ERROR)
+"""The outcomes up to this one are no errors."""
+BAD: Final = 15
+"""Place of the word that tells how many bad invocations there were: errors, and slower than the alias's limit."""
+RING: Final = 16
+PLACES: Final = 128
+"""The ring: the row of the n-th of them is at place n modulo so many. All of it lies in row 0."""
 FAILED: Final = frozenset(map(int, ERRORS))
 
 
@@ -71,6 +80,12 @@ class CounterFile:
 
     def own(self, count: Own) -> int:
         return self.words[count]
+
+    def bad(self, after: int) -> tuple[int, set[int]]:
+        """How many bad invocations there were, and the rows of those after that many; of more than the ring holds
+        the rows of the newest."""
+        now = self.words[BAD]
+        return now, {self.words[RING + number % PLACES] for number in range(max(after, now - PLACES), now)}
 
     def written(self, rows: range) -> Iterator[int]:
         """Those of the rows that share a page with one that was written to. To read another would take memory for its
@@ -139,10 +154,13 @@ class Counting:
         at = row * STRIDE
         words[at + IN_FLIGHT] -= 1
         words[at + outcome] += 1
-        if outcome == PLATFORM:
-            return
+        if outcome > WELL:
+            if outcome == PLATFORM:
+                return
+            self._bad(row)
         if slow:
             words[at + Count.SLOW] += 1
+            self._bad(row)
         if cold:
             words[at + Count.COLD] += 1
         words[at + MICROSECONDS] += int(seconds * 1_000_000)
@@ -156,6 +174,12 @@ class Counting:
     def report(self, row: int, cell: int, reports: Reports) -> None:
         """What its answer reports."""
         self._sheets.report(row, cell, reports)
+
+    def _bad(self, row: int) -> None:
+        words = self._words
+        number = words[BAD]
+        words[RING + number % PLACES] = row
+        words[BAD] = number + 1
 
 
 class Pending:

@@ -26,14 +26,26 @@ class Full(Exception):
 
 
 class Endpoints:
-    def __init__(self, *, workers: int, rng: random.Random, clock: Callable[[], float], limits: RouterLimits) -> None:
+    def __init__(
+        self,
+        *,
+        workers: int,
+        rng: random.Random,
+        clock: Callable[[], float],
+        limits: RouterLimits,
+        erred: Callable[["Endpoints"], None],
+    ) -> None:
+        """`erred` is called with these at each error."""
         self._workers = workers
+        self._erred = erred
         self._clock = clock
         self._limits = limits
         self._group = Group(rng)
         self._known: dict[Key, tuple[Load, Pool]] = {}
         self._pools: dict[Load, Pool] = {}
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._past: dict[str, tuple[int, int]] = {}
+        """By node, what endpoints that are gone answered, and how many errors that were."""
 
     @property
     def empty(self) -> bool:
@@ -54,8 +66,10 @@ class Endpoints:
             self._known[key] = (load, pool)
         self._pools = dict(self._known.values())
         self._group.replace(load for load, _ in self._known.values())
-        for _, pool in before.values():
+        for load, pool in before.values():
             pool.close()
+            answers, errors = self._past.get(load.entry.node, (0, 0))
+            self._past[load.entry.node] = answers + load.answers, errors + load.errors
         self._wake(sum(load.limit - load.in_flight for load, _ in self._known.values()))
 
     def reuse(self, load: Load) -> Connection | None:
@@ -108,9 +122,23 @@ class Endpoints:
         if self._waiting:
             self._wake(1)
 
+    def by_node(self) -> dict[str, tuple[int, int]]:
+        """Invocations that were answered or failed, and the errors among them."""
+        found = dict(self._past)
+        for load, _ in self._known.values():
+            answers, errors = found.get(load.entry.node, (0, 0))
+            found[load.entry.node] = answers + load.answers, errors + load.errors
+        return found
+
+    def erred(self, load: Load) -> None:
+        """What it answered is an error."""
+        load.errors += 1
+        self._erred(self)
+
     def failed(self, load: Load, now: float) -> bool:
         """Whether that ejected the endpoint."""
         ejected = self._group.failed(load, now)
+        self._erred(self)
         self._wake(1)
         return ejected
 

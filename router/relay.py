@@ -16,7 +16,7 @@ from router.balance import Load
 from router.codec.body import LAST_CHUNK, framed
 from router.codec.requests import Fields, Line
 from router.codec.responses import NOT_MODIFIED, SWITCHING_PROTOCOLS, Head
-from router.counters import Own
+from router.counters import WELL, Own
 from router.fields import connection_line, date_line
 from router.lane import Client, Lane
 from router.outcome import died, judge, late, unreachable
@@ -215,6 +215,8 @@ class Relay:
         ends = END
         if last or not (head.usual and self._line.usual):
             head, ends = self._decide(head)
+            if self._outcome > WELL:
+                self._endpoints.erred(load)
         data = b"".join((head.start, head.lines, self._destination.answer_lines, self._id, ends))
         if ended and not self._frames:
             self._connection = None

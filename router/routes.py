@@ -9,6 +9,7 @@ A lane asks `find` for the route that a qualifier names, the route for a version
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 from hotswap import users
 from hotswap.model import FULL_WEIGHT
@@ -97,8 +98,21 @@ Granted = dict[tuple[str, int], dict[int, int]]
 """By alias and alias revision: the row of each version."""
 
 
+MOST_ERRANT = 256
+"""Versions of which it is remembered that they had errors."""
+
+
 class Routes:
-    def __init__(self, *, workers: int, rng: random.Random, clock: Callable[[], float], limits: RouterLimits) -> None:
+    def __init__(
+        self,
+        *,
+        workers: int,
+        rng: random.Random,
+        clock: Callable[[], float],
+        limits: RouterLimits,
+        on_error: Callable[[], None],
+    ) -> None:
+        """`on_error` is called when an invocation fails, and not again before it was asked what is `erring`."""
         self.table = Table()
         self._workers = workers
         self._rng = rng
@@ -108,6 +122,11 @@ class Routes:
         """Of the functions that were asked for."""
         self._rows: dict[str, list[Row]] = {}
         """By function, those of its aliases."""
+        self._erring: dict[tuple[str, int], Endpoints] = {}
+        """Functions and versions that had errors since that was last asked, ..."""
+        self._errant: dict[tuple[str, int], Endpoints] = {}
+        """... and at any time before, the last of them."""
+        self._on_error = on_error
 
     def apply(self, update: Update, rows: Iterable[Row]) -> None:
         """All of one batch, or nothing of it, as seen by any invocation."""
@@ -186,6 +205,20 @@ class Routes:
             if standing.function.empty and not standing.endpoints:
                 del self._standing[name]
 
+    def erring(self) -> dict[tuple[str, int], Endpoints]:
+        """Functions and versions that had errors since this was last asked."""
+        found, self._erring = self._erring, {}
+        for key in found:
+            self._errant.pop(key, None)
+        self._errant.update(found)
+        while len(self._errant) > MOST_ERRANT:
+            del self._errant[next(iter(self._errant))]
+        return found
+
+    def errant(self) -> dict[tuple[str, int], Endpoints]:
+        """Those that had errors once, the last `MOST_ERRANT` of them: what they answer well counts too."""
+        return self._errant
+
     def close(self) -> None:
         for standing in self._standing.values():
             for endpoints in standing.endpoints.values():
@@ -203,10 +236,22 @@ class Routes:
     def _endpoints(self, standing: Standing, version: int) -> Endpoints:
         endpoints = standing.endpoints.get(version)
         if endpoints is None:
-            endpoints = Endpoints(workers=self._workers, rng=self._rng, clock=self._clock, limits=self._limits)
+            endpoints = Endpoints(
+                workers=self._workers,
+                rng=self._rng,
+                clock=self._clock,
+                limits=self._limits,
+                erred=partial(self._erred, standing.function.name, version),
+            )
             endpoints.replace(standing.function.endpoints.get(version, {}).values())
             standing.endpoints[version] = endpoints
         return endpoints
+
+    def _erred(self, function: str, version: int, endpoints: Endpoints) -> None:
+        first = not self._erring
+        self._erring[function, version] = endpoints
+        if first:
+            self._on_error()
 
     def _apply_aliases(self, standing: Standing) -> None:
         granted: Granted = {}

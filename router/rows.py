@@ -62,6 +62,8 @@ class Rows:
         self._capacity = capacity
         self._files: list[CounterFile] = []
         self._live: dict[Owner, _Live] = {}
+        self._owners: dict[int, Owner] = {}
+        """The same by the row."""
         self._by_function: defaultdict[str, set[Owner]] = defaultdict(set)
         self._folded: defaultdict[str, dict[Total, list[int]]] = defaultdict(dict)
         """By function."""
@@ -98,6 +100,7 @@ class Rows:
         live = self._live.get(owner)
         if live is None:
             live = self._live[owner] = self._take()
+            self._owners[live.index] = owner
             self._by_function[owner.function].add(owner)
         elif live.superseded is not None:
             self._revive(owner, live)
@@ -112,6 +115,10 @@ class Rows:
             granted += [self.grant(owner) for owner in wanted]
             self._supersede(name, {*wanted, *self._direct(function)})
         return granted
+
+    def owner(self, index: int) -> Owner | None:
+        """`None` where the row is nobody's any more."""
+        return self._owners.get(index)
 
     def granted(self) -> list[Row]:
         return [Row(owner, live.index) for owner, live in self._live.items() if live.superseded is None]
@@ -261,7 +268,7 @@ class Rows:
         self._revive(owner, live)
         self._by_function[owner.function].discard(owner)
         self._free.append(_Live(live.index, self._sum(live.index) if written else None))
-        del self._live[owner]
+        del self._live[owner], self._owners[live.index]
 
     def _empty_sheet(self, owner: Owner, index: int) -> None:
         usage = self._usage(index)

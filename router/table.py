@@ -66,6 +66,7 @@ class EndpointEntry(msgspec.Struct, frozen=True, kw_only=True, array_like=True, 
     revision: int
     address: str
     concurrency: int
+    node: str = ""
 
 
 AnyEntry = AliasEntry | VersionEntry | EndpointEntry
@@ -272,6 +273,7 @@ def endpoint_entry(endpoint: Endpoint, *, revision: int) -> EndpointEntry:
         revision=revision,
         address=endpoint.address,
         concurrency=endpoint.concurrency,
+        node=endpoint.node,
     )
 
 

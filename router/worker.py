@@ -18,9 +18,23 @@ import uvloop
 
 from hotswap.logs import configure
 from router.balance import RetryBudget
-from router.channel import Applied, Apply, Beat, Begin, Channel, Drain, Granted, Ready, ToWorker, Want, worker_end
+from router.channel import (
+    Applied,
+    Apply,
+    Beat,
+    Begin,
+    Channel,
+    Drain,
+    Granted,
+    Nodes,
+    Ready,
+    ToWorker,
+    Want,
+    worker_end,
+)
 from router.clients import Clients
 from router.counters import CounterFile, Counting
+from router.endpoints import Endpoints
 from router.express import Express
 from router.forwarding import Trust
 from router.general import General
@@ -33,6 +47,8 @@ from router.wheel import TICK, Wheel
 BACKLOG = 4_096
 SWEEP_SECONDS = 1.0
 """Between two looks for what has been idle; also how often the parent hears that the worker is not stuck."""
+TELL_AFTER = 0.02
+"""Seconds from an error until the parent is told on which node that was, with others that come meanwhile."""
 DRAIN_STEP = 0.05
 """Seconds between two looks whether all is done."""
 
@@ -48,7 +64,9 @@ class Worker:
         self._draining = asyncio.Event()
         self._asked: dict[tuple[str, int], asyncio.Future[int]] = {}
         limits = begin.limits
-        self._routes = Routes(workers=begin.workers, rng=rng, clock=time.monotonic, limits=limits)
+        self._routes = Routes(
+            workers=begin.workers, rng=rng, clock=time.monotonic, limits=limits, on_error=self._tell_nodes_soon
+        )
         supply = Supply(counting, self._ask_row, clock=time.monotonic)
         budget = RetryBudget()
         wheel = Wheel(time.monotonic())
@@ -119,6 +137,7 @@ class Worker:
         while True:
             self._clients.sweep()
             self._routes.sweep()
+            self._tell_nodes_of(self._routes.errant())
             self._channel.send(Beat())
             await asyncio.sleep(SWEEP_SECONDS)
 
@@ -126,6 +145,17 @@ class Worker:
         while True:
             self._lane.wheel.turn(time.monotonic())
             await asyncio.sleep(TICK)
+
+    def _tell_nodes_soon(self) -> None:
+        asyncio.get_running_loop().call_later(TELL_AFTER, self._tell_nodes)
+
+    def _tell_nodes(self) -> None:
+        """Of versions that have errors: where all is well nobody asks."""
+        self._tell_nodes_of(self._routes.erring())
+
+    def _tell_nodes_of(self, versions: dict[tuple[str, int], Endpoints]) -> None:
+        for (function, version), endpoints in versions.items():
+            self._channel.send(Nodes(function, version, endpoints.by_node()))
 
     async def _ask_row(self, function: str, version: int) -> int:
         """Asked once, whoever waits for it."""

@@ -27,6 +27,7 @@ from router.channel import (
     Channel,
     Drain,
     Granted,
+    Nodes,
     Ready,
     ToParent,
     Want,
@@ -34,6 +35,7 @@ from router.channel import (
     parent_end,
 )
 from router.counters import CounterFile
+from router.nodes import NodeCounts
 from router.rows import Owner, Rows
 from router.table import Revisions, Table, Update
 
@@ -81,6 +83,7 @@ class Workers:
 
     def __init__(self, *, listeners: list[socket.socket], begin: Begin, rows: Rows) -> None:
         self.restarts = 0
+        self.nodes = NodeCounts()
         self.serving = False
         """There is a table to route by, and they are told it."""
         self._listeners = listeners
@@ -273,6 +276,8 @@ class Workers:
             case Want(function=function, version=version):
                 row, self._first = self._rows.grant(Owner(function, "", version, 0)), b""
                 handle.channel.send(Granted([row]))
+            case Nodes():
+                self.nodes.tell(f"{handle.process.pid} since {handle.began}", message)
             case Applied(revisions=revisions):
                 handle.applied = revisions
                 self._tell()

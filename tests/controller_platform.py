@@ -20,7 +20,7 @@ from hotswap import requests
 from hotswap.aws_keys import AccessKeys
 from hotswap.deployment import Deployment
 from hotswap.kv import KV
-from hotswap.metrics import Applied, Count, CounterRow, Counters, Tally
+from hotswap.metrics import Applied, Count, CounterRow, Counters, Failing, Failure, Tally
 from hotswap.mirror import Mirror, mirrored
 from hotswap.model import Alias, Endpoint, Function, Kind, Manifest, Node, Router, Version, encode
 from hotswap.rpc import agent_pb2, agent_pb2_grpc, controller_pb2_grpc, wire
@@ -158,6 +158,7 @@ class ScriptedRouter:
         app = web.Application()
         app.router.add_get("/applied", self._applied)
         app.router.add_get("/counters", self._counters)
+        app.router.add_get("/failing", self._failing)
         return app
 
     async def _applied(self, request: web.Request) -> web.Response:
@@ -186,6 +187,17 @@ class ScriptedRouter:
         ]
         return web.Response(body=encode(Counters(router=self.name, boot=self.boot, rows=rows)))
 
+    async def _failing(self, _: web.Request) -> web.Response:
+        """What fails does so again and again."""
+        await asyncio.sleep(0.2)
+        failures = [
+            Failure(function=stored.value.function, alias=stored.value.name, version=number)
+            for stored in self._aliases
+            for number, weight in stored.value.weights.items()
+            if weight and self._behaviour.failing.get(number)
+        ]
+        return web.Response(body=encode(Failing(look=0, failures=failures)))
+
     def _tally(self, number: int) -> Tally:
         counts = Tally.zero().counts
         if number not in self._behaviour.silent:
@@ -207,6 +219,8 @@ class Platform:
         """The token of an admin; controllers that are added later ask for one, if there is any."""
         self.aws_keys: AccessKeys = {}
         """Of those controllers too."""
+        self.bucket = ""
+        """Where controllers that are added later keep archives, if not in the folder."""
 
     @asynccontextmanager
     async def node(self, name: str, **labels: str) -> AsyncIterator[ScriptedAgent]:
@@ -278,6 +292,7 @@ class Platform:
         settings = ControllerSettings(
             name=name,
             artifacts=self.folder / "artifacts",
+            bucket=self.bucket,
             auth=bool(self.admin),
             admin_tokens=(self.admin,) if self.admin else (),
             aws_keys=self.aws_keys,

@@ -21,6 +21,7 @@ from controller.decision import (
 )
 from hotswap import requests
 from hotswap.deployment import Ask, Deployment, Shift, Status, Verb
+from hotswap.judge.basis import Sum
 from hotswap.metrics import Count, Tally
 from hotswap.model import Alias, Kind, Manifest, Version, Weights
 from hotswap.receipt import Receipt
@@ -91,6 +92,8 @@ class World:
     tallies: dict[int, Tally] = field(default_factory=dict)
     """... and of these."""
     usages: dict[int, Usage] = field(default_factory=dict)
+    nodes: dict[int, dict[str, Sum]] = field(default_factory=dict)
+    """By version, what it answered on each."""
     broken: set[type] = field(default_factory=set)
     """Kinds of steps that break."""
     stuck: set[type] = field(default_factory=set)
@@ -123,7 +126,8 @@ class World:
             counted[self.deployment.stable] = GOOD
         tallies = counted | self.tallies
         usages = {(version, self.revision): usage for version, usage in self.usages.items()}
-        return Counted({(version, self.revision): tally for version, tally in tallies.items()}, self.now, usages)
+        counts = {(version, self.revision): tally for version, tally in tallies.items()}
+        return Counted(counts, self.now, usages, self.nodes)
 
     def turn(self) -> bool:
         """One decision carried out; false when nothing will happen any more without a person."""
@@ -157,6 +161,7 @@ class World:
                 sticky=self.alias.sticky if self.alias else None,
                 step=steps.key(self.deployment),
                 owner="d-1",
+                without=step.without,
             )
             self.weights.append(step.weights)
         else:

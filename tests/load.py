@@ -30,11 +30,20 @@ class Seen:
     def answered(self) -> int:
         return sum(self.statuses.values())
 
+    def answer(self, status: int, version: int, text: str) -> None:
+        """Takes down an answer, when it has come whole."""
+        self.statuses[status] += 1
+        if status != 200:
+            self.failures.append(f"{status}: {text[:300]}")
+        self.versions[version] += 1
+
 
 @asynccontextmanager
-async def steady_load(url: str, *, rate: float, body: Callable[[], bytes] = lambda: b"{}") -> AsyncIterator[Seen]:
+async def steady_load(
+    url: str, *, rate: float, body: Callable[[], bytes] = lambda: b"{}", seen: Seen | None = None
+) -> AsyncIterator[Seen]:
     """Invokes `rate` times a second until the context ends, then waits for what is under way. Each has a body made."""
-    seen = Seen()
+    seen = seen or Seen()
     connector = aiohttp.TCPConnector(limit=0)
     async with (
         aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=ANSWER_LIMIT)) as session,
@@ -72,7 +81,4 @@ async def _invoke(session: aiohttp.ClientSession, url: str, body: bytes, seen: S
     except (aiohttp.ClientError, TimeoutError) as error:
         seen.failures.append(f"{type(error).__name__}: {error}")
         return
-    seen.statuses[answer.status] += 1
-    if answer.status != 200:
-        seen.failures.append(f"{answer.status}: {text[:300]}")
-    seen.versions[int(answer.headers.get("Hotswap-Version", 0))] += 1
+    seen.answer(answer.status, int(answer.headers.get("Hotswap-Version", 0)), text)

@@ -23,7 +23,7 @@ import psutil
 
 from hotswap import etcd
 from hotswap.kv import MAX_OPERATIONS
-from hotswap.metrics import CounterRow, Counters, Tally
+from hotswap.metrics import CounterRow, Counters, Failing, Tally
 from hotswap.model import Alias, Endpoint, Kind, Manifest, Router, Version
 from hotswap.settings import EtcdSettings, Lane
 from hotswap.store import Store
@@ -92,9 +92,16 @@ class RouterUnderTest:
             while await self.in_flight(function):  # noqa: ASYNC110 - what is waited for tells nobody
                 await asyncio.sleep(0.05)
 
-    async def rows(self, function: str = "fn") -> list[CounterRow]:
+    async def counters(self, function: str = "fn") -> Counters:
         told = await self.ask(f"/counters?function={function}")
-        return msgspec.json.decode(told.body, type=Counters).rows
+        return msgspec.json.decode(told.body, type=Counters)
+
+    async def rows(self, function: str = "fn") -> list[CounterRow]:
+        return (await self.counters(function)).rows
+
+    async def failing(self, *, since: int = 0, wait: float = 0) -> Failing:
+        told = await self.ask(f"/failing?since={since}&wait={wait:g}")
+        return msgspec.json.decode(told.body, type=Failing)
 
     async def tally(self, function: str = "fn") -> Tally:
         return Tally.total(row.tally.counts for row in await self.rows(function))

@@ -42,6 +42,7 @@ def alias(of: Alias, *, revision: int = 0) -> pb.Alias:
         ],
         revision=revision,
         sticky=of.sticky.by if of.sticky else "",
+        without=[pb.LeftOut(version=version, nodes=nodes) for version, nodes in of.without.items()],
     )
 
 

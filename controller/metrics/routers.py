@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Protocol
 
-from hotswap.metrics import CounterRow, Counters, Tally
+from hotswap.judge.basis import Sum
+from hotswap.metrics import CounterRow, Counters, NodeRow, Tally
 from hotswap.usage import Usage
 
 
@@ -33,6 +34,8 @@ class Trail:
         self._since = since
         self._seen: dict[tuple[str, str, int, int], CounterRow] = {}
         """By router, its boot, version and revision of the weights."""
+        self._nodes: dict[tuple[str, str, int, str], NodeRow] = {}
+        """By router, its boot, version and node."""
         self.at: datetime | None = None
         """When the oldest of it was counted that was last asked for; `None` for just then."""
 
@@ -44,10 +47,22 @@ class Trail:
             for row in counters.rows:
                 if self._counts(row):
                     self._seen[counters.router, counters.boot, row.version, row.alias_revision] = row
+            for node in counters.nodes:
+                self._nodes[counters.router, counters.boot, node.version, node.node] = node
         rows: defaultdict[tuple[int, int], list[list[int]]] = defaultdict(list)
         for (_, _, version, revision), row in self._seen.items():
             rows[version, revision].append(row.tally.counts)
         return {key: Tally.total(counts) for key, counts in rows.items()}
+
+    def nodes(self) -> Mapping[int, Mapping[str, Sum]]:
+        """By version and node, of versions that have errors, as it was when the tallies were last asked for."""
+        found: defaultdict[int, dict[str, Sum]] = defaultdict(dict)
+        for (_, _, version, node), row in self._nodes.items():
+            before = found[version].get(node, Sum(invocations=0, errors=0))
+            found[version][node] = Sum(
+                invocations=before.invocations + row.invocations, errors=before.errors + row.errors
+            )
+        return found
 
     def usages(self) -> Mapping[tuple[int, int], Usage]:
         """The same of users and reports, as they were when the tallies were last asked for."""

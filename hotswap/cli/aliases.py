@@ -98,6 +98,7 @@ def _tell(alias: pb.Alias, form: output.Format) -> None:
         ("alias", f"{alias.function}:{alias.name}"),
         ("weights", output.weights(alias.weights)),
         ("last good", str(alias.last_good or "")),
+        ("without", "; ".join(f"version {it.version} not on {' and '.join(it.nodes)}" for it in alias.without)),
         ("set by", alias.owner and f"deployment {alias.owner}"),
     ]
     for index, change in enumerate(reversed(alias.history)):

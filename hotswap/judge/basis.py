@@ -32,6 +32,11 @@ class Epoch(Model, frozen=True, kw_only=True):
         return self.invocations > 0 and self.beside > 0
 
 
+class Sum(Model, frozen=True, kw_only=True):
+    invocations: int
+    errors: int
+
+
 class Exposure(Model, frozen=True, kw_only=True):
     """Where a version with a harm budget stands when its next weight is decided."""
 
@@ -73,3 +78,5 @@ class Basis(Model, frozen=True, kw_only=True):
     """`None` where there is no stable version to run beside it. The limits do not look at it."""
     exposure: Exposure | msgspec.UnsetType = msgspec.UNSET
     """Where there is a harm budget; elsewhere it is no part of a receipt."""
+    nodes: dict[str, Sum] | msgspec.UnsetType = msgspec.UNSET
+    """Where a node is told from the version: what the version answered on each."""

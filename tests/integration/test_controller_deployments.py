@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,21 @@ async def test_a_canary_over_its_limit_is_rolled_back_and_withdrawn(world: Platf
         alias = await world.alias()
         assert (alias.weights, alias.last_good) == ({1: 100}, 1)
         await world.assigned_becomes("n1", {1})
+
+
+async def test_a_version_that_begins_to_fail_is_taken_back_though_the_next_count_was_far(
+    world: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("observer", "watcher"):
+        monkeypatch.setattr(f"controller.{module}.SAMPLE_EVERY", timedelta(hours=1))
+    async with world.leading() as api:
+        await world.deployed(api, all_at_once(1))
+        begun = await world.deploy(api, canary(2, seconds=3600))
+        await world.until(begun, lambda it: isinstance(it.steps[it.progress.index], Bake))
+        world.behaviour.failing[2] = 0.5
+        ended = await world.ended(begun)
+        assert ended.status is Status.ROLLED_BACK
+        assert ended.verdicts[-1].rule == "guard:rollbackOnErrorRate"
 
 
 @pytest.mark.parametrize(

@@ -130,3 +130,27 @@ async def test_a_busy_connection_ends_when_its_request_is_done(router: RouterUnd
         go_on.set()
         assert (await call).body == b"done"
         await eventually(lambda: server.open == 0)
+
+
+async def test_of_a_version_that_has_errors_it_is_told_what_its_nodes_answered(
+    router: RouterUnderTest, fn: str
+) -> None:
+    async with upstream(answering(b"no", status="500 Sorry")) as server:
+        await router.publish(fn, {1: [server.address]}, weights={1: 100})
+        for _ in range(3):
+            assert (await router.get(f"/fn/{fn}")).status == 500
+        async with asyncio.timeout(20):
+            while not (nodes := (await router.counters(fn)).nodes) or nodes[0].errors < 3:  # noqa: ASYNC110 - it is asked
+                await asyncio.sleep(0.02)
+    assert [(it.version, it.node, it.invocations, it.errors) for it in nodes] == [(1, "node", 3, 3)]
+
+
+async def test_that_a_version_fails_is_told_to_who_waits_for_it(router: RouterUnderTest, fn: str) -> None:
+    async with upstream(answering(b"no", status="500 Sorry")) as server:
+        await router.publish(fn, {1: [server.address]}, weights={1: 100})
+        before = await router.failing()
+        async with asyncio.TaskGroup() as tasks:
+            waiting = tasks.create_task(router.failing(since=before.look, wait=20))
+            assert (await router.get(f"/fn/{fn}")).status == 500
+    told = [(it.function, it.alias, it.version) for it in waiting.result().failures]
+    assert told == [(fn, "production", 1)]

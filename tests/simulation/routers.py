@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from hotswap.errors import Unavailable
-from hotswap.metrics import Count, CounterRow, Counters, Tally
+from hotswap.metrics import Count, CounterRow, Counters, Failing, Failure, Tally
 from hotswap.model import FULL_WEIGHT, Alias, Router
 from hotswap.store import Gone, Store, Stored
 from router.announce import announced
@@ -99,6 +99,9 @@ class SimulatedRouter:
         self._traffic = traffic
         self._store = Store(Connection(process, Author(host.name, "router")))
         self._rows: defaultdict[Row, Counted] = defaultdict(Counted)
+        self._looks = 0
+        self._failed: dict[Failure, int] = {}
+        """In which look each was last seen."""
         self._counted_until = asyncio.get_running_loop().time()
         self._changed = asyncio.Event()
 
@@ -129,6 +132,12 @@ class SimulatedRouter:
             if name == function
         ]
         return Counters(router=self._name, boot=self.boot, rows=rows)
+
+    async def failing(self, look: int) -> Failing:
+        """After a while: to be told this late, and once, spares the loop a hundred events a second."""
+        await asyncio.sleep(self.process.network.random.uniform(0, LONG_POLL))
+        self._count()
+        return Failing(look=self._looks, failures=[failure for failure, seen in self._failed.items() if seen > look])
 
     @property
     def aliases(self) -> list[Alias]:
@@ -170,6 +179,7 @@ class SimulatedRouter:
         """What came of the invocations since it was last looked at."""
         begin, end = self._counted_until, asyncio.get_running_loop().time()
         self._counted_until = end
+        self._looks += 1
         served = {(function, int(version)) for function, version, _ in self.table.endpoints}
         for stored in self.table.aliases.values():
             alias = stored.value
@@ -179,7 +189,9 @@ class SimulatedRouter:
                     row = self._rows[alias.function, alias.name, version, stored.mod_revision]
                     row.invocations += taken * weight
                     failing = self._traffic.natures[alias.function, version].failing(begin, end)
-                    row.errors += taken * weight * failing
+                    before, row.errors = int(row.errors), row.errors + taken * weight * failing
+                    if int(row.errors) > before:
+                        self._failed[Failure(function=alias.function, alias=alias.name, version=version)] = self._looks
 
 
 class SimulatedAdmin:
@@ -202,6 +214,12 @@ class SimulatedAdmin:
     async def counters(self, router: Router, function: str) -> Counters:
         await self._caller.reach()
         answer = self._router(router).counters(function)
+        await self._caller.reach()
+        return answer
+
+    async def failing(self, router: Router, since: int) -> Failing:
+        await self._caller.reach()
+        answer = await self._router(router).failing(since)
         await self._caller.reach()
         return answer
 

@@ -135,12 +135,12 @@ CAUGHT: dict[Callable[[Patch], None], tuple[int, str]] = {
     takes_a_version_away_before_routers_have_let_go: (7, "NothingUnderfoot"),
     never_looks_at_a_deadline: (2, "EverythingEnds"),
     gives_traffic_to_what_is_not_ready: (0, "StartedEverywhere"),
-    is_content_with_one_node: (8, "StartedEverywhere"),
+    is_content_with_one_node: (52, "StartedEverywhere"),
     makes_a_shift_again_that_shows_already: (0, "ShowsOnce"),
     goes_past_a_shift_that_was_only_intended: (0, "EndsRight"),
     keeps_the_alias_when_it_has_ended: (0, "OneDeployment"),
     counts_the_version_that_was_there_before: (110, "BadIsCaught"),
-    reads_the_aliases_first: (0, "NothingUnderfoot"),
+    reads_the_aliases_first: (11, "NothingUnderfoot"),
     takes_no_turn_in_the_queue: (1, "EverythingEnds"),
 }
 

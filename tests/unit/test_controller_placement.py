@@ -90,3 +90,25 @@ async def test_a_version_that_an_alias_takes_over_from_its_deployment_is_never_t
     assigned = await store.assignments.get("n1", "f")
     assert assigned
     assert assigned.value.versions == {6: 1}
+
+
+async def test_a_version_does_not_run_where_its_alias_leaves_it_out() -> None:
+    store = Store(MemoryKV())
+    fence, ends = await first_deployment(store)
+    await ends()
+    stored = await store.aliases.get("f", "production")
+    assert stored
+    left_out = replace(stored.value, without={6: ["n1"]})
+    await store.transaction().replace(stored, left_out).create(Node(name="n2", address="", boot="1")).commit()
+    async with mirrored(store.nodes) as nodes:
+        placement = Placement(store=store, fence=fence, agents=Quiet(), nodes=nodes, routers=Quiet())
+        await placement.settle("f")
+        assert [await versions(store, node) for node in ("n1", "n2")] == [set(), {6}]
+        async with placement.pinned("f", [6]):  # a person sets the weights anew
+            await placement.settle("f")
+            assert await versions(store, "n1") == {6}
+
+
+async def versions(store: Store, node: str) -> set[int]:
+    assigned = await store.assignments.get(node, "f")
+    return set(assigned.value.versions) if assigned else set()

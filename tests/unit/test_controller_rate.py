@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from controller.decision import Counted
 from controller.metrics.routers import Trail
-from controller.sampling import WHILE, Sampler, looking
+from controller.sampling import LEAST_LAPSE, WHILE, Sampler, looking
 from hotswap.memory import MemoryKV
 from hotswap.metrics import Count, CounterRow, Counters, Tally
 from hotswap.store import Store
@@ -37,14 +37,14 @@ class Clock:
         return self.now
 
 
-async def sampled(*answered: int) -> list[Counted]:
+async def sampled(*answered: int, every: timedelta = EVERY) -> list[Counted]:
     """What is told after each of the looks."""
     clock, woken = Clock(), asyncio.Event()
     trail = Trail(Counting(iter(answered)), function="f", alias="a", since=0)
     looks = looking(trail, deployment(stable={5: 100}), Store(MemoryKV()))
     sampler, told = Sampler(looks, clock=clock, wake=woken.set), []
     for _ in answered:
-        clock.now += EVERY
+        clock.now += every
         sampler.counted(since=clock.now)
         await asyncio.wait_for(woken.wait(), 20)
         woken.clear()
@@ -82,3 +82,16 @@ async def test_what_a_version_did_lately_is_what_it_did_in_the_last_while() -> N
 async def test_of_the_first_look_nothing_is_lately() -> None:
     [first] = await sampled(1000)
     assert first.lately_of(1, since=0).invocations == 0
+
+
+async def test_looks_that_follow_each_other_at_once_tell_the_rate_of_a_longer_time() -> None:
+    hasty = LEAST_LAPSE / 4
+    first, second, third, fourth, fifth, sixth = await sampled(1000, 1000, 1050, 1050, 1060, 1070, every=hasty)
+    assert not any(it.lapse for it in (first, second, third, fourth))
+    assert (fifth.fresh, fifth.lapse) == (60, LEAST_LAPSE)
+    assert (sixth.fresh, sixth.lapse) == (70, LEAST_LAPSE)
+
+
+async def test_looks_that_are_further_apart_than_the_last_while_tell_a_rate_too() -> None:
+    *_, last = await sampled(1000, 1040, 1100, every=2 * WHILE)
+    assert (last.fresh, last.lapse) == (60, 2 * WHILE)

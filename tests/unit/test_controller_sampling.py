@@ -13,6 +13,7 @@ from hotswap.metrics import CounterRow, Counters, Tally
 from hotswap.outcomes import KeptOutcomes
 from hotswap.store import ROOT, Store
 from hotswap.usage import Reported, Usage
+from tests.conditions import eventually
 from tests.controller_walk import deployment
 
 SINCE = 70
@@ -39,6 +40,33 @@ async def sampled(asked: Deployment, store: Store) -> Counted | Uncounted:
         await woken.wait()
     await sampler.stop()
     return sampler.counted(since=NOW - timedelta(seconds=1))
+
+
+class Held:
+    """Counts that are told when they are let go."""
+
+    def __init__(self) -> None:
+        self.begun: list[datetime] = []
+        self.let_go = asyncio.Event()
+
+    async def __call__(self, begun: datetime) -> Counted:
+        self.begun.append(begun)
+        await self.let_go.wait()
+        return Counted({}, begun)
+
+
+async def test_what_comes_while_a_sample_is_under_way_is_in_the_one_that_follows() -> None:
+    looks, now = Held(), NOW
+    sampler = Sampler(looks, clock=lambda: now, wake=lambda: None)
+    sampler.hasten()
+    await eventually(lambda: looks.begun == [NOW])
+    now = NOW + timedelta(milliseconds=1)
+    sampler.hasten()
+    looks.let_go.set()
+    long_ago = NOW - timedelta(hours=1)
+    await eventually(lambda: isinstance(sampler.counted(since=long_ago), Counted) and len(looks.begun) == 2)
+    await sampler.stop()
+    assert looks.begun == [NOW, now]
 
 
 async def told() -> Store:

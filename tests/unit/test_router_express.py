@@ -82,7 +82,7 @@ class Stage:
         self.now = 1_000.0
         self.file = CounterFile.create("express", capacity=4)
         counting, rng = Counting(self.file), random.Random(1)
-        self.routes = Routes(workers=1, rng=rng, clock=self._clock, limits=LIMITS)
+        self.routes = Routes(workers=1, rng=rng, clock=self._clock, limits=LIMITS, on_error=lambda: None)
         entries = (alias({1: 100}), version(1), endpoint("i", concurrency=8))
         self.routes.apply(update(*entries), [Row(Owner("fn", "production", 1, 1), ROW)])
         supply = Supply(counting, self._no_row, clock=self._clock)

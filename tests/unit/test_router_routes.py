@@ -8,7 +8,7 @@ from tests.router_entries import alias, endpoint, removed, update, version
 
 
 def routes() -> Routes:
-    return Routes(workers=1, rng=random.Random(3), clock=lambda: 0.0, limits=RouterLimits())
+    return Routes(workers=1, rng=random.Random(3), clock=lambda: 0.0, limits=RouterLimits(), on_error=lambda: None)
 
 
 def rows(weights: dict[int, int], *, revision: int, function: str = "fn") -> list[Row]:

@@ -33,6 +33,9 @@ class AliasDocument(Model, frozen=True, kw_only=True):
     last_good: VersionNumber | None
     owner: str
     """Id of the deployment that set these weights; empty when a person did."""
+    without: dict[VersionNumber, list[str]]
+    """Nodes on which a version does not run, since it failed there and nowhere else. Weights that a person sets bring
+    them back."""
     history: list[WeightChange]
 
 
@@ -63,6 +66,13 @@ class VersionDocument(Model, frozen=True, kw_only=True):
     manifest: Manifest
     published: datetime
     who: str
+
+
+class UploadDocument(Model, frozen=True, kw_only=True):
+    received: int
+    """Bytes of the archive that are here."""
+    version: int
+    """The version of the function that has this archive, of which all is here then; 0 for none."""
 
 
 class VersionList(Model, frozen=True, kw_only=True):
@@ -180,6 +190,7 @@ def alias(of: Alias) -> AliasDocument:
         sticky=of.sticky,
         last_good=of.last_good,
         owner=of.owner,
+        without=of.without,
         history=of.history,
     )
 

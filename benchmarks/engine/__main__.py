@@ -13,7 +13,6 @@ A phase is timed from when its own weights were seen, so one that begins late ma
 
 import argparse
 import asyncio
-import heapq
 import json
 import os
 import sys
@@ -29,28 +28,21 @@ from typing import Any
 import grpc
 import psutil
 import uvloop
-from aiohttp import web
 
+from benchmarks.engine.played import surroundings
 from benchmarks.propagation import quantiles
 from hotswap import etcd
 from hotswap.deployment import Bake, Deployment, Shift, Status
 from hotswap.etcd.local import running
-from hotswap.metrics import Applied, Count, CounterRow, Counters, Tally
-from hotswap.mirror import Mirror, mirrored
-from hotswap.model import Alias, Endpoint, Function, Kind, Manifest, Node, Router, Version, encode
+from hotswap.mirror import mirrored
+from hotswap.model import Alias, Function, Kind, Manifest, Version, encode
 from hotswap.requests import Canary, CanaryConfig
-from hotswap.rpc import agent_pb2, agent_pb2_grpc, wire
 from hotswap.rpc import controller_pb2 as pb
 from hotswap.rpc.controller_pb2_grpc import ControllerStub
 from hotswap.settings import EtcdSettings
-from hotswap.store import Gone, Store, Stored
+from hotswap.store import Store, Stored
 
-TTL = timedelta(seconds=30)
-NODE = "node-1"
 PHASES = [5, 10, 25, 50, 75, 100]
-INVOCATIONS = 1000
-WRITES = 60
-"""In one transaction."""
 AT_ONCE = 16
 """People who deploy at the same time."""
 LATE = 1.0
@@ -65,149 +57,6 @@ def now() -> datetime:
 
 def name_of(number: int) -> str:
     return f"function-{number}"
-
-
-class PlayedAgent(agent_pb2_grpc.AgentServicer):
-    """Everything is ready as soon as it is assigned."""
-
-    async def Apply(  # noqa: N802 - named by the wire
-        self, request: agent_pb2.ApplyRequest, context: Any
-    ) -> AsyncIterator[agent_pb2.InstanceProgress]:
-        for number in request.versions:
-            yield agent_pb2.InstanceProgress(
-                node=NODE, function=request.function, version=number, state=agent_pb2.INSTANCE_STATE_READY
-            )
-
-    def Swap(self, request: Any, context: Any) -> Any:  # noqa: N802
-        raise AssertionError("not called")
-
-    Drain = Status = Logs = Swap
-
-
-async def serve_assignments(store: Store, lease: int) -> None:
-    """Publishes an endpoint for each version that is assigned, and takes it back with the assignment."""
-    published: dict[str, set[int]] = {}
-    async with store.assignments.watch(NODE) as batches:
-        async for batch in batches:
-            changes = []
-            for change in batch.changes:
-                function = change.value.function if isinstance(change, Stored) else change.parts[-1]
-                wanted = set(change.value.versions) if isinstance(change, Stored) else set()
-                if isinstance(change, Stored | Gone):
-                    had = published.get(function, set())
-                    changes += [(function, version, True) for version in wanted - had]
-                    changes += [(function, version, False) for version in had - wanted]
-                    published[function] = wanted
-            await announce(store, lease, changes)
-
-
-async def announce(store: Store, lease: int, changes: list[tuple[str, int, bool]]) -> None:
-    for begin in range(0, len(changes), WRITES):
-        transaction = store.transaction()
-        for function, version, wanted in changes[begin : begin + WRITES]:
-            endpoint = Endpoint(
-                function=function,
-                version=version,
-                instance=f"{NODE}-{version}",
-                node=NODE,
-                address="127.0.0.1:9",
-                concurrency=1,
-            )
-            if wanted:
-                transaction.announce(endpoint, lease=lease)
-            else:
-                transaction.withdraw(endpoint)
-        await transaction.commit()
-
-
-class Applying:
-    """Who waits until a mirror has a revision: each is woken once, by the change that brings it."""
-
-    def __init__(self, mirror: Mirror[Any]) -> None:
-        self.mirror = mirror
-        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
-        self._asked = 0
-
-    async def until(self, revision: int) -> None:
-        if self.mirror.revision < revision:
-            self._asked += 1
-            waiter = asyncio.get_running_loop().create_future()
-            heapq.heappush(self._waiting, (revision, self._asked, waiter))
-            await waiter
-
-    async def run(self) -> None:
-        while True:
-            await self.mirror.changed()
-            while self._waiting and self._waiting[0][0] <= self.mirror.revision:
-                _, _, waiter = heapq.heappop(self._waiting)
-                if not waiter.done():
-                    waiter.set_result(None)
-
-
-class PlayedRouter:
-    def __init__(self, store: Store, aliases: Mirror[Alias], endpoints: Mirror[Endpoint]) -> None:
-        self._store = store
-        self._aliases = aliases
-        self.applying = {"aliases": Applying(aliases), "endpoints": Applying(endpoints)}
-        counts = Tally.zero().counts
-        counts[Count.OK] = INVOCATIONS
-        self._tally = Tally(counts=counts)
-
-    def app(self) -> web.Application:
-        app = web.Application()
-        app.router.add_get("/applied", self._applied)
-        app.router.add_get("/counters", self._counters)
-        return app
-
-    async def _applied(self, request: web.Request) -> web.Response:
-        await self.applying[request.query["subject"]].until(int(request.query["revision"]))
-        told = {subject: it.mirror.revision for subject, it in self.applying.items()}
-        return web.Response(body=encode(Applied(**told)))
-
-    async def _counters(self, request: web.Request) -> web.Response:
-        """Every version has answered well, as often as it takes to judge it."""
-        rows = [row for function in request.query.getall("function") for row in self._rows(function)]
-        return web.Response(body=encode(Counters(router="r1", boot="1", rows=rows)))
-
-    def _rows(self, function: str) -> list[CounterRow]:
-        stored = self._aliases.get(self._store.aliases.key(function, "production"))
-        weights = stored.value.weights if stored else {}
-        revision = stored.mod_revision if stored else 0
-        return [
-            CounterRow(
-                function=function, alias="production", version=version, alias_revision=revision, tally=self._tally
-            )
-            for version in weights
-        ]
-
-
-@asynccontextmanager
-async def surroundings(store: Store) -> AsyncIterator[None]:
-    async with AsyncExitStack() as stack:
-        lease = await store.kv.grant(TTL)
-        register = {"hotswap.v1.Agent": lambda it: agent_pb2_grpc.add_AgentServicer_to_server(PlayedAgent(), it)}
-        server, port = await wire.start("127.0.0.1:0", register)
-        stack.push_async_callback(server.stop, None)
-        aliases = await stack.enter_async_context(mirrored(store.aliases))
-        endpoints = await stack.enter_async_context(mirrored(store.endpoints))
-        played = PlayedRouter(store, aliases, endpoints)
-        runner = web.AppRunner(played.app(), access_log=None)
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
-        admin = f"127.0.0.1:{runner.addresses[0][1]}"
-        node = Node(name=NODE, address=f"127.0.0.1:{port}", boot="1")
-        router = Router(name="r1", address="127.0.0.1:9", admin=admin, boot="1")
-        await store.transaction().announce(node, lease=lease.id).announce(router, lease=lease.id).commit()
-        work = [serve_assignments(store, lease.id), *(it.run() for it in played.applying.values())]
-        tasks = [asyncio.create_task(it) for it in work]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await lease.revoke()
 
 
 async def publish(store: Store, functions: int) -> None:
@@ -336,7 +185,7 @@ class Load:
         return {name: it.user + it.system for name, it in times.items()}
 
 
-async def run(functions: int, *, spread: float, duration: timedelta) -> dict[str, Any]:
+async def run(functions: int, *, spread: float, duration: timedelta, failing: bool) -> dict[str, Any]:
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores - {max(cores)} or cores)  # which etcd inherits; the controller has the last one
     lateness = Lateness()
@@ -348,7 +197,7 @@ async def run(functions: int, *, spread: float, duration: timedelta) -> dict[str
         stack.push_async_callback(connection.close)
         store = Store(connection)
         await publish(store, functions)
-        await stack.enter_async_context(surroundings(store))
+        await stack.enter_async_context(surroundings(store, failing=failing))
         controller, address = await stack.enter_async_context(controlling(settings, folder, store, max(cores)))
         async with asyncio.timeout(LIMIT), mirrored(store.endpoints) as endpoints:
             await endpoints.until(lambda it: len(it) == functions)
@@ -386,10 +235,12 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="200 deployments with phases of 5 s")
     parser.add_argument("--deployments", type=int, default=1000)
     parser.add_argument("--phase", type=float, default=10.0, metavar="SECONDS")
+    parser.add_argument("--failing", action="store_true", help="every version has errors all the time, within limits")
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
     functions, phase = (200, 5.0) if options.quick else (options.deployments, options.phase)
-    result = uvloop.run(run(functions, spread=phase, duration=timedelta(seconds=phase)))
+    work = run(functions, spread=phase, duration=timedelta(seconds=phase), failing=options.failing)
+    result = uvloop.run(work)
     tell(result)
     if options.json:
         options.json.write_text(json.dumps(result, indent=2))
