@@ -51,6 +51,7 @@ class Endpoints:
             key = (entry.instance, entry.address)
             load, pool = before.pop(key) if key in before else self._new(entry)
             load.entry, load.limit = entry, share(entry.concurrency, self._workers)
+            load.standby = load.standby and entry.standby  # one that has answered may not be announced as awake yet
             self._known[key] = (load, pool)
         self._pools = dict(self._known.values())
         self._group.replace(load for load, _ in self._known.values())
@@ -95,8 +96,9 @@ class Endpoints:
             self._waiting.appendleft(turn)
 
     def exhausted(self, tried: Collection[Load]) -> bool:
-        """All that there are were tried in vain."""
-        return bool(self._known) and all(load in tried for load in self._group.loads)
+        """All that there are were tried in vain. Not where one of them is a standby: its agent is away, and the next
+        one announces others."""
+        return bool(self._known) and all(load in tried and not load.standby for load in self._group.loads)
 
     def answered(self, load: Load, now: float, *, latency: float) -> None:
         """The first byte is there, after so long; the endpoint is busy until its answer has ended."""
@@ -122,6 +124,8 @@ class Endpoints:
     def sweep(self) -> None:
         for _, pool in self._known.values():
             pool.sweep()
+        if self._waiting:  # a standby that was left alone may be tried again, and nobody else tells
+            self._wake(1)
 
     def close(self) -> None:
         for _, pool in self._known.values():

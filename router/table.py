@@ -59,13 +59,14 @@ class VersionEntry(msgspec.Struct, frozen=True, kw_only=True, array_like=True, o
     max_body: int = DEFAULT_MAX_BODY
 
 
-class EndpointEntry(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
+class EndpointEntry(msgspec.Struct, frozen=True, kw_only=True, array_like=True, omit_defaults=True, gc=False):
     function: str
     version: int
     instance: str
     revision: int
     address: str
     concurrency: int
+    standby: bool = False
 
 
 AnyEntry = AliasEntry | VersionEntry | EndpointEntry
@@ -272,6 +273,7 @@ def endpoint_entry(endpoint: Endpoint, *, revision: int) -> EndpointEntry:
         revision=revision,
         address=endpoint.address,
         concurrency=endpoint.concurrency,
+        standby=endpoint.standby,
     )
 
 

@@ -26,6 +26,7 @@ import uvloop
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from .handler import HandlerApp, Receive, Send
+from .load import Load, counted
 from .order import Order
 from .ready import Report
 
@@ -37,7 +38,7 @@ App = Callable[[Any, Receive, Send], Awaitable[None]]
 
 
 def run(order: Order) -> None:
-    report = Report(order.ready)
+    report, load = Report(order.ready), Load(order.load)
     prepare = PREPARE[order.kind]()
     started = time.perf_counter()
     sys.path.insert(0, order.code)
@@ -47,7 +48,7 @@ def run(order: Order) -> None:
         report.failed(error, what=f'the entrypoint "{order.entrypoint}" cannot be imported')
     imported = _since(started)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(order, prepare, module, entrypoint, report, imported))
+        runner.run(_serve(order, prepare, module, entrypoint, report, load, imported))
 
 
 def _load(entrypoint: str) -> tuple[ModuleType, Any]:
@@ -60,7 +61,13 @@ def _load(entrypoint: str) -> tuple[ModuleType, Any]:
 
 
 async def _serve(
-    order: Order, prepare: "Prepare", module: ModuleType, entrypoint: Any, report: Report, import_seconds: float
+    order: Order,
+    prepare: "Prepare",
+    module: ModuleType,
+    entrypoint: Any,
+    report: Report,
+    load: Load,
+    import_seconds: float,
 ) -> None:
     started = time.perf_counter()
     try:
@@ -68,7 +75,7 @@ async def _serve(
     except BaseException as error:
         report.failed(error, what="init(context) failed")
     config = uvicorn.Config(
-        app,
+        counted(app, load),
         http=HttpToolsProtocol,
         lifespan="auto" if order.kind == "asgi" else "off",
         log_level="warning",
@@ -79,9 +86,14 @@ async def _serve(
         timeout_keep_alive=KEEP_ALIVE,
     )
     logging.getLogger("uvicorn.error").addHandler(said := Said())
+
+    def ready() -> None:
+        load.ready()
+        report.ready(import_seconds=import_seconds, init_seconds=_since(started))
+
     server = Server(
         config,
-        on_ready=lambda: report.ready(import_seconds=import_seconds, init_seconds=_since(started)),
+        on_ready=ready,
         on_refused=lambda: report.failed(StartupRefused(said.text), what="the application refused to start"),
     )
     await server.serve(sockets=[socket.socket(fileno=order.socket)])

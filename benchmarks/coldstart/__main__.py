@@ -26,6 +26,7 @@ from agent.output import Outputs
 from agent.readiness import INVOCATION_PATH
 from agent.records import Records
 from agent.spawn import Spawned, Spawner
+from agent.standby import Standby
 from agent.zygote import Zygote
 from benchmarks.coldstart import functions, peers
 from hotswap.model import Kind, Manifest, Version
@@ -41,10 +42,10 @@ class Timed(Spawner):
 
     seconds = 0.0
 
-    async def spawn(self, version: Version, code: Path) -> Spawned:
+    async def spawn(self, version: Version, code: Path, standby: Standby | None) -> Spawned:
         begun = perf_counter()
         try:
-            return await super().spawn(version, code)
+            return await super().spawn(version, code, standby)
         finally:
             self.seconds = perf_counter() - begun
 
