@@ -114,10 +114,11 @@ class Crew:
             average=self._average(found, now, over=idle_timeout),
         )
         self._full = full
-        calm = all(member in found for member in self.members if member.up)
+        if any(member.up and not member.retiring and member not in found for member in self.members):
+            return  # one is on its way up or down
         if scaling.wake:
             self._wake()
-        if calm and scaling.sleep is not None:
+        if scaling.sleep is not None:
             list(found)[scaling.sleep].sleep()
 
     def _has_to_start(self, member: Member) -> bool:
@@ -140,11 +141,8 @@ class Crew:
 
     def _wake(self) -> None:
         """One, and the next when that one is there."""
-        if all(member.asleep or member.reading() for member in self.members if not member.retiring):
-            for member in self.members:
-                if member.asleep:
-                    member.wake()
-                    return
+        if sleeper := next((member for member in self.members if member.asleep and not member.retiring), None):
+            sleeper.wake()
 
 
 async def watch(crews: Callable[[], Iterable[Crew]]) -> None:

@@ -59,6 +59,11 @@ class Instance:
             concurrency=self.version.manifest.concurrency,
         )
 
+    def close(self) -> None:
+        """It is not looked at any more."""
+        if self.load:
+            self.load.close()
+
     def record(self, *, ready: bool) -> Record:
         return Record(
             instance=self.id,

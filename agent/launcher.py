@@ -120,6 +120,7 @@ class Launcher:
     async def _destroy(self, instance: Instance) -> None:
         instance.process.kill("was ended, since it did not become ready")
         await self.stop(instance, grace=0)
+        instance.close()
 
 
 def _end_unrecorded(instance: str) -> None:

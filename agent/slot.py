@@ -245,8 +245,7 @@ class Slot:
         self._figures = self.figures
         self.instance = None
         self._tired.clear()
-        if instance.load:
-            instance.load.close()
+        instance.close()
 
     def _forget_standby(self) -> None:
         if self._standby:

@@ -40,6 +40,10 @@ class Endpoints:
         return not self._known
 
     @property
+    def _room(self) -> int:
+        return sum(load.limit - load.in_flight for load, _ in self._known.values())
+
+    @property
     def idle(self) -> bool:
         """Nothing is lost if this is forgotten."""
         return not (self._known or self._waiting)
@@ -57,7 +61,7 @@ class Endpoints:
         self._group.replace(load for load, _ in self._known.values())
         for _, pool in before.values():
             pool.close()
-        self._wake(sum(load.limit - load.in_flight for load, _ in self._known.values()))
+        self._wake(self._room)
 
     def reuse(self, load: Load) -> Connection | None:
         """A connection that was kept, if there is one."""
@@ -125,7 +129,7 @@ class Endpoints:
         for _, pool in self._known.values():
             pool.sweep()
         if self._waiting:  # a standby that was left alone may be tried again, and nobody else tells
-            self._wake(1)
+            self._wake(self._room)
 
     def close(self) -> None:
         for _, pool in self._known.values():
