@@ -35,6 +35,22 @@ SLOW = """
         time.sleep(0.02)
         return "done"
 """
+PATIENT = """
+    import asyncio
+
+    async def handler(event, context):
+        await asyncio.sleep(event)
+"""
+ASGI = """
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
+        await send({"type": "http.response.body", "body": b"awake"})
+"""
+WSGI = """
+    def app(environ, start_response):
+        start_response("200 OK", [("Content-Length", "5")])
+        return [b"awake"]
+"""
 GATED = """
     import os, time
 
@@ -181,6 +197,26 @@ async def test_an_invocation_that_has_room_wakes_no_second_instance(
     answers = await asyncio.gather(*(invoke(router) for _ in range(4)))
     assert {answer.status for answer in answers} == {200}
     assert len({answer.json() for answer in answers}) == 1
+
+
+async def test_an_instance_with_a_queue_has_another_woken(a_node: NodeUnderTest, router: RouterUnderTest) -> None:
+    settings = f"{FROM_ZERO}concurrency = 1\nmax_instances = 2\n"
+    endpoints = await deployed(a_node, router, PATIENT, settings, most=2)
+    [awake] = [it for it in endpoints if not it.standby]
+    queueing = [asyncio.create_task(a_node.invoke(awake, 2.0)) for _ in range(3)]  # as several routers would send them
+    await state(a_node, agent_pb2.INSTANCE_STATE_READY)
+    assert {(await it)[0] for it in queueing} == {200}
+
+
+@pytest.mark.parametrize(("kind", "code"), [("asgi", ASGI), ("wsgi", WSGI)])
+async def test_applications_sleep_and_wake_as_handlers_do(
+    a_node: NodeUnderTest, router: RouterUnderTest, kind: str, code: str
+) -> None:
+    settings = f'kind = "{kind}"\nentrypoint = "app:app"\nmin_instances = 0\nidle_timeout = "300ms"\n'
+    await deployed(a_node, router, code, settings)
+    await asleep(a_node)
+    assert (await invoke(router)).body == b"awake"
+    await asleep(a_node)
 
 
 async def test_with_a_least_number_so_many_stay_awake(a_node: NodeUnderTest, router: RouterUnderTest) -> None:
