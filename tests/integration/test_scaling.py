@@ -176,18 +176,19 @@ async def test_no_invocation_fails_while_instances_fall_asleep_and_wake(
     assert tally[Count.COLD] >= 8
 
 
-@pytest.mark.parametrize(("concurrency", "most"), [(1, 4), (10, 2)])
+@pytest.mark.parametrize(("concurrency", "most", "workers"), [(1, 4, 2), (10, 2, 1)])
 async def test_a_burst_at_zero_is_answered_by_no_more_instances_than_there_may_be(
-    a_node: NodeUnderTest, router: RouterUnderTest, concurrency: int, most: int
+    a_node: NodeUnderTest, etcd: EtcdSettings, tmp_path: Path, concurrency: int, most: int, workers: int
 ) -> None:
     settings = f"{QUICK}concurrency = {concurrency}\nmax_instances = {most}\n"
-    await deployed(a_node, router, SLOW, settings, most=most)
-    await asleep(a_node)
-    async with most_processes(a_node) as seen:
-        answers = await asyncio.gather(*(invoke(router) for _ in range(200)))
-    assert {answer.status for answer in answers} == {200}
-    assert max(seen) <= most
-    assert all(it.wakes for it in await asleep(a_node)), "all of them, since there was more to do than they could"
+    async with routing(etcd, tmp_path / "router", workers=workers) as router:
+        await deployed(a_node, router, SLOW, settings, most=most)
+        await asleep(a_node)
+        async with most_processes(a_node) as seen:
+            answers = await asyncio.gather(*(invoke(router) for _ in range(200)))
+        assert {answer.status for answer in answers} == {200}
+        assert max(seen) <= most
+        assert all(it.wakes for it in await asleep(a_node)), "all of them, since there was more to do than they could"
 
 
 async def test_an_invocation_that_has_room_wakes_no_second_instance(
