@@ -9,6 +9,7 @@ import asyncio
 import fcntl
 import logging
 import os
+import resource
 import secrets
 import signal
 from collections.abc import AsyncIterator, Coroutine, Iterator
@@ -19,12 +20,13 @@ from typing import Any
 
 import aiohttp
 
-from agent import memory, orphans
+from agent import crew, memory, orphans
 from agent.artifacts import Artifacts
 from agent.fence import HighestFence
 from agent.launcher import Launcher
 from agent.nodes import Announcer
 from agent.output import Outputs
+from agent.proven import Proven
 from agent.records import Records
 from agent.service import NAME, AgentService
 from agent.slot import Tools
@@ -54,6 +56,7 @@ MIB = 1 << 20
 async def run(settings: AgentSettings) -> None:
     """Until SIGTERM or SIGINT, and all is drained and reaped."""
     ending, hurry = asyncio.Event(), asyncio.Event()
+    _open_many_files()
     with locked(settings.state_dir), signals(ending, hurry):
         store = etcd.connect(settings.etcd)
         try:
@@ -102,6 +105,7 @@ class Agent:
             async with background(
                 self._announcer.run(),
                 memory.watch(supervisor.instances),
+                crew.watch(supervisor.crews),
                 orphans.watch(lives=self._records.has, zygote=zygote),
                 _warmed(zygote),
                 self._artifacts.tidy(in_use=lambda: self._in_use(supervisor), space=self._settings.cache * MIB),
@@ -178,6 +182,7 @@ class Agent:
             node=self._settings.name,
             artifacts=self._artifacts,
             launcher=launcher,
+            proven=Proven(self._settings.state_dir / "proven"),
             announcer=self._announcer,
             version=self._version,
             known=self._known,
@@ -220,6 +225,12 @@ class Agent:
             labels=dict(settings.labels),
             boot=secrets.token_hex(8),
         )
+
+
+def _open_many_files() -> None:
+    """Each instance that sleeps is a socket, each that serves two files."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _warmed(zygote: Zygote | None) -> None:
