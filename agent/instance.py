@@ -5,6 +5,7 @@ from pathlib import Path
 
 from agent import sockets
 from agent.isolation import Room
+from agent.load import Load
 from agent.processes import Process
 from agent.records import Record
 from hotswap.model import Endpoint, Version
@@ -33,8 +34,16 @@ class Instance:
     figures: dict[str, float] = field(default_factory=dict)
     """What its start took, and what the runtime told when it was ready: fetch_ms, ready_ms, import_ms, init_ms,
     warm_ms, memory."""
+    load: Load | None = None
+    """What it has in flight; a program tells nothing of that."""
     memory: int = 0
     """Bytes in use, when they were last looked at."""
+
+    @property
+    def parts(self) -> str:
+        """Of its start, for the log."""
+        parts = {name[:-3]: took for name, took in self.figures.items() if name.endswith("_ms")}
+        return ", ".join(f"{name} {took:.1f} ms" for name, took in parts.items())
 
     @property
     def address(self) -> str:
@@ -49,6 +58,11 @@ class Instance:
             address=self.address,
             concurrency=self.version.manifest.concurrency,
         )
+
+    def close(self) -> None:
+        """It is not looked at any more."""
+        if self.load:
+            self.load.close()
 
     def record(self, *, ready: bool) -> Record:
         return Record(

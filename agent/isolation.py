@@ -32,6 +32,11 @@ class Room:
     def temporary(self) -> Path:
         return self.folder / "tmp"
 
+    @property
+    def load(self) -> Path:
+        """The file of `runtime.load`."""
+        return self.folder / "load"
+
     def make(self) -> None:
         for path in (self.home, self.temporary):
             path.mkdir(parents=True, mode=0o700)
@@ -72,7 +77,7 @@ def environment(version: Version, *, instance: str, node: str, code: Path, room:
     return order | manifest.env | platform | http
 
 
-def order_of(version: Version, *, code: Path, socket: int, ready: int) -> order.Order:
+def order_of(version: Version, *, code: Path, socket: int, ready: int, load: int) -> order.Order:
     """For the kinds handler, asgi and wsgi; the numbers are descriptors that the process inherits."""
     manifest = version.manifest
     return order.Order(
@@ -86,6 +91,7 @@ def order_of(version: Version, *, code: Path, socket: int, ready: int) -> order.
         concurrency=manifest.concurrency,
         timeout=manifest.timeout.total_seconds(),
         memory=manifest.memory,
+        load=load,
     )
 
 

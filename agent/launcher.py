@@ -16,6 +16,7 @@ from agent.instance import Instance, StartFailed
 from agent.readiness import until_ready, warm
 from agent.records import Fate, Record, Records, fate
 from agent.spawn import Spawner
+from agent.standby import Standby
 from hotswap.model import Kind, Version
 
 log = logging.getLogger(__name__)
@@ -33,13 +34,22 @@ class Launcher:
         self._session = session
         self._records = records
 
+    def standby(self, version: Version) -> Standby:
+        """Raises `StartFailed`."""
+        return self._spawner.standby(version)
+
+    async def wake(self, standby: Standby, code: Path) -> Instance:
+        """Returns when it is ready. It is warmed by who waits, not before: the version has proven itself. Raises
+        `StartFailed`."""
+        return await self._start(standby.version, code, standby, None)
+
     async def start(self, version: Version, code: Path, *, warming: Callable[[], None]) -> Instance:
         """Returns when it is ready and warm; raises `StartFailed`. `warming` is called when the warm request begins."""
         attempts = PORT_ATTEMPTS if version.manifest.kind is Kind.HTTP else 1
         while True:
             attempts -= 1
             try:
-                return await self._start(version, code, warming)
+                return await self._start(version, code, None, warming)
             except StartFailed as error:
                 if not attempts or not any(text in str(error).lower() for text in PORT_TAKEN):
                     raise
@@ -62,16 +72,20 @@ class Launcher:
         found = await asyncio.gather(*(self._adopt(record) for record in self._records.all()))
         return [instance for instance in found if instance]
 
-    async def _start(self, version: Version, code: Path, warming: Callable[[], None]) -> Instance:
-        spawned = await self._spawner.spawn(version, code)
+    async def _start(
+        self, version: Version, code: Path, standby: Standby | None, warming: Callable[[], None] | None
+    ) -> Instance:
+        spawned = await self._spawner.spawn(version, code, standby)
         instance = spawned.instance
         began = time.monotonic()
         try:
             await until_ready(instance, spawned.ready)
             ready = time.monotonic()
-            warming()
-            await warm(instance, self._session)
-            instance.figures |= {"ready_ms": (ready - began) * 1e3, "warm_ms": (time.monotonic() - ready) * 1e3}
+            instance.figures["ready_ms"] = (ready - began) * 1e3
+            if warming:
+                warming()
+                await warm(instance, self._session)
+                instance.figures["warm_ms"] = (time.monotonic() - ready) * 1e3
             self._records.write(instance.record(ready=True))
         except BaseException:
             await asyncio.shield(self._destroy(instance))
@@ -106,6 +120,7 @@ class Launcher:
     async def _destroy(self, instance: Instance) -> None:
         instance.process.kill("was ended, since it did not become ready", processes.End.NOT_READY)
         await self.stop(instance, grace=0)
+        instance.close()
 
 
 def _end_unrecorded(instance: str) -> None:

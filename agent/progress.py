@@ -16,6 +16,9 @@ class State(StrEnum):
     STOPPED = "stopped"
     BACKING_OFF = "backing off"
     FAILED = "failed"
+    ASLEEP = "asleep"
+    """No process runs; the first connection to its endpoint wakes one."""
+    WAKING = "waking"
 
 
 @dataclass(frozen=True, slots=True)

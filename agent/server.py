@@ -9,6 +9,7 @@ import asyncio
 import fcntl
 import logging
 import os
+import resource
 import secrets
 import signal
 from collections.abc import AsyncIterator, Coroutine, Iterator
@@ -19,7 +20,7 @@ from typing import Any
 
 import aiohttp
 
-from agent import memory, orphans
+from agent import crew, memory, orphans
 from agent.admin import answering
 from agent.artifacts import Artifacts
 from agent.exposition import AgentCollector
@@ -29,6 +30,7 @@ from agent.launcher import Launcher
 from agent.ledger import Ledger
 from agent.nodes import Announcer
 from agent.output import Outputs
+from agent.proven import Proven
 from agent.records import Records
 from agent.resources import used
 from agent.service import NAME, AgentService
@@ -59,6 +61,7 @@ MIB = 1 << 20
 async def run(settings: AgentSettings) -> None:
     """Until SIGTERM or SIGINT, and all is drained and reaped."""
     ending, hurry = asyncio.Event(), asyncio.Event()
+    _open_many_files()
     with locked(settings.state_dir), signals(ending, hurry):
         store = etcd.connect(settings.etcd)
         try:
@@ -109,6 +112,7 @@ class Agent:
             async with background(
                 self._announcer.run(),
                 memory.watch(supervisor.instances),
+                crew.watch(supervisor.crews),
                 orphans.watch(lives=self._records.has, zygote=zygote),
                 _warmed(zygote),
                 self._artifacts.tidy(in_use=lambda: self._in_use(supervisor), space=self._settings.cache * MIB),
@@ -189,6 +193,7 @@ class Agent:
             node=self._settings.name,
             artifacts=self._artifacts,
             launcher=launcher,
+            proven=Proven(self._settings.state_dir / "proven"),
             announcer=self._announcer,
             version=self._version,
             known=self._known,
@@ -232,6 +237,12 @@ class Agent:
             labels=dict(settings.labels),
             boot=secrets.token_hex(8),
         )
+
+
+def _open_many_files() -> None:
+    """Each instance that sleeps is a socket, each that serves two files."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _warmed(zygote: Zygote | None) -> None:

@@ -33,6 +33,8 @@ STATES = {
     State.STOPPED: agent_pb2.INSTANCE_STATE_STOPPED,
     State.BACKING_OFF: agent_pb2.INSTANCE_STATE_BACKING_OFF,
     State.FAILED: agent_pb2.INSTANCE_STATE_FAILED,
+    State.ASLEEP: agent_pb2.INSTANCE_STATE_ASLEEP,
+    State.WAKING: agent_pb2.INSTANCE_STATE_WAKING,
 }
 
 
@@ -164,12 +166,13 @@ def _status(slot: Slot, found: Mapping[int, Used]) -> agent_pb2.InstanceStatus:
         state=STATES[slot.state],
         restarts=slot.restarts,
         last_exit=slot.last_exit,
+        address=slot.address,
+        wakes=slot.wakes,
+        start_ms={part: slot.figures[part + MS] for part in PARTS if part + MS in slot.figures},
     )
     if instance:
-        status.address = instance.address
         status.pid = instance.process.pid
         using = found.get(instance.process.pid, Used())
         status.memory_bytes, status.cpu_seconds = using.memory, using.cpu
-        status.start_ms.update({part: instance.figures[part + MS] for part in PARTS if part + MS in instance.figures})
         status.started_unix_seconds = instance.created
     return status

@@ -2,6 +2,10 @@
 
 A slot is one task, and reads from top to bottom: start, publish, wait for the end, withdraw, rest, start again. It does
 not decide whether it should exist; `supervisor` does.
+
+One that sleeps publishes a standby (`agent.standby`), and starts an instance there once somebody connects. To go to
+sleep is a swap like any other: the standby is known to the routers before the instance is withdrawn, and that has
+nothing in flight when it is stopped. Until then nobody is woken: one slot never has two processes.
 """
 
 import asyncio
@@ -10,20 +14,26 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
 
 from agent import sockets
 from agent.artifacts import Artifacts
 from agent.backoff import Streak
+from agent.crew import Crew
 from agent.decide import View
 from agent.instance import Instance, StartFailed
 from agent.launcher import Launcher
 from agent.ledger import Ledger
+from agent.load import Reading
 from agent.nodes import Announcer
 from agent.progress import Progress, State
+from agent.proven import Proven
+from agent.races import cancelled, first, unless
+from agent.standby import Standby
 from hotswap.errors import HotswapError, Invalid, NotFound
-from hotswap.model import Version
+from hotswap.model import Endpoint, Version
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +41,9 @@ KNOWN_LIMIT = 30.0
 """Seconds that routers may take to learn of an endpoint, or of its end; one that is dead loses its lease before."""
 HURRIED_GRACE = 1.0
 """Seconds between SIGTERM and SIGKILL when the agent itself was told to hurry."""
+
+PUBLISHED = frozenset({State.READY, State.ASLEEP, State.WAKING})
+"""The states in which invocations may come."""
 
 T = TypeVar("T")
 
@@ -42,6 +55,7 @@ class Tools:
     node: str
     artifacts: Artifacts
     launcher: Launcher
+    proven: Proven
     announcer: Announcer
     version: Callable[[str, int], Awaitable[Version]]
     """Raises `NotFound`, or `Unavailable` when the store is away."""
@@ -55,7 +69,14 @@ class Tools:
 
 class Slot:
     def __init__(
-        self, function: str, version: int, tools: Tools, *, changed: Callable[["Slot"], None], adopted: Instance | None
+        self,
+        function: str,
+        version: int,
+        tools: Tools,
+        crew: Crew,
+        *,
+        changed: Callable[["Slot"], None],
+        adopted: Instance | None,
     ) -> None:
         self.function = function
         self.version = version
@@ -66,29 +87,79 @@ class Slot:
         self.last_instance = adopted.id if adopted else ""
         self.restarts = 0
         self.last_exit = ""
+        self.wakes = 0
+        self.up = adopted is not None
+        """It has a process, or is about to start one."""
         self._tools = tools
+        self._crew = crew
         self._changed = changed
+        self._standby: Standby | None = None
+        self._figures: dict[str, float] = {}
         self._known = False
         self._streak = Streak()
         self._retired = asyncio.Event()
         self._again = asyncio.Event()
+        self._wanted = asyncio.Event()
+        self._tired = asyncio.Event()
 
     def __repr__(self) -> str:
         return f"<Slot {self.function}:{self.version} {self.state} {self.last_instance}>"
 
     @property
     def view(self) -> View:
-        ready = self.state is State.READY
-        return View(self, self.version, ready=ready, known=ready and self._known, retiring=self._retired.is_set())
+        ready = self.state in PUBLISHED
+        return View(self, self.version, ready=ready, known=ready and self._known, retiring=self.retiring)
 
     @property
     def progress(self) -> Progress:
-        leaves = self.state is State.READY and self._retired.is_set()
+        leaves = self.state in PUBLISHED and self.retiring
         state = State.DRAINING if leaves else self.state
         return Progress(self.function, self.version, self.last_instance, state, self.text, self.revision)
 
+    @property
+    def figures(self) -> dict[str, float]:
+        """What the start of its instance took, or of the last one."""
+        if self.instance is None:
+            return self._figures
+        reading = self.instance.load.read() if self.instance.load else None
+        first = reading.first_ms if reading else None
+        return self.instance.figures | ({} if first is None else {"first_ms": first})
+
+    @property
+    def retiring(self) -> bool:
+        return self._retired.is_set()
+
+    @property
+    def asleep(self) -> bool:
+        return self.state is State.ASLEEP and self.instance is None
+
+    @property
+    def address(self) -> str:
+        place = self.instance or self._standby
+        return place.address if place else ""
+
+    def reading(self) -> Reading | None:
+        """Of what is in flight, if its instance serves and goes on to."""
+        instance = self.instance
+        if instance is None or instance.load is None or self.state is not State.READY:
+            return None
+        return None if self.retiring or self._tired.is_set() or not self._known else instance.load.read()
+
     def retire(self) -> None:
         self._retired.set()
+
+    def wake(self) -> None:
+        self._wanted.set()
+
+    def sleep(self) -> None:
+        """Unless nothing can take its place."""
+        if self.instance and self._standby is None:
+            try:
+                self._standby = self._tools.launcher.standby(self.instance.version)
+            except StartFailed as error:
+                log.warning("%r stays awake: %s", self, error)
+            else:
+                self._tired.set()
 
     def again(self) -> None:
         """Start now, if it rests after a failure."""
@@ -99,35 +170,30 @@ class Slot:
     async def run(self) -> None:
         """Until it is retired and empty. Cancelled, it leaves a ready instance running, for the next agent."""
         try:
-            while not self._retired.is_set():
+            while self._standby or not self.retiring:
                 if self.instance is None:
-                    await self._unless_retired(self._start())
+                    await self._fill()
                 if self.instance:
                     await self._serve(self.instance)
-                    self.instance = None
-                if not self._retired.is_set():
+                    self._let_go(self.instance)
+                self._down()
+                if not (self._standby or self.retiring):
                     await self._rest()
         finally:
             if self.instance:
                 self.instance.process.abandon()
+            self._forget_standby()
         self.state, self.text, self.revision = State.STOPPED, "", 0
 
-    async def _start(self) -> None:
-        """Fills the slot, or notes why that failed."""
-        tools = self._tools
+    async def _fill(self) -> None:
+        """Until there is an instance; or notes why there is none, unless it is retired."""
         try:
-            self._move(State.FETCHING)
-            version = await tools.version(self.function, self.version)
-            began = time.monotonic()
-            code = await tools.artifacts.folder(version.artifact, version.size)
-            fetched = time.monotonic() - began
-            self._move(State.STARTING)
-            self.instance = await tools.launcher.start(version, code, warming=lambda: self._move(State.WARMING))
-            self.instance.figures["fetch_ms"] = fetched * 1e3
-            self.last_instance = self.instance.id
-            tools.ledger.started(self.instance)
+            if self._standby is None:
+                await self._unless_retired(self._begin())
+            if (standby := self._standby) and await self._called(standby):
+                await self._unless_hurried(self._wake(standby))
         except StartFailed as error:
-            tools.ledger.failed(self.function, self.version)
+            self._tools.ledger.failed(self.function, self.version)
             self._fail(str(error), served=0, final=error.final)
         except (Invalid, NotFound) as error:
             self._fail(str(error), served=0, final=True)
@@ -137,51 +203,143 @@ class Slot:
             log.exception("%r cannot be started", self)
             self._fail(f"{type(error).__name__}: {error}", served=0, final=False)
 
+    async def _begin(self) -> None:
+        """With an instance, or with a standby."""
+        tools = self._tools
+        self._move(State.FETCHING)
+        version = await tools.version(self.function, self.version)
+        self._crew.meet(version.manifest)
+        if await self._crew.may_sleep(self):
+            self._standby = standby = tools.launcher.standby(version)
+            await self._publish(standby.endpoint(tools.node), State.ASLEEP)
+            return
+        code, fetched = await self._fetched(version)
+        self._move(State.STARTING)
+        instance = await tools.launcher.start(version, code, warming=lambda: self._move(State.WARMING))
+        self._has(instance, fetched)
+
+    async def _wake(self, standby: Standby) -> None:
+        """Who has connected waits for this; if it fails, the kernel tells them."""
+        self.up = True
+        self.wakes += 1
+        self._move(State.WAKING)
+        try:
+            code, fetched = await self._fetched(standby.version)
+            instance = await self._tools.launcher.wake(standby, code)
+        except Exception:
+            self._tools.announcer.withdraw(standby.endpoint(self._tools.node))
+            raise
+        finally:
+            self._forget_standby()
+        self._has(instance, fetched)
+        log.info("%s:%d was woken: %s", self.function, self.version, instance.parts)
+
+    async def _fetched(self, version: Version) -> tuple[Path, float]:
+        """The folder of its code, and the seconds that took."""
+        began = time.monotonic()
+        code = await self._tools.artifacts.folder(version.artifact, version.size)
+        return code, time.monotonic() - began
+
+    def _has(self, instance: Instance, fetched: float) -> None:
+        instance.figures["fetch_ms"] = fetched * 1e3
+        self.instance, self.last_instance = instance, instance.id
+        self._tools.ledger.started(instance)
+
+    def _let_go(self, instance: Instance) -> None:
+        self._figures = self.figures
+        self.instance = None
+        self._tools.ledger.ended(instance)
+        self._tired.clear()
+        instance.close()
+
+    def _forget_standby(self) -> None:
+        if self._standby:
+            self._standby.close()
+        self._standby = None
+
+    def _down(self) -> None:
+        self.up = False
+        self._crew.stir()
+
+    async def _called(self, standby: Standby) -> bool:
+        """Sleeps until somebody connects, or the crew calls. False: it is retired, and nobody had connected before the
+        routers knew that."""
+        self.last_instance = standby.instance
+        self._wanted.clear()
+        self._down()
+        await self._unless_retired(first(standby.called(), self._wanted.wait()))
+        if not self.retiring:
+            return True
+        await self._unless_hurried(self._withdrawn(standby.endpoint(self._tools.node)))
+        if standby.waiting and not self._tools.hurry.is_set():
+            return True
+        self._forget_standby()
+        return False
+
     async def _serve(self, instance: Instance) -> None:
-        """Until the instance has ended, by itself or because the slot is retired."""
+        """Until the instance has ended, by itself or because the slot is retired, or put to sleep."""
+        if self.retiring:
+            await self._take_away(instance)
+            return
         since = time.monotonic()
-        published = asyncio.create_task(self._publish(instance), name=f"publish {instance.id}")
+        endpoint = instance.endpoint(self._tools.node)
+        published = asyncio.create_task(self._publish(endpoint, State.READY), name=f"publish {instance.id}")
         retired = asyncio.create_task(self._retired.wait(), name=f"retired {instance.id}")
-        ends: list[asyncio.Future[Any]] = [instance.process.exited, retired]
+        tired = asyncio.create_task(self._tired.wait(), name=f"tired {instance.id}")
+        ends: list[asyncio.Future[Any]] = [instance.process.exited, retired, tired]
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            await _cancelled(published, retired)
-        if instance.process.running:
+            await cancelled(published, retired, tired)
+        if instance.process.running and self._retired.is_set():
             await self._take_away(instance)
-            self._tools.ledger.ended(instance)
+        elif instance.process.running and self._standby:
+            await self._lie_down(instance, self._standby)
         else:
-            self._withdraw(instance)
+            self._forget_standby()
+            self._tools.announcer.withdraw(endpoint)
             self._tools.launcher.forget(instance)
-            self._tools.ledger.ended(instance)
             self._fail(str(instance.process.exited.result()), served=time.monotonic() - since, final=False)
 
-    async def _publish(self, instance: Instance) -> None:
-        revision = await self._tools.announcer.announce(instance.endpoint(self._tools.node))
-        self._move(State.READY, revision=revision)
+    async def _publish(self, endpoint: Endpoint, state: State) -> None:
+        revision = await self._tools.announcer.announce(endpoint)
+        self._move(state, revision=revision)
+        if state is State.READY:
+            self._crew.prove()
         await self._until_known(revision)
         self._known = True
-        self._move(State.READY, "known to the routers", revision=revision)
+        self._move(state, "known to the routers", revision=revision)
+
+    async def _lie_down(self, instance: Instance, standby: Standby) -> None:
+        """The standby takes its place."""
+        await self._unless_retired(self._publish(standby.endpoint(self._tools.node), State.ASLEEP))
+        await self._stop(instance)
+        self._streak = Streak()
 
     async def _take_away(self, instance: Instance) -> None:
-        """Withdraws, waits until nothing is in flight, and stops."""
         self._move(State.DRAINING)
+        await self._stop(instance)
+
+    async def _stop(self, instance: Instance) -> None:
+        """Withdraws, waits until nothing is in flight, and stops."""
         await self._unless_hurried(self._drain(instance))
-        self._withdraw(instance)
+        self._tools.announcer.withdraw(instance.endpoint(self._tools.node))
         grace = {"grace": HURRIED_GRACE} if self._tools.hurry.is_set() else {}
         await self._tools.launcher.stop(instance, **grace)
 
     async def _drain(self, instance: Instance) -> None:
-        revision = await self._withdraw(instance)
-        if revision:
-            self._move(State.DRAINING, revision=revision)
-            await self._until_known(revision)
+        await self._withdrawn(instance.endpoint(self._tools.node))
         with suppress(TimeoutError):
             async with asyncio.timeout(instance.version.manifest.drain_timeout.total_seconds()):
                 await sockets.drained(instance.port)
 
-    def _withdraw(self, instance: Instance) -> asyncio.Future[int]:
-        return self._tools.announcer.withdraw(instance.endpoint(self._tools.node))
+    async def _withdrawn(self, endpoint: Endpoint) -> None:
+        """And known to be."""
+        revision = await self._tools.announcer.withdraw(endpoint)
+        if revision:
+            if self.retiring:
+                self._move(State.DRAINING, revision=revision)
+            await self._until_known(revision)
 
     async def _until_known(self, revision: int) -> None:
         try:
@@ -197,7 +355,7 @@ class Slot:
         try:
             await asyncio.wait([retired, again], timeout=pause, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            await _cancelled(retired, again)
+            await cancelled(retired, again)
         self._again.clear()
         self.restarts += 1
         self._tools.ledger.restarted(self.function, self.version)
@@ -211,33 +369,12 @@ class Slot:
         self._move(State.FAILED if final or self._streak.crash_loop else State.BACKING_OFF, why)
 
     def _move(self, state: State, text: str = "", *, revision: int = 0) -> None:
-        self._known &= state is State.READY
+        self._known &= state in PUBLISHED
         self.state, self.text, self.revision = state, text, revision
         self._changed(self)
 
     async def _unless_retired(self, work: Coroutine[Any, Any, T]) -> T | None:
-        return await _unless(self._retired, work)
+        return await unless(self._retired, work)
 
     async def _unless_hurried(self, work: Coroutine[Any, Any, T]) -> T | None:
-        return await _unless(self._tools.hurry, work)
-
-
-async def _unless(event: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
-    """What the work returns, or `None` when the event came first and the work was cancelled."""
-    working = asyncio.create_task(work)
-    waiting = asyncio.create_task(event.wait())
-    try:
-        await asyncio.wait([working, waiting], return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        await _cancelled(working, waiting)
-    return None if working.cancelled() else working.result()
-
-
-async def _cancelled(*tasks: asyncio.Task[Any]) -> None:
-    """Cancels those that still run and waits for their ends; raises what one of them raised."""
-    for task in tasks:
-        task.cancel()
-    results = await asyncio.gather(*tasks, return_exceptions=True)
-    for result in results:
-        if isinstance(result, Exception):
-            raise result
+        return await unless(self._tools.hurry, work)

@@ -16,10 +16,13 @@ from typing import BinaryIO
 from agent import sockets
 from agent.instance import Instance, StartFailed
 from agent.isolation import Room, environment, order_of, program_command, runtime_command
+from agent.load import Load
 from agent.output import Outputs
 from agent.processes import End, Process, identify
 from agent.records import Record, Records
 from agent.runtime.birth import Birth
+from agent.runtime.load import SIZE
+from agent.standby import Standby
 from agent.zygote import Zygote
 from hotswap.model import Kind, Version
 
@@ -44,13 +47,24 @@ class Spawner:
         self._records = records
         self._outputs = outputs
 
-    async def spawn(self, version: Version, code: Path) -> Spawned:
+    def standby(self, version: Version) -> Standby:
         """Raises `StartFailed` when the machine does not let it."""
-        name = f"{self._node}-{secrets.token_hex(4)}"
         try:
-            self._room(name).make()
+            return Standby(version, instance=self._name(), host=self._host)
+        except OSError as error:
+            raise StartFailed(f"nothing can listen for it: {error}") from error
+
+    async def spawn(self, version: Version, code: Path, standby: Standby | None) -> Spawned:
+        """Takes the standby's socket, which is the instance's alone afterwards. Raises `StartFailed` when the machine
+        does not let it."""
+        name = standby.instance if standby else self._name()
+        try:
             with ExitStack() as files:
-                return await self._spawn(version, code, name, files)
+                listener = self._listener(version, standby)
+                if listener:
+                    files.enter_context(listener)
+                self._room(name).make()
+                return await self._spawn(version, code, name, listener, files)
         except (OSError, ValueError) as error:  # a ValueError for what no command or environment may hold
             self.forget(name)
             raise StartFailed(f"no process can be started: {error}") from error
@@ -72,8 +86,14 @@ class Spawner:
         self._room(instance).remove()
         self._records.remove(instance)
 
-    async def _spawn(self, version: Version, code: Path, name: str, files: ExitStack) -> Spawned:
-        listener = None if version.manifest.kind is Kind.HTTP else files.enter_context(sockets.bind(self._host))
+    def _listener(self, version: Version, standby: Standby | None) -> socket.socket | None:
+        if standby:
+            return standby.listener
+        return None if version.manifest.kind is Kind.HTTP else sockets.bind(self._host)
+
+    async def _spawn(
+        self, version: Version, code: Path, name: str, listener: socket.socket | None, files: ExitStack
+    ) -> Spawned:
         port = sockets.port_of(listener) if listener else sockets.free_port(self._host)
         record = Record(instance=name, version=version, port=port, created=time.time())
         self._records.write(record)
@@ -104,12 +124,18 @@ class Spawner:
         if listener is None:
             command = program_command(version, port=port, ready=ready)
             return _executed(command, output, code, shown, [ready])
-        told = order_of(version, code=code, socket=listener.fileno(), ready=ready)
+        load = files.enter_context(self._room(name).load.open("wb+"))
+        load.truncate(SIZE)
+        told = order_of(version, code=code, socket=listener.fileno(), ready=ready, load=load.fileno())
         bytecode = self._bytecode / version.artifact
         if self._zygote is None:
-            return _executed(runtime_command(told, bytecode), output, code, shown, [ready, listener.fileno()])
+            return _executed(
+                runtime_command(told, bytecode), output, code, shown, [ready, listener.fileno(), load.fileno()]
+            )
         birth = Birth(name, told, shown, str(code), str(bytecode), self._zygote.preload)
-        return await self._zygote.fork(birth, listener=listener.fileno(), ready=ready, output=output.fileno())
+        return await self._zygote.fork(
+            birth, listener=listener.fileno(), ready=ready, load=load.fileno(), output=output.fileno()
+        )
 
     def _instance(self, record: Record, process: Process) -> Instance:
         return Instance(
@@ -121,7 +147,11 @@ class Spawner:
             created=record.created,
             log=self._log(record),
             room=self._room(record.instance),
+            load=_load(self._room(record.instance)),
         )
+
+    def _name(self) -> str:
+        return f"{self._node}-{secrets.token_hex(4)}"
 
     def _log(self, record: Record) -> Path:
         return self._outputs.path(record.version.function, record.version.number, record.instance)
@@ -143,6 +173,14 @@ def _executed(command: list[str], output: BinaryIO, folder: Path, shown: dict[st
     )
     child.returncode = 0  # it is `Process` that waits for it
     return child.pid
+
+
+def _load(room: Room) -> Load | None:
+    """`None` for a program."""
+    try:
+        return Load(room.load)
+    except OSError:
+        return None
 
 
 def _pipe() -> tuple[BinaryIO, int]:

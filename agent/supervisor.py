@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping
 
+from agent.crew import Crew
 from agent.decide import decide, served
 from agent.instance import Instance
 from agent.output import Outputs
@@ -28,6 +29,8 @@ class Reconciler:
         self.slots: list[Slot] = []
         """In the order of their starts."""
         self.tasks: dict[Slot, asyncio.Task[None]] = {}
+        self.crews: dict[int, Crew] = {}
+        """By version."""
         self._tools = tools
         self._group = group
         self._on_change = changed
@@ -72,7 +75,11 @@ class Reconciler:
         return any(slot.state is State.FAILED for slot in self.slots if slot.version in (self.desired or ()))
 
     def _fill(self, version: int, adopted: Instance | None) -> None:
-        slot = Slot(self.function, version, self._tools, changed=self._changed, adopted=adopted)
+        crew = self.crews.setdefault(version, Crew(self.function, version, self._tools.proven))
+        slot = Slot(self.function, version, self._tools, crew, changed=self._changed, adopted=adopted)
+        if adopted:
+            crew.meet(adopted.version.manifest)
+        crew.join(slot)
         self.slots.append(slot)
         self.tasks[slot] = self._group.create_task(self._run(slot), name=repr(slot))
 
@@ -80,6 +87,9 @@ class Reconciler:
         await slot.run()
         self.slots.remove(slot)
         del self.tasks[slot]
+        self.crews[slot.version].leave(slot)
+        if not self.of_version(slot.version):
+            del self.crews[slot.version]
         self._changed(slot)
 
     def _changed(self, slot: Slot) -> None:
@@ -143,6 +153,10 @@ class Supervisor:
     def instances(self) -> Iterator[Instance]:
         return (slot.instance for slot in self.slots() if slot.instance)
 
+    def crews(self) -> Iterator[Crew]:
+        for reconciler in self._functions.values():
+            yield from reconciler.crews.values()
+
     def left(self) -> list[asyncio.Task[None]]:
         """The tasks of the slots that are filled still. To cancel them leaves their instances running."""
         return [task for reconciler in self._functions.values() for task in reconciler.tasks.values()]
@@ -158,7 +172,7 @@ class Supervisor:
 
     def _changed(self, slot: Slot) -> None:
         self.listeners.tell(slot.progress)
-        if slot.state is State.STOPPED:
+        if slot.state in {State.STOPPED, State.ASLEEP}:
             running = {one.last_instance for one in self.slots(slot.function)}
             self._outputs.prune(slot.function, running=running)
             self._idle.set()

@@ -42,14 +42,14 @@ class Zygote:
     def busy(self) -> bool:
         return self._turn.locked()
 
-    async def fork(self, what: birth.Birth, *, listener: int, ready: int, output: int) -> int:
+    async def fork(self, what: birth.Birth, *, listener: int, ready: int, load: int, output: int) -> int:
         """The pid of the process that becomes this instance. Descriptors stay the caller's. Raises `StartFailed`."""
         told = os.memfd_create("birth")
         try:
             os.write(told, birth.encode(what))
             os.lseek(told, 0, os.SEEK_SET)
             async with self._turn:
-                return await self._forked([told, listener, ready, output])
+                return await self._forked([told, listener, ready, load, output])
         finally:
             os.close(told)
 

@@ -86,5 +86,6 @@ def _instance(node: str, status: agent_pb2.InstanceStatus) -> InstanceFigures:
         memory=status.memory_bytes,
         cpu_seconds=status.cpu_seconds,
         restarts=status.restarts,
+        wakes=status.wakes,
         start_ms={part: status.start_ms[part] for part in PARTS if part in status.start_ms},
     )

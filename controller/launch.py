@@ -123,7 +123,7 @@ class Launch:
         there = ready(endpoints, self._nodes)
         if not left:
             return self._elsewhere and bool(there)
-        return all(there[name] >= self._version.manifest.min_instances for name in left)
+        return all(there[name] >= self._version.manifest.most_instances for name in left)
 
     def _node(self, name: str) -> Node | None:
         stored = self._nodes.get(self._store.nodes.key(name))
@@ -152,7 +152,7 @@ class Launch:
         return True
 
     def _noted(self, node: Node, call: _Call, progress: agent_pb2.InstanceProgress) -> None:
-        if progress.state == agent_pb2.INSTANCE_STATE_READY:
+        if progress.state in {agent_pb2.INSTANCE_STATE_READY, agent_pb2.INSTANCE_STATE_ASLEEP}:
             call.over.set()
         elif progress.state == agent_pb2.INSTANCE_STATE_FAILED and not self._failure.done():
             self._failure.set_result(f"version {self._version.number} does not start on {node.name}: {progress.text}")

@@ -59,7 +59,7 @@ def fits(version: Version, node: Node) -> bool:
 
 def instances(node: Node, versions: Iterable[Version], places: Mapping[int, Where]) -> Instances:
     return {
-        version.number: version.manifest.min_instances
+        version.number: version.manifest.most_instances
         for version in versions
         if fits(version, node) and node.name in places[version.number]
     }

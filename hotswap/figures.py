@@ -3,7 +3,7 @@
 from hotswap.metrics import ERRORS, Count, CounterRow, Tally
 from hotswap.model import Model, VersionNumber
 
-PARTS = ("fetch", "ready", "import", "init", "warm")
+PARTS = ("fetch", "ready", "import", "init", "warm", "first")
 """Of a start, in their order."""
 
 
@@ -41,7 +41,10 @@ class InstanceFigures(Model, frozen=True, kw_only=True):
     restarts: int
     start_ms: dict[str, float]
     """Parts of its start, in milliseconds: `fetch` of the artifact, `ready` from the process to when it takes requests,
-    of that `import` and `init`, then `warm`. Empty where it was taken over from an earlier agent."""
+    of that `import` and `init`, then `warm`, and `first` from when it takes requests to the end of its first answer. Of
+    the last start while it sleeps; empty where it was taken over from an earlier agent."""
+    wakes: int = 0
+    """How often invocations have woken it."""
 
 
 class Figures(Model, frozen=True, kw_only=True):

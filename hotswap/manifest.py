@@ -25,7 +25,7 @@ ENTRYPOINT = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)
 RESERVED_ENVIRONMENT = ("PORT", "HOTSWAP_", "AWS_LAMBDA_", "LD_PRELOAD")
 """Names, or beginnings of names, that the agent sets or that would reach into the process before the function."""
 
-DURATIONS = ("timeout", "start_timeout", "drain_timeout")
+DURATIONS = ("timeout", "start_timeout", "drain_timeout", "idle_timeout")
 A_DURATION = 'a duration longer than 0: "30s", "1m30s" or "PT30S"'
 ALLOWED = {
     "function": "a name of 1 to 63 lower-case letters, digits and hyphens",
@@ -38,7 +38,9 @@ ALLOWED = {
     "drain_timeout": A_DURATION,
     "memory": "MiB, a whole number from 16 to 1048576",
     "max_body": "bytes, a whole number from 0",
-    "min_instances": "a whole number from 1 to 1000",
+    "min_instances": "a whole number from 0 to 1000",
+    "max_instances": "a whole number from 1 to 1000, not below min_instances",
+    "idle_timeout": A_DURATION,
     "env": "a table of names and texts",
     "sample_payload": "a JSON event: a TOML table, or a text that holds JSON",
     "schemas": "a table: input and output, each a JSON Schema as a TOML table or as a text that holds JSON",
@@ -145,9 +147,22 @@ def _check(manifest: Manifest, *, where: str) -> Manifest:
             raise _wrong(where, "env", f'"{name}" cannot name a variable')
         if name.startswith(RESERVED_ENVIRONMENT):
             raise Invalid(f'{where}: the field "env" sets {name}, which is the platform\'s', hint="use another name")
+    _check_instances(manifest, where=where)
     if manifest.schemas != Schemas():
         _check_schemas(manifest, where=where)
     return manifest
+
+
+def _check_instances(manifest: Manifest, *, where: str) -> None:
+    least, most = manifest.min_instances, manifest.most_instances
+    if most < least:
+        raise _wrong(where, "max_instances", f"{most} is below min_instances, which is {least}")
+    if manifest.kind is Kind.HTTP and manifest.elastic:
+        raise Invalid(
+            f'{where}: a function of the kind "http" always runs as many instances as it may, but min_instances is '
+            f"{least} and max_instances {most}",
+            hint=f"set both to {most}: a program binds its port itself, so nobody can listen there before it runs",
+        )
 
 
 def _check_schemas(manifest: Manifest, *, where: str) -> None:

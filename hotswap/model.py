@@ -97,13 +97,27 @@ class Manifest(Model, frozen=True, kw_only=True):
     """MiB an instance may use."""
     max_body: Annotated[int, msgspec.Meta(ge=0)] = 6 * 1024 * 1024
     """Bytes a request body may have."""
-    min_instances: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 1
+    min_instances: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 1
     """Instances that every node of the placement keeps running."""
+    max_instances: Annotated[int, msgspec.Meta(ge=1, le=1_000)] | None = None
+    """Instances that a node runs at most; those above the least start when they are needed. See `most_instances`."""
+    idle_timeout: timedelta = timedelta(minutes=5)
+    """How long an instance above the least has nothing to do before it is stopped."""
     env: dict[str, str] = {}
     sample_payload: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     """A JSON event that every version must be able to answer; sent to warm a new instance."""
     schemas: Schemas = Schemas()
     placement: Placement = Placement()
+
+    @property
+    def most_instances(self) -> int:
+        """Where nobody said: as many as at least, and one of a version that need not run at all."""
+        return max(1, self.min_instances) if self.max_instances is None else self.max_instances
+
+    @property
+    def elastic(self) -> bool:
+        """How many run depends on what there is to do."""
+        return self.min_instances < self.most_instances
 
 
 class Version(Record, frozen=True, kw_only=True):
@@ -203,8 +217,8 @@ class Claim(Record, frozen=True, kw_only=True):
     node: str
 
 
-class Endpoint(Record, frozen=True, kw_only=True, gc=False):
-    """Where a ready instance listens."""
+class Endpoint(Record, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """Where a ready instance listens, or where the first connection starts one."""
 
     function: FunctionName
     version: VersionNumber
@@ -216,6 +230,8 @@ class Endpoint(Record, frozen=True, kw_only=True, gc=False):
     withdrawn: bool = False
     """Its agent takes it away: the last that is told of it before it is deleted. One that is deleted without this has
     only lost its agent, and may serve on."""
+    standby: bool = False
+    """Its agent listens there, and starts the instance when somebody connects."""
 
 
 class Router(Record, frozen=True, kw_only=True):

@@ -6,6 +6,11 @@ it over ten seconds (peak EWMA, as in Finagle). Until both have been measured, t
 
 An endpoint never has more in flight than its concurrency allows; see `share` for several workers.
 
+A standby endpoint is one that no process stands behind yet: the first connection to it wakes one. It takes an
+invocation only when those that are awake have no room, and then the first of them by an order that all workers share,
+until that is full: so as few are woken as will do. One that answered is awake, whatever its entry says. One that broke
+is left alone for a moment: its agent takes it away, or is itself away.
+
 Five failures in a row eject an endpoint for 30 s, twice that the second time, and so on. A failure is a connection that
 cannot be made or breaks, or a time-out; a 5xx is an answer. When the time is over one invocation probes it: a success
 brings it back, a failure ejects it again. At most a tenth of the endpoints is ejected (but always one may be), and
@@ -24,6 +29,8 @@ FAILURES_TO_EJECT = 5
 EJECTION_SECONDS = 30.0
 MOST_EJECTED = 0.1
 LEAST_HEALTHY = 0.5
+STANDBY_SECONDS = 2.0
+"""For which a standby endpoint that failed is left alone."""
 RETRY_SHARE = 0.2
 RETRY_RESERVE: Final = 10.0
 """Retries that are free before any requests have earned them."""
@@ -49,6 +56,7 @@ class Load:
         "limit",
         "measured",
         "probing",
+        "standby",
     )
 
     def __init__(self, entry: EndpointEntry, *, limit: int) -> None:
@@ -69,6 +77,8 @@ class Load:
         self.ejections = 0
         self.ejected_until: float | None = None
         self.probing = False
+        self.standby = entry.standby
+        """Not known to be awake."""
 
     def __repr__(self) -> str:
         return f"<Load {self.entry.instance} in_flight={self.in_flight} failures={self.failures}>"
@@ -93,16 +103,22 @@ class Group:
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
         self._loads: list[Load] = []
+        """Those that are awake."""
+        self._standby: list[Load] = []
+        """In the order in which they are woken."""
         self._ejected = 0
         """How many are ejected, due for a probe or not."""
 
     @property
     def loads(self) -> Collection[Load]:
-        return self._loads
+        return [*self._loads, *self._standby] if self._standby else self._loads
 
     def replace(self, loads: Iterable[Load]) -> None:
         """Other endpoints, from the next pick on; a `Load` that stays keeps what is known of it."""
-        self._loads = list(loads)
+        everyone = list(loads)
+        self._loads = [load for load in everyone if not load.standby]
+        # by the end of the name, which is random: by its beginning the same node would be the first for all versions
+        self._standby = sorted((load for load in everyone if load.standby), key=lambda load: load.entry.instance[::-1])
         self._ejected = sum(load.ejected_until is not None for load in self._loads)
 
     def pick(self, now: float, *, avoid: Collection[Load] = ()) -> Load | None:
@@ -118,7 +134,7 @@ class Group:
             if load.in_flight < load.limit and (everyone or not load.out(now)) and load not in avoid
         ]
         if not able:
-            return None
+            return self._wakes(now, avoid) if self._standby else None
         picked = able[0] if len(able) == 1 else _better(*self._two(able), now)
         picked.in_flight += 1
         picked.probing = picked.ejected_until is not None
@@ -127,6 +143,9 @@ class Group:
     def answered(self, load: Load, now: float, *, latency: float) -> None:
         """It is sound: its first byte took so long. It is busy until its answer has ended."""
         load.answers += 1
+        if load.standby:
+            self._awake(load)
+            return
         load.measure(latency, now)
         load.failures = 0
         if load.ejected_until is not None:
@@ -144,6 +163,9 @@ class Group:
         load.failures += 1
         load.answers += 1
         load.errors += 1
+        if load.standby:
+            load.ejected_until = now + STANDBY_SECONDS
+            return False
         return self._eject(load, now)
 
     def release(self, load: Load) -> None:
@@ -160,6 +182,21 @@ class Group:
         if one.in_flight < one.limit and other.in_flight < other.limit:
             return _better(one, other, now)
         return None
+
+    def _wakes(self, now: float, avoid: Collection[Load]) -> Load | None:
+        for load in self._standby:
+            if load.in_flight < load.limit and not load.out(now) and load not in avoid:
+                load.in_flight += 1
+                return load
+        return None
+
+    def _awake(self, load: Load) -> None:
+        """How long its first answer took tells nothing of the next ones."""
+        load.standby = False
+        load.failures, load.ejected_until = 0, None
+        if load in self._standby:
+            self._standby.remove(load)
+            self._loads.append(load)
 
     def _two(self, able: list[Load]) -> tuple[Load, Load]:
         one = int(self._rng.random() * len(able))

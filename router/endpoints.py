@@ -52,6 +52,10 @@ class Endpoints:
         return not self._known
 
     @property
+    def _room(self) -> int:
+        return sum(load.limit - load.in_flight for load, _ in self._known.values())
+
+    @property
     def idle(self) -> bool:
         """Nothing is lost if this is forgotten."""
         return not (self._known or self._waiting)
@@ -63,6 +67,7 @@ class Endpoints:
             key = (entry.instance, entry.address)
             load, pool = before.pop(key) if key in before else self._new(entry)
             load.entry, load.limit = entry, share(entry.concurrency, self._workers)
+            load.standby = load.standby and entry.standby  # one that has answered may not be announced as awake yet
             self._known[key] = (load, pool)
         self._pools = dict(self._known.values())
         self._group.replace(load for load, _ in self._known.values())
@@ -70,7 +75,7 @@ class Endpoints:
             pool.close()
             answers, errors = self._past.get(load.entry.node, (0, 0))
             self._past[load.entry.node] = answers + load.answers, errors + load.errors
-        self._wake(sum(load.limit - load.in_flight for load, _ in self._known.values()))
+        self._wake(self._room)
 
     def reuse(self, load: Load) -> Connection | None:
         """A connection that was kept, if there is one."""
@@ -109,8 +114,9 @@ class Endpoints:
             self._waiting.appendleft(turn)
 
     def exhausted(self, tried: Collection[Load]) -> bool:
-        """All that there are were tried in vain."""
-        return bool(self._known) and all(load in tried for load in self._group.loads)
+        """All that there are were tried in vain. Not where one of them is a standby: its agent is away, and the next
+        one announces others."""
+        return bool(self._known) and all(load in tried and not load.standby for load in self._group.loads)
 
     def answered(self, load: Load, now: float, *, latency: float) -> None:
         """The first byte is there, after so long; the endpoint is busy until its answer has ended."""
@@ -150,6 +156,8 @@ class Endpoints:
     def sweep(self) -> None:
         for _, pool in self._known.values():
             pool.sweep()
+        if self._waiting:  # a standby that was left alone may be tried again, and nobody else tells
+            self._wake(self._room)
 
     def close(self) -> None:
         for _, pool in self._known.values():

@@ -163,6 +163,9 @@ class General:
         while True:
             endpoints = self._routes.endpoints(invocation.route.function, invocation.version)
             load = await self._supply.endpoint(invocation, endpoints)
+            if load.standby:
+                invocation.cold = True
+                invocation.limit.extend(invocation.terms.start_timeout)
             closing = partial(self._closing, invocation.request)
             attempt = Attempt(invocation, endpoints, load, closing=closing)
             try:

@@ -12,6 +12,7 @@ class Limit:
         """Seconds that the client was waited for."""
         self._left: float | None = seconds
         self._timeout: asyncio.Timeout | None = None
+        self._extended = False
         self._suspensions = 0
         self._since = 0.0
 
@@ -41,6 +42,12 @@ class Limit:
                 now = asyncio.get_running_loop().time()
                 self.waited += now - self._since
                 self._reschedule(None if self._left is None else now + self._left)
+
+    def extend(self, seconds: float) -> None:
+        """Before it runs: what it waits for first is no fault of the function's. Once is enough."""
+        if self._left is not None and not self._extended:
+            self._left += seconds
+            self._extended = True
 
     def lift(self) -> None:
         """There is no limit any more: it has answered with a tunnel."""

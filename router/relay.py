@@ -274,6 +274,8 @@ class Relay:
         else:
             self._task = None
             self._send(connection, self._lane.clock())
+            if (load := self._load) is not None and load.standby:
+                self.cold, self.deadline = True, self.deadline + self.terms.start_timeout
             if not connection.backed_up:
                 self._client.go_on()
 

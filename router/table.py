@@ -59,7 +59,7 @@ class VersionEntry(msgspec.Struct, frozen=True, kw_only=True, array_like=True, o
     max_body: int = DEFAULT_MAX_BODY
 
 
-class EndpointEntry(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
+class EndpointEntry(msgspec.Struct, frozen=True, kw_only=True, array_like=True, omit_defaults=True, gc=False):
     function: str
     version: int
     instance: str
@@ -67,6 +67,7 @@ class EndpointEntry(msgspec.Struct, frozen=True, kw_only=True, array_like=True, 
     address: str
     concurrency: int
     node: str = ""
+    standby: bool = False
 
 
 AnyEntry = AliasEntry | VersionEntry | EndpointEntry
@@ -274,6 +275,7 @@ def endpoint_entry(endpoint: Endpoint, *, revision: int) -> EndpointEntry:
         address=endpoint.address,
         concurrency=endpoint.concurrency,
         node=endpoint.node,
+        standby=endpoint.standby,
     )
 
 

@@ -12,7 +12,14 @@ def version(number: int, *, revision: int = 1, function: str = "fn") -> VersionE
 
 
 def endpoint(
-    instance: str, *, of: int = 1, revision: int = 1, function: str = "fn", port: int = 9000, concurrency: int = 4
+    instance: str,
+    *,
+    of: int = 1,
+    revision: int = 1,
+    function: str = "fn",
+    port: int = 9000,
+    concurrency: int = 4,
+    standby: bool = False,
 ) -> EndpointEntry:
     return EndpointEntry(
         function=function,
@@ -21,6 +28,7 @@ def endpoint(
         revision=revision,
         address=f"127.0.0.1:{port}",
         concurrency=concurrency,
+        standby=standby,
     )
 
 

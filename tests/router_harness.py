@@ -145,9 +145,17 @@ class RouterUnderTest:
         await self.store.transaction().create(record).commit()
 
     async def add_endpoint(
-        self, function: str, number: int, instance: str, address: str, *, concurrency: int = 16
+        self,
+        function: str,
+        number: int,
+        instance: str,
+        address: str,
+        *,
+        concurrency: int = 16,
+        standby: bool = False,
     ) -> Endpoint:
         record = endpoint(function, number, instance, address, concurrency=concurrency)
+        record = msgspec.structs.replace(record, standby=standby)
         await self.applied("endpoints", await self.store.transaction().create(record).commit())
         return record
 

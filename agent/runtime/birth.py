@@ -27,11 +27,11 @@ def encode(birth: Birth) -> bytes:
     return json.dumps(asdict(birth)).encode()
 
 
-def take(told: int, socket: int, ready: int, output: int) -> Birth:
+def take(told: int, socket: int, ready: int, load: int, output: int) -> Birth:
     """Becomes the instance, as far as its surroundings are concerned; closes what is not for it."""
     with open(told, "rb") as file:
         fields = json.load(file)
-    found = fields.pop("order") | {"socket": socket, "ready": ready}
+    found = fields.pop("order") | {"socket": socket, "ready": ready, "load": load}
     birth = Birth(order=order.Order(**found), **fields)
     os.setsid()
     os.dup2(output, 1)

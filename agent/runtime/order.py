@@ -22,6 +22,8 @@ class Order:
     """Seconds."""
     memory: int
     """MiB."""
+    load: int
+    """Descriptor of the file of `load.py`."""
 
 
 def parse(text: str) -> Order:

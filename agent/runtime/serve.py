@@ -27,6 +27,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from . import tail
 from .handler import HandlerApp, Receive, Send
+from .load import Load, counted
 from .order import Order
 from .ready import Report
 
@@ -38,7 +39,7 @@ App = Callable[[Any, Receive, Send], Awaitable[None]]
 
 
 def run(order: Order) -> None:
-    report = Report(order.ready)
+    report, load = Report(order.ready), Load(order.load)
     prepare = PREPARE[order.kind]()
     started = time.perf_counter()
     sys.path.insert(0, order.code)
@@ -48,7 +49,7 @@ def run(order: Order) -> None:
         report.failed(error, what=f'the entrypoint "{order.entrypoint}" cannot be imported')
     imported = _since(started)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(order, prepare, module, entrypoint, report, imported))
+        runner.run(_serve(order, prepare, module, entrypoint, report, load, imported))
 
 
 def _load(entrypoint: str) -> tuple[ModuleType, Any]:
@@ -61,7 +62,13 @@ def _load(entrypoint: str) -> tuple[ModuleType, Any]:
 
 
 async def _serve(
-    order: Order, prepare: "Prepare", module: ModuleType, entrypoint: Any, report: Report, import_seconds: float
+    order: Order,
+    prepare: "Prepare",
+    module: ModuleType,
+    entrypoint: Any,
+    report: Report,
+    load: Load,
+    import_seconds: float,
 ) -> None:
     started = time.perf_counter()
     try:
@@ -69,7 +76,7 @@ async def _serve(
     except BaseException as error:
         report.failed(error, what="init(context) failed")
     config = uvicorn.Config(
-        app,
+        counted(app, load),
         http=HttpToolsProtocol,
         lifespan="auto" if order.kind == "asgi" else "off",
         log_level="warning",
@@ -80,9 +87,14 @@ async def _serve(
         timeout_keep_alive=KEEP_ALIVE,
     )
     logging.getLogger("uvicorn.error").addHandler(said := Said())
+
+    def ready() -> None:
+        load.ready()
+        report.ready(import_seconds=import_seconds, init_seconds=_since(started))
+
     server = Server(
         config,
-        on_ready=lambda: report.ready(import_seconds=import_seconds, init_seconds=_since(started)),
+        on_ready=ready,
         on_refused=lambda: report.failed(StartupRefused(said.text), what="the application refused to start"),
     )
     await server.serve(sockets=[socket.socket(fileno=order.socket)])

@@ -1,7 +1,8 @@
 """The process that instances are forked from: it has imported what all of them need, and nothing of their own.
 
-For each message the agent passes four descriptors: what is to be run (`birth.Birth`, as JSON), the bound socket, the
-ready descriptor and the output. The answer is the pid, or 0. The end of the agent is the end of the zygote.
+For each message the agent passes five descriptors: what is to be run (`birth.Birth`, as JSON), the bound socket, the
+ready descriptor, the file of its load and the output. The answer is the pid, or 0. The end of the agent is the end of
+the zygote.
 
 It has one thread and never a loop: a lock that another thread holds at the fork would stay locked in the child.
 """
@@ -14,7 +15,7 @@ from typing import NoReturn
 
 from . import birth, guise
 
-DESCRIPTORS = 4
+DESCRIPTORS = 5
 PRELOADED = (
     "a2wsgi",
     "uvicorn.lifespan.on",

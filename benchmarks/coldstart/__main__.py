@@ -4,7 +4,7 @@ Forked from the zygote, as agents do; as a new interpreter (`hotswap agent --no-
 installed, functions-framework and AWS's awslambdaric behind a small runtime API. In turn, round by round; told are
 medians. Of ours the parts: *spawn* until there is a process that is written down, *import* and *init* as the runtime
 tells them, *ready* until the agent knows, *first* until the first invocation is answered. Artifacts are unpacked
-already.
+already. *woken* is an instance that sleeps, from the connection that wakes it.
 """
 
 import argparse
@@ -21,11 +21,13 @@ from time import perf_counter
 
 from aiohttp import ClientSession
 
+from agent.instance import Instance
 from agent.launcher import Launcher
 from agent.output import Outputs
 from agent.readiness import INVOCATION_PATH
 from agent.records import Records
 from agent.spawn import Spawned, Spawner
+from agent.standby import Standby
 from agent.zygote import Zygote
 from benchmarks.coldstart import functions, peers
 from hotswap.model import Kind, Manifest, Version
@@ -41,10 +43,10 @@ class Timed(Spawner):
 
     seconds = 0.0
 
-    async def spawn(self, version: Version, code: Path) -> Spawned:
+    async def spawn(self, version: Version, code: Path, standby: Standby | None) -> Spawned:
         begun = perf_counter()
         try:
-            return await super().spawn(version, code)
+            return await super().spawn(version, code, standby)
         finally:
             self.seconds = perf_counter() - begun
 
@@ -67,16 +69,34 @@ class Ours:
         begun = perf_counter()
         instance = await self._launcher.start(self._version, self._code, warming=lambda: None)
         ready = perf_counter()
-        async with self._session.post(f"http://{instance.address}{INVOCATION_PATH}", json={}) as answer:
-            assert await answer.json() == {}
+        await self._ask(instance.address)
         first = perf_counter()
         await self._launcher.stop(instance)
+        return self._parts(instance, ready=ready - begun, first=first - begun)
+
+    async def woken(self) -> Parts:
+        standby = self._launcher.standby(self._version)
+        begun = perf_counter()
+        asking = asyncio.create_task(self._ask(standby.address))
+        await standby.called()
+        instance = await self._launcher.wake(standby, self._code)
+        ready = perf_counter()
+        await asking
+        first = perf_counter()
+        await self._launcher.stop(instance)
+        return self._parts(instance, ready=ready - begun, first=first - begun)
+
+    async def _ask(self, address: str) -> None:
+        async with self._session.post(f"http://{address}{INVOCATION_PATH}", json={}) as answer:
+            assert await answer.json() == {}
+
+    def _parts(self, instance: Instance, *, ready: float, first: float) -> Parts:
         return {
             "spawn": self._spawner.seconds * 1000,
             "import": instance.figures["import_ms"],
             "init": instance.figures["init_ms"],
-            "ready": (ready - begun) * 1000,
-            "first": (first - begun) * 1000,
+            "ready": ready * 1000,
+            "first": first * 1000,
             "memory": instance.figures["memory"] / (1 << 20),
         }
 
@@ -100,6 +120,7 @@ async def measured(rounds: int, room: Path) -> dict[str, Parts]:
         for _ in range(rounds):
             for name, one in ours.items():
                 found[name].append(await one.once())
+            found["woken"].append(await ours["zygote"].woken())
             if peers.installed("functions-framework"):
                 found["functions-framework"].append({"first": await peers.framework(framework, session)})
                 found["awslambdaric"].append({"first": await peers.lambda_runtime(runtime, session)})

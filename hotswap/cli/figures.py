@@ -63,6 +63,7 @@ def instance_row(of: InstanceFigures) -> output.Row:
         "STATE": of.state,
         "MEMORY": output.size(of.memory),
         "CPU": f"{of.cpu_seconds:.2f} s",
+        "WAKES": str(of.wakes),
         "RESTARTS": str(of.restarts),
         "START": ", ".join(f"{part} {took:.0f} ms" for part, took in of.start_ms.items()),
     }

@@ -34,6 +34,10 @@ class _InstanceStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Instanc
     INSTANCE_STATE_STOPPED: _InstanceState.ValueType  # 6
     INSTANCE_STATE_BACKING_OFF: _InstanceState.ValueType  # 7
     INSTANCE_STATE_FAILED: _InstanceState.ValueType  # 8
+    INSTANCE_STATE_ASLEEP: _InstanceState.ValueType  # 9
+    """No process runs; the first connection to its endpoint starts one."""
+    INSTANCE_STATE_WAKING: _InstanceState.ValueType  # 10
+    """Somebody has connected, so that it starts."""
 
 class InstanceState(_InstanceState, metaclass=_InstanceStateEnumTypeWrapper): ...
 
@@ -46,6 +50,10 @@ INSTANCE_STATE_DRAINING: InstanceState.ValueType  # 5
 INSTANCE_STATE_STOPPED: InstanceState.ValueType  # 6
 INSTANCE_STATE_BACKING_OFF: InstanceState.ValueType  # 7
 INSTANCE_STATE_FAILED: InstanceState.ValueType  # 8
+INSTANCE_STATE_ASLEEP: InstanceState.ValueType  # 9
+"""No process runs; the first connection to its endpoint starts one."""
+INSTANCE_STATE_WAKING: InstanceState.ValueType  # 10
+"""Somebody has connected, so that it starts."""
 Global___InstanceState: _TypeAlias = InstanceState  # noqa: Y015
 
 @_typing.final
@@ -282,6 +290,7 @@ class InstanceStatus(_message.Message):
     STARTED_UNIX_SECONDS_FIELD_NUMBER: _builtins.int
     CPU_SECONDS_FIELD_NUMBER: _builtins.int
     START_MS_FIELD_NUMBER: _builtins.int
+    WAKES_FIELD_NUMBER: _builtins.int
     function: _builtins.str
     version: _builtins.int
     instance: _builtins.str
@@ -294,9 +303,11 @@ class InstanceStatus(_message.Message):
     """The proportional share (PSS) of all its processes."""
     started_unix_seconds: _builtins.float
     cpu_seconds: _builtins.float
+    wakes: _builtins.int
+    """How often somebody has woken it."""
     @_builtins.property
     def start_ms(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """Parts of its start: fetch, ready, of that import and init, warm."""
+        """Parts of its start, or of the last one while it sleeps: fetch, ready, of that import and init, warm, first."""
 
     def __init__(
         self,
@@ -313,10 +324,11 @@ class InstanceStatus(_message.Message):
         started_unix_seconds: _builtins.float = ...,
         cpu_seconds: _builtins.float = ...,
         start_ms: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        wakes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "cpu_seconds", b"cpu_seconds", "function", b"function", "instance", b"instance", "last_exit", b"last_exit", "memory_bytes", b"memory_bytes", "pid", b"pid", "restarts", b"restarts", "start_ms", b"start_ms", "started_unix_seconds", b"started_unix_seconds", "state", b"state", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "cpu_seconds", b"cpu_seconds", "function", b"function", "instance", b"instance", "last_exit", b"last_exit", "memory_bytes", b"memory_bytes", "pid", b"pid", "restarts", b"restarts", "start_ms", b"start_ms", "started_unix_seconds", b"started_unix_seconds", "state", b"state", "version", b"version", "wakes", b"wakes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -36,6 +36,8 @@ def test_everything_that_a_manifest_may_say() -> None:
         memory = 256
         max_body = 1000
         min_instances = 2
+        max_instances = 5
+        idle_timeout = "1m"
         env = { MODE = "fast" }
         sample_payload = { width = 10, tags = ["a"] }
         placement = { labels = { zone = "a" } }
@@ -45,6 +47,7 @@ def test_everything_that_a_manifest_may_say() -> None:
     assert found.start_timeout == timedelta(seconds=20)
     assert found.drain_timeout == timedelta(milliseconds=500)
     assert (found.concurrency, found.memory, found.max_body, found.min_instances) == (4, 256, 1000, 2)
+    assert (found.most_instances, found.elastic, found.idle_timeout) == (5, True, timedelta(minutes=1))
     assert found.env == {"MODE": "fast"}
     assert found.sample_payload is not msgspec.UNSET
     assert bytes(found.sample_payload) == b'{"width":10,"tags":["a"]}'
@@ -102,6 +105,17 @@ def test_a_duration_is_the_same_in_every_spelling(milliseconds: int) -> None:
         (
             LEAST + "concurrency = 0",
             'the field "concurrency": expected `int` >= 1; it may be a whole number from 1 to 10000',
+        ),
+        (
+            LEAST + "min_instances = 3\nmax_instances = 2",
+            'the field "max_instances": 2 is below min_instances, which is 3; it may be a whole number from 1 to 1000',
+        ),
+        (LEAST + "max_instances = 0", 'the field "max_instances": expected `int` >= 1'),
+        (LEAST + 'idle_timeout = "0s"', 'the field "idle_timeout": "0s" is not longer than 0'),
+        (
+            'function = "f"\nkind = "http"\nentrypoint = "./run"\nmin_instances = 0',
+            'of the kind "http" always runs as many instances as it may, but min_instances is 0 and max_instances 1\n'
+            "set both to 1: a program binds its port itself",
         ),
         (LEAST + 'min_instances = "2"', 'the field "min_instances": expected `int`, got `str`'),
         (LEAST + "timeout = 30", 'the field "timeout": 30 is not a text; it may be a duration longer than 0: "30s"'),
@@ -193,3 +207,13 @@ async def test_a_sample_payload_that_its_schema_does_not_allow_is_refused(more: 
 async def test_a_sample_payload_that_fits_and_one_without_a_schema_are_not_refused() -> None:
     for more in ("", "sample_payload = {}", SCHEMA, SCHEMA + 'sample_payload = { name = "Ada" }'):
         await manifest.check_sample_apart(manifest.parse(MINIMAL + more))
+
+
+@pytest.mark.parametrize(
+    ("said", "least", "most"),
+    [("", 1, 1), ("min_instances = 3", 3, 3), ("min_instances = 0", 0, 1), ("max_instances = 4", 1, 4)],
+)
+def test_how_many_instances_run_where_not_all_is_said(said: str, least: int, most: int) -> None:
+    found = manifest.parse(LEAST + said)
+    assert (found.min_instances, found.most_instances) == (least, most)
+    assert found.elastic == (least != most)

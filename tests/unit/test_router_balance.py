@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.balance import EJECTION_SECONDS, FAILURES_TO_EJECT, Group, Load, RetryBudget, share
+from router.balance import EJECTION_SECONDS, FAILURES_TO_EJECT, STANDBY_SECONDS, Group, Load, RetryBudget, share
 from tests.router_entries import endpoint
 
 
@@ -143,3 +143,56 @@ def test_a_fifth_of_the_requests_may_be_retried() -> None:
         budget.earn()
         retried += budget.spend()
     assert 199 <= retried <= 200
+
+
+def partly_asleep(awake: int, asleep: int, *, limit: int = 2, seed: int = 1) -> tuple[Group, list[Load], list[Load]]:
+    """The standby ones in the order in which they are woken."""
+    loads = [Load(endpoint(f"n-{n}a", port=9000 + n), limit=limit) for n in range(awake)]
+    standby = [Load(endpoint(f"n-{n}", port=9100 + n, standby=True), limit=limit) for n in range(asleep)]
+    made = Group(random.Random(seed))
+    made.replace([*standby[::-1], *loads])
+    return made, loads, standby
+
+
+@given(st.integers(0, 4), st.integers(0, 4), st.integers(1, 3), st.integers(1, 40))
+def test_a_standby_is_woken_only_when_all_others_are_full_and_the_next_when_that_is(
+    awake: int, asleep: int, limit: int, picks: int
+) -> None:
+    made, loads, standby = partly_asleep(awake, asleep, limit=limit)
+    picked = [made.pick(0.0) for _ in range(picks)]
+    room = awake * limit
+    assert all(it in loads for it in picked[:room])
+    expected = [load for load in standby for _ in range(limit)]
+    assert picked[room:] == (expected + [None] * picks)[: max(0, picks - room)]
+
+
+def test_a_standby_that_has_answered_is_one_of_the_others() -> None:
+    made, (), (one, _) = partly_asleep(0, 2, limit=1)
+    assert made.pick(0.0) is one
+    made.done(one, 3.0, latency=3.0)
+    assert not one.standby
+    assert one.latency == 0.0, "how long its start took tells nothing of the next answers"
+    assert made.pick(3.0) is one
+
+
+def test_a_standby_that_fails_is_left_alone_for_a_moment_and_the_next_one_is_woken() -> None:
+    made, (), (one, other) = partly_asleep(0, 2)
+    assert made.pick(0.0) is one
+    made.failed(one, 0.0)
+    assert made.pick(0.1) is other
+    made.failed(other, 0.1)
+    assert made.pick(0.2) is None
+    assert made.pick(STANDBY_SECONDS) is one
+
+
+def test_a_standby_takes_over_from_those_that_are_ejected() -> None:
+    made, loads, (standby, *_) = partly_asleep(2, 1, limit=1)
+    fail(made, loads[0], now=0.0)
+    loads[1].in_flight = 1
+    assert made.pick(1.0) is standby
+
+
+def test_what_was_tried_in_vain_is_not_woken_again() -> None:
+    made, (), (one, other) = partly_asleep(0, 2)
+    assert made.pick(0.0, avoid={one}) is other
+    assert made.pick(0.0, avoid={one, other}) is None
