@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.processes import INSTANCE_VARIABLE
-from agent.runtime import order
+from agent.runtime import limits, order
 from hotswap.model import Kind, Version
 
 BOOT = Path(__file__).parent / "runtime" / "boot.py"
@@ -63,7 +63,7 @@ def environment(version: Version, *, instance: str, node: str, code: Path, room:
     return order | manifest.env | platform | http
 
 
-def order_of(version: Version, *, code: Path, socket: int, ready: int) -> order.Order:
+def order_of(version: Version, *, code: Path, socket: int, ready: int, limited: limits.Limits) -> order.Order:
     """For the kinds handler, asgi and wsgi; the numbers are descriptors that the process inherits."""
     manifest = version.manifest
     return order.Order(
@@ -77,6 +77,7 @@ def order_of(version: Version, *, code: Path, socket: int, ready: int) -> order.
         concurrency=manifest.concurrency,
         timeout=manifest.timeout.total_seconds(),
         memory=manifest.memory,
+        limits=limited,
     )
 
 
@@ -86,7 +87,7 @@ def runtime_command(told: order.Order, bytecode: Path) -> list[str]:
     return [sys.executable, "-I", "-u", "-X", f"pycache_prefix={bytecode}", str(BOOT), "serve", order.encode(told)]
 
 
-def program_command(version: Version, *, port: int, ready: int) -> list[str]:
+def program_command(version: Version, *, port: int, ready: int, limited: limits.Limits) -> list[str]:
     """For the kind http; `$PORT` in an argument becomes the port."""
     command = [part.replace("${PORT}", str(port)).replace("$PORT", str(port)) for part in version.manifest.entrypoint]
-    return [sys.executable, "-I", "-S", str(BOOT), "program", str(version.manifest.memory), str(ready), *command]
+    return [sys.executable, "-I", "-S", str(BOOT), "program", limits.encode(limited), str(ready), *command]

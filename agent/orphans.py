@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from agent import processes
+from agent.cgroups import Groups
 from agent.processes import PROC
 from agent.zygote import Zygote
 
@@ -19,7 +20,7 @@ EVERY = 1.0
 """Seconds between two looks."""
 
 
-async def watch(*, lives: Callable[[str], bool], zygote: Zygote | None) -> None:
+async def watch(*, lives: Callable[[str], bool], zygote: Zygote | None, groups: Groups) -> None:
     """Until it is cancelled. `lives` tells of an instance whether it runs or starts."""
     suspects: set[int] = set()
     while True:
@@ -29,6 +30,9 @@ async def watch(*, lives: Callable[[str], bool], zygote: Zygote | None) -> None:
             for pid in found:
                 _look(pid, lives, suspected=pid in suspects)
             suspects = found
+        for instance in groups.instances():
+            if not lives(instance) and (left := groups.remove(instance)):
+                log.warning("%d processes were left behind by %s and are ended", left, instance)
         await asyncio.sleep(EVERY)
 
 

@@ -8,15 +8,20 @@ signalled while its leader is not yet reaped, since the number is not free until
 import asyncio
 import os
 import signal
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from agent.cause import Cause
 
 PROC = Path("/proc")
 STOP_GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL."""
 REAP_LIMIT = 10.0
 """Seconds after which a killed process that is still there (in an uninterruptible call) is given up."""
+HUNG_EXIT_CODE = 4
+"""Of a process whose threads are all held by handlers that do not end; see `runtime.handler`."""
 INSTANCE_VARIABLE = "HOTSWAP_INSTANCE"
 """In the environment of every process of an instance."""
 
@@ -39,7 +44,19 @@ class Exit:
     code: int | None
     """As `Popen.returncode`: below 0 for a signal; `None` for a process that another agent started."""
     cause: str = ""
-    """Why this agent ended it; empty when it did not."""
+    """Why it was ended, by this agent or by the kernel's limits; empty when it was not."""
+    because: Cause | None = None
+    """The same in a word; `None` when it was not."""
+
+    @property
+    def kind(self) -> Cause:
+        if self.because:
+            return self.because
+        if self.code is None:
+            return Cause.UNKNOWN
+        if self.code == HUNG_EXIT_CODE:
+            return Cause.TIMEOUT
+        return Cause.CODE if self.code >= 0 else Cause.SIGNAL
 
     def __str__(self) -> str:
         if self.cause:
@@ -101,11 +118,14 @@ def instance_of(pid: int) -> str | None:
 class Process:
     """A running process that leads its own session; `exited` is set, and all of its session ended, when it ends."""
 
-    def __init__(self, identity: Identity, instance: str, *, child: bool = False) -> None:
-        """`child`: it is this process that has to wait for it. Raises `ProcessLookupError` when the process is gone, or
-        another by now."""
+    def __init__(self, identity: Identity, instance: str, *, child: bool = False, why: Callable[[], str] = str) -> None:
+        """`child`: it is this process that has to wait for it. `why` tells, when it has ended and this agent did not
+        end it, whether that was for its memory: in words, empty if not. Raises `ProcessLookupError` when the process is
+        gone, or another by now."""
         self.identity = identity
         self.cause = ""
+        self.because: Cause | None = None
+        self._why = why
         self._instance = instance
         self._child = child
         self._pidfd = os.pidfd_open(identity.pid)
@@ -129,17 +149,22 @@ class Process:
     def terminate(self) -> None:
         self._send(signal.SIGTERM)
 
-    def kill(self, cause: str) -> None:
-        self.cause = self.cause or cause
+    def kill(self, cause: str, *, because: Cause = Cause.STOPPED) -> None:
+        if not self.cause:
+            self.cause, self.because = cause, because
         self._send(signal.SIGKILL)  # the rest of the group follows in `_on_exit`
 
     async def stop(self, *, grace: float = STOP_GRACE) -> Exit:
         """SIGTERM, then SIGKILL to all that is left; returns when it is reaped."""
-        self.cause = self.cause or "was stopped by the agent"
+        if not self.cause:
+            self.cause, self.because = "was stopped by the agent", Cause.STOPPED
         self.terminate()
         await asyncio.wait([self.exited], timeout=grace)
         if self.running:
-            self.kill("was stopped by the agent")
+            if grace >= STOP_GRACE and self.because is Cause.STOPPED:
+                self.cause = f"did not end within {grace:g} s of SIGTERM, and was killed"
+                self.because = Cause.STUBBORN
+            self._send(signal.SIGKILL)
         return await asyncio.wait_for(asyncio.shield(self.exited), REAP_LIMIT)
 
     def abandon(self) -> None:
@@ -160,7 +185,9 @@ class Process:
         waited_for.discard(self.pid)
         code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1]) if self._child else None
         os.close(self._pidfd)
-        self.exited.set_result(Exit(code, self.cause))
+        if not self.cause and (memory := self._why()):
+            self.cause, self.because = f"was killed for {memory}", Cause.MEMORY
+        self.exited.set_result(Exit(code, self.cause, self.because))
 
     def _end_session(self) -> None:
         """What the leader left behind. Before the leader is reaped its number can mean nothing else."""

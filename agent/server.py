@@ -19,10 +19,13 @@ from typing import Any
 
 import aiohttp
 
-from agent import memory, orphans
+from agent import cgroups, orphans
 from agent.artifacts import Artifacts
+from agent.cgroups import Groups
 from agent.fence import HighestFence
+from agent.incidents import Incidents
 from agent.launcher import Launcher
+from agent.limits import Watch, guards
 from agent.nodes import Announcer
 from agent.output import Outputs
 from agent.records import Records
@@ -83,6 +86,9 @@ class Agent:
         self._announcer = Announcer(self._store, settings.name)
         self._records = Records(settings.state_dir / "instances")
         self._outputs = Outputs(settings.state_dir / "logs")
+        self._groups = Groups(cgroups.detect() if settings.cgroups else [], settings.state_dir)
+        self._guards = guards(self._groups)
+        self._incidents = Incidents()
         self._versions: dict[tuple[str, int], Version] = {}
         self._routers: asyncio.Future[Routers] = asyncio.get_running_loop().create_future()
 
@@ -95,8 +101,8 @@ class Agent:
             supervisor.adopt(adopted)
             async with background(
                 self._announcer.run(),
-                memory.watch(supervisor.instances),
-                orphans.watch(lives=self._records.has, zygote=zygote),
+                Watch(self._groups, self._incidents).run(supervisor.instances),
+                orphans.watch(lives=self._records.has, zygote=zygote, groups=self._groups),
                 _warmed(zygote),
                 self._follow_assignments(supervisor),
                 self._follow_routers(),
@@ -110,13 +116,14 @@ class Agent:
     async def _announced(self, supervisor: Supervisor, ending: asyncio.Event) -> None:
         """Answers calls and is known as a node, until the agent ends."""
         fence = HighestFence(self._settings.state_dir / "fence")
-        service = AgentService(self._settings.name, supervisor, fence, self._outputs)
+        service = AgentService(self._settings.name, supervisor, fence, self._outputs, self._incidents, self._guards)
         server, port = await wire.start(
             self._settings.bind, {NAME: lambda it: agent_pb2_grpc.add_AgentServicer_to_server(service, it)}
         )
         try:
             self._announcer.announce(self._node(port))
             log.info("node %s answers on port %d", self._settings.name, port)
+            log.info("limits are kept by: %s", ", ".join(f"{what} {by}" for what, by in self._guards.items()))
             await ending.wait()
             if not self._settings.keep_instances:
                 await self._withdrawn(supervisor)
@@ -162,6 +169,7 @@ class Agent:
             state_dir=settings.state_dir,
             records=self._records,
             outputs=self._outputs,
+            groups=self._groups,
             zygote=zygote,
         )
         return Launcher(spawner, session, self._records)
@@ -176,6 +184,7 @@ class Agent:
             known=self._known,
             random=SystemRandom(),
             hurry=self._hurry,
+            incidents=self._incidents,
         )
 
     async def _leader(self) -> str:
@@ -207,6 +216,7 @@ class Agent:
             capacity=capacity,
             labels=dict(settings.labels),
             boot=secrets.token_hex(8),
+            guards=self._guards,
         )
 
 

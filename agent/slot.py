@@ -16,10 +16,13 @@ from typing import Any, TypeVar
 from agent import sockets
 from agent.artifacts import Artifacts
 from agent.backoff import Streak
+from agent.cause import Cause
 from agent.decide import View
+from agent.incidents import Incidents
 from agent.instance import Instance, StartFailed
 from agent.launcher import Launcher
 from agent.nodes import Announcer
+from agent.processes import Exit
 from agent.progress import Progress, State
 from hotswap.errors import HotswapError, Invalid, NotFound
 from hotswap.model import Version
@@ -49,6 +52,7 @@ class Tools:
     random: Random
     hurry: asyncio.Event
     """Set when the agent must end now."""
+    incidents: Incidents
 
 
 class Slot:
@@ -64,6 +68,7 @@ class Slot:
         self.last_instance = adopted.id if adopted else ""
         self.restarts = 0
         self.last_exit = ""
+        self.last_cause: Cause | None = None
         self._tools = tools
         self._changed = changed
         self._known = False
@@ -148,7 +153,9 @@ class Slot:
         else:
             self._withdraw(instance)
             self._tools.launcher.forget(instance)
-            self._fail(str(instance.process.exited.result()), served=time.monotonic() - since, final=False)
+            ended = instance.process.exited.result()
+            self._note(instance, ended)
+            self._fail(str(ended), served=time.monotonic() - since, final=False, cause=ended.kind)
 
     async def _publish(self, instance: Instance) -> None:
         revision = await self._tools.announcer.announce(instance.endpoint(self._tools.node))
@@ -164,6 +171,8 @@ class Slot:
         self._withdraw(instance)
         grace = {"grace": HURRIED_GRACE} if self._tools.hurry.is_set() else {}
         await self._tools.launcher.stop(instance, **grace)
+        if instance.process.because not in (None, Cause.STOPPED) and not instance.process.running:
+            self._note(instance, instance.process.exited.result())
 
     async def _drain(self, instance: Instance) -> None:
         revision = await self._withdraw(instance)
@@ -195,8 +204,11 @@ class Slot:
         self._again.clear()
         self.restarts += 1
 
-    def _fail(self, why: str, *, served: float, final: bool) -> None:
-        self.last_exit = why
+    def _note(self, instance: Instance, ended: Exit) -> None:
+        self._tools.incidents.add(instance.version, instance.id, ended.kind, str(ended), output=instance.log)
+
+    def _fail(self, why: str, *, served: float, final: bool, cause: Cause = Cause.START) -> None:
+        self.last_exit, self.last_cause = why, cause
         self._streak = self._streak.failed(served=served)
         if self._streak.crash_loop:
             why = f"{why}\nthis was failure {self._streak.failures} in a row"

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from agent import sockets
+from agent import limits, sockets
+from agent.cgroups import Groups
 from agent.instance import Instance, StartFailed
 from agent.isolation import Room, environment, order_of, program_command, runtime_command
 from agent.output import Outputs
-from agent.processes import Process, identify
+from agent.processes import Identity, Process, identify
 from agent.records import Record, Records
 from agent.runtime.birth import Birth
 from agent.zygote import Zygote
@@ -33,7 +34,15 @@ class Spawned:
 
 class Spawner:
     def __init__(
-        self, *, node: str, host: str, state_dir: Path, records: Records, outputs: Outputs, zygote: Zygote | None
+        self,
+        *,
+        node: str,
+        host: str,
+        state_dir: Path,
+        records: Records,
+        outputs: Outputs,
+        groups: Groups,
+        zygote: Zygote | None,
     ) -> None:
         """Without a zygote every instance is a new interpreter."""
         self._node = node
@@ -43,6 +52,7 @@ class Spawner:
         self._bytecode = state_dir / "bytecode"
         self._records = records
         self._outputs = outputs
+        self._groups = groups
 
     async def spawn(self, version: Version, code: Path) -> Spawned:
         """Raises `StartFailed` when the machine does not let it."""
@@ -63,12 +73,13 @@ class Spawner:
         if record.process is None:
             return None
         try:
-            return self._instance(record, Process(record.process, record.instance))
+            return self._instance(record, self._process(record, record.process))
         except ProcessLookupError:
             return None
 
     def forget(self, instance: str) -> None:
         """Removes what an instance that is gone left on disk, but for its output."""
+        self._groups.remove(instance)
         self._room(instance).remove()
         self._records.remove(instance)
 
@@ -85,7 +96,7 @@ class Spawner:
             on_failure.pop_all()
         identity = identify(pid, ended=True)
         assert identity is not None, "a child that was not waited for is there"
-        instance = self._instance(record, Process(identity, name, child=True))
+        instance = self._instance(record, self._process(record, identity, child=True))
         try:
             self._records.write(instance.record(ready=False))
         except OSError:
@@ -101,15 +112,22 @@ class Spawner:
         version, name, port = record.version, record.instance, record.port
         output = files.enter_context(self._log(record).open("ab"))
         shown = environment(version, instance=name, node=self._node, code=code, room=self._room(name), port=port)
+        limited = limits.limits(version.manifest, self._groups.make(name, limits.allowed(version.manifest)))
         if listener is None:
-            command = program_command(version, port=port, ready=ready)
+            command = program_command(version, port=port, ready=ready, limited=limited)
             return _executed(command, output, code, shown, [ready])
-        told = order_of(version, code=code, socket=listener.fileno(), ready=ready)
+        told = order_of(version, code=code, socket=listener.fileno(), ready=ready, limited=limited)
         bytecode = self._bytecode / version.artifact
         if self._zygote is None:
             return _executed(runtime_command(told, bytecode), output, code, shown, [ready, listener.fileno()])
         birth = Birth(name, told, shown, str(code), str(bytecode), self._zygote.preload)
         return await self._zygote.fork(birth, listener=listener.fileno(), ready=ready, output=output.fileno())
+
+    def _process(self, record: Record, identity: Identity, *, child: bool = False) -> Process:
+        def why() -> str:
+            return limits.out_of_memory(self._groups, record.instance, record.version.manifest.memory)
+
+        return Process(identity, record.instance, child=child, why=why)
 
     def _instance(self, record: Record, process: Process) -> Instance:
         return Instance(

@@ -84,6 +84,8 @@ class AgentSettings:
     """Fork instances from a process that has imported the platform; else each is a new interpreter."""
     preload: tuple[str, ...] = ()
     """Modules that the zygote imports as well, for all functions that do not bring their own."""
+    cgroups: bool = True
+    """Have the kernel keep the limits of instances, where it lets us; else the agent looks after them."""
 
 
 @dataclass(frozen=True, slots=True)

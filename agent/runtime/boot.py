@@ -2,7 +2,7 @@
 
     boot.py serve ORDER                      runs a handler, asgi or wsgi function; ORDER is the JSON of `order.Order`
     boot.py zygote CHANNEL ROOM MODULE…      forks such functions, with these modules imported; see `zygote.py`
-    boot.py program MEMORY READY COMMAND…    becomes a program of kind http
+    boot.py program LIMITS READY COMMAND…    becomes a program of kind http; LIMITS is the JSON of `limits.Limits`
 
 A function that cannot be started is told through the ready descriptor, and the exit code is 3. After SIGTERM it is 0.
 """
@@ -36,8 +36,8 @@ def module(name: str) -> Any:
 def main(mode: str, *arguments: str) -> None:
     load_package()
     if mode == "program":
-        memory, descriptor, *command = arguments
-        module("limits").apply(int(memory))
+        limits, descriptor, *command = arguments
+        module("limits").apply(module("limits").parse(limits))
         module("program").run(int(descriptor), command)
     else:
         if mode == "zygote":
@@ -46,7 +46,7 @@ def main(mode: str, *arguments: str) -> None:
         else:
             order = module("order").parse(arguments[0])
         sys.argv[:] = [order.entrypoint]
-        module("limits").apply(order.memory)
+        module("limits").apply(order.limits)
         module("serve").run(order)
 
 

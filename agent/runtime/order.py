@@ -2,6 +2,9 @@
 
 import json
 from dataclasses import asdict, dataclass
+from typing import Any
+
+from .limits import Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +25,15 @@ class Order:
     """Seconds."""
     memory: int
     """MiB."""
+    limits: Limits
 
 
 def parse(text: str) -> Order:
-    return Order(**json.loads(text))
+    return of(json.loads(text))
+
+
+def of(fields: dict[str, Any]) -> Order:
+    return Order(**fields | {"limits": Limits(**fields["limits"])})
 
 
 def encode(order: Order) -> str:

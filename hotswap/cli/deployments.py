@@ -185,7 +185,8 @@ def _row(deployment: pb.Deployment) -> output.Row:
 
 def _node_row(node: pb.Node) -> output.Row:
     labels = ", ".join(f"{name}={value}" for name, value in sorted(node.labels.items()))
-    return {"NODE": node.name, "ADDRESS": node.address, "LABELS": labels}
+    guards = "; ".join(f"{what}: {by}" for what, by in sorted(node.guards.items()))
+    return {"NODE": node.name, "ADDRESS": node.address, "LABELS": labels, "LIMITS KEPT BY": guards}
 
 
 def _tell(deployment: pb.Deployment) -> None:
