@@ -1,7 +1,8 @@
 """`hotswap.v1.Controller` over `controller.access`: translation only."""
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from contextlib import aclosing
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -9,6 +10,7 @@ import grpc
 from controller.access import Access, Parts
 from controller.api import documents
 from controller.api.leader import PASSED_ON
+from controller.logs import LogsWanted
 from controller.publishing import Publication
 from hotswap import auth, durations, requests
 from hotswap.deployment import Verb
@@ -111,6 +113,19 @@ class ControllerApi(controller_pb2_grpc.ControllerServicer):
     async def GetFigures(self, request: pb.GetFiguresRequest, context: Context) -> pb.GetFiguresResponse:
         return pb.GetFiguresResponse(figures_json=encode(await self._access.figures(request.function)).decode())
 
+    async def ReadLogs(self, request: pb.ReadLogsRequest, context: Context) -> AsyncIterator[pb.LogEntry]:
+        wanted = LogsWanted(
+            function=request.function,
+            qualifier=request.qualifier,
+            tail=request.tail,
+            since=_moment(request.since),
+            request=request.request,
+            follow=request.follow,
+        )
+        async with aclosing(self._access.logs(wanted)) as told:
+            async for one in told:
+                yield documents.log_entry(one)
+
     async def ReportOutcomes(self, request: pb.ReportOutcomesRequest, context: Context) -> pb.ReportOutcomesResponse:
         told = decode(request.outcomes_json, Outcomes, where="the outcomes")
         taken = await self._access.report_outcomes(request.function, told)
@@ -211,6 +226,16 @@ class ControllerApi(controller_pb2_grpc.ControllerServicer):
 async def _chunks(messages: AsyncIterator[pb.PublishRequest]) -> AsyncIterator[bytes]:
     async for message in messages:
         yield message.chunk
+
+
+def _moment(text: str) -> float:
+    """Unix time; 0 for none."""
+    if not text:
+        return 0.0
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError as error:
+        raise Invalid(f"since: {error}", hint="write 2026-01-31T12:00:00Z") from None
 
 
 def _duration(text: str) -> timedelta | None:
