@@ -30,6 +30,7 @@ class Instance:
     """Unix time."""
     log: Path
     room: Room
+    confined: bool = False
     figures: dict[str, float] = field(default_factory=dict)
     """What its start took, and what the runtime told when it was ready: fetch_ms, ready_ms, import_ms, init_ms,
     warm_ms, memory."""
@@ -58,4 +59,5 @@ class Instance:
             created=self.created,
             process=self.process.identity,
             ready=ready,
+            confined=self.confined,
         )

@@ -11,7 +11,6 @@ from contextlib import suppress
 
 from agent import processes
 from agent.cgroups import Groups
-from agent.processes import PROC
 from agent.zygote import Zygote
 
 log = logging.getLogger(__name__)
@@ -26,7 +25,7 @@ async def watch(*, lives: Callable[[str], bool], zygote: Zygote | None, groups: 
     while True:
         if not (zygote and zygote.busy):  # what it has just forked is nobody's for a moment
             known = processes.waited_for | ({zygote.pid} if zygote else set())
-            found = {pid for pid in children() if pid not in known}
+            found = {pid for pid in processes.children(os.getpid()) if pid not in known}
             for pid in found:
                 _look(pid, lives, suspected=pid in suspects)
             suspects = found
@@ -34,15 +33,6 @@ async def watch(*, lives: Callable[[str], bool], zygote: Zygote | None, groups: 
             if not lives(instance) and (left := groups.remove(instance)):
                 log.warning("%d processes were left behind by %s and are ended", left, instance)
         await asyncio.sleep(EVERY)
-
-
-def children() -> list[int]:
-    """Of this process, through all of its threads."""
-    found: list[int] = []
-    for thread in os.listdir(PROC / "self/task"):
-        with suppress(OSError):
-            found += map(int, (PROC / "self/task" / thread / "children").read_text().split())
-    return found
 
 
 def _look(pid: int, lives: Callable[[str], bool], *, suspected: bool) -> None:

@@ -22,6 +22,8 @@ REAP_LIMIT = 10.0
 """Seconds after which a killed process that is still there (in an uninterruptible call) is given up."""
 HUNG_EXIT_CODE = 4
 """Of a process whose threads are all held by handlers that do not end; see `runtime.handler`."""
+SIGNALLED = 128
+"""Of a sandbox: plus the number of the signal that has killed the program inside."""
 INSTANCE_VARIABLE = "HOTSWAP_INSTANCE"
 """In the environment of every process of an instance."""
 
@@ -105,6 +107,16 @@ def of_instance(instance: str) -> list[Identity]:
     return [identity for identity in found if identity]
 
 
+def children(pid: int) -> list[int]:
+    """Of all threads of a process."""
+    found: list[int] = []
+    with suppress(OSError):
+        for thread in os.listdir(PROC / str(pid) / "task"):
+            with suppress(OSError):
+                found += map(int, (PROC / str(pid) / "task" / thread / "children").read_text().split())
+    return found
+
+
 def instance_of(pid: int) -> str | None:
     """The instance that the process says it belongs to."""
     try:
@@ -118,16 +130,25 @@ def instance_of(pid: int) -> str | None:
 class Process:
     """A running process that leads its own session; `exited` is set, and all of its session ended, when it ends."""
 
-    def __init__(self, identity: Identity, instance: str, *, child: bool = False, why: Callable[[], str] = str) -> None:
-        """`child`: it is this process that has to wait for it. `why` tells, when it has ended and this agent did not
-        end it, whether that was for its memory: in words, empty if not. Raises `ProcessLookupError` when the process is
-        gone, or another by now."""
+    def __init__(
+        self,
+        identity: Identity,
+        instance: str,
+        *,
+        child: bool = False,
+        confined: bool = False,
+        why: Callable[[], str] = str,
+    ) -> None:
+        """`child`: it is this process that has to wait for it. `confined`: it is a sandbox, with the program inside.
+        `why` tells, when it has ended and this agent did not end it, whether that was for its memory: in words, empty
+        if not. Raises `ProcessLookupError` when the process is gone, or another by now."""
         self.identity = identity
         self.cause = ""
         self.because: Cause | None = None
         self._why = why
         self._instance = instance
         self._child = child
+        self._confined = confined
         self._pidfd = os.pidfd_open(identity.pid)
         if not child and identify(identity.pid) != identity:
             os.close(self._pidfd)
@@ -147,7 +168,12 @@ class Process:
         return not self.exited.done()
 
     def terminate(self) -> None:
-        self._send(signal.SIGTERM)
+        if self._confined and (programs := self._inside()):
+            for pid in programs:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
+        else:
+            self._send(signal.SIGTERM)
 
     def kill(self, cause: str, *, because: Cause = Cause.STOPPED) -> None:
         if not self.cause:
@@ -174,6 +200,11 @@ class Process:
             os.close(self._pidfd)
             self.exited.cancel()
 
+    def _inside(self) -> list[int]:
+        """The program in the sandbox: bwrap has a child in there, which has the program as its own. Both are bwrap's
+        until that has ended, so their numbers can be nobody else's."""
+        return [program for first in children(self.pid) for program in children(first)]
+
     def _send(self, number: signal.Signals) -> None:
         if self.running:
             with suppress(ProcessLookupError):
@@ -184,6 +215,8 @@ class Process:
         self._end_session()
         waited_for.discard(self.pid)
         code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1]) if self._child else None
+        if self._confined and code is not None and code > SIGNALLED:
+            code = SIGNALLED - code
         os.close(self._pidfd)
         if not self.cause and (memory := self._why()):
             self.cause, self.because = f"was killed for {memory}", Cause.MEMORY

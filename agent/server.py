@@ -19,7 +19,7 @@ from typing import Any
 
 import aiohttp
 
-from agent import cgroups, orphans
+from agent import cgroups, orphans, sandbox
 from agent.artifacts import Artifacts
 from agent.cgroups import Groups
 from agent.fence import HighestFence
@@ -87,7 +87,8 @@ class Agent:
         self._records = Records(settings.state_dir / "instances")
         self._outputs = Outputs(settings.state_dir / "logs")
         self._groups = Groups(cgroups.detect() if settings.cgroups else [], settings.state_dir)
-        self._guards = guards(self._groups)
+        self._bwrap = sandbox.chosen(settings.isolation)
+        self._guards = guards(self._groups) | {"isolation": "bwrap" if self._bwrap else "process"}
         self._incidents = Incidents()
         self._versions: dict[tuple[str, int], Version] = {}
         self._routers: asyncio.Future[Routers] = asyncio.get_running_loop().create_future()
@@ -123,7 +124,7 @@ class Agent:
         try:
             self._announcer.announce(self._node(port))
             log.info("node %s answers on port %d", self._settings.name, port)
-            log.info("limits are kept by: %s", ", ".join(f"{what} {by}" for what, by in self._guards.items()))
+            log.info("instances are kept by: %s", ", ".join(f"{what} {by}" for what, by in self._guards.items()))
             await ending.wait()
             if not self._settings.keep_instances:
                 await self._withdrawn(supervisor)
@@ -154,7 +155,7 @@ class Agent:
     @asynccontextmanager
     async def _forking(self) -> AsyncIterator[Zygote | None]:
         settings = self._settings
-        zygote = Zygote(preload=settings.preload) if settings.zygote else None
+        zygote = Zygote(preload=settings.preload) if settings.zygote and not self._bwrap else None
         try:
             yield zygote
         finally:
@@ -171,6 +172,7 @@ class Agent:
             outputs=self._outputs,
             groups=self._groups,
             zygote=zygote,
+            bwrap=self._bwrap,
         )
         return Launcher(spawner, session, self._records)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from agent import limits, sockets
+from agent import limits, sandbox, sockets
 from agent.cgroups import Groups
 from agent.instance import Instance, StartFailed
 from agent.isolation import Room, environment, order_of, program_command, runtime_command
@@ -43,8 +43,9 @@ class Spawner:
         outputs: Outputs,
         groups: Groups,
         zygote: Zygote | None,
+        bwrap: str | None = None,
     ) -> None:
-        """Without a zygote every instance is a new interpreter."""
+        """Without a zygote every instance is a new interpreter. `bwrap` is the program by which they are kept apart."""
         self._node = node
         self._zygote = zygote
         self._host = host
@@ -53,6 +54,7 @@ class Spawner:
         self._records = records
         self._outputs = outputs
         self._groups = groups
+        self._bwrap = bwrap
 
     async def spawn(self, version: Version, code: Path) -> Spawned:
         """Raises `StartFailed` when the machine does not let it."""
@@ -86,7 +88,9 @@ class Spawner:
     async def _spawn(self, version: Version, code: Path, name: str, files: ExitStack) -> Spawned:
         listener = None if version.manifest.kind is Kind.HTTP else files.enter_context(sockets.bind(self._host))
         port = sockets.port_of(listener) if listener else sockets.free_port(self._host)
-        record = Record(instance=name, version=version, port=port, created=time.time())
+        record = Record(
+            instance=name, version=version, port=port, created=time.time(), confined=self._bwrap is not None
+        )
         self._records.write(record)
         ready, write = _pipe()
         files.callback(os.close, write)
@@ -112,22 +116,36 @@ class Spawner:
         version, name, port = record.version, record.instance, record.port
         output = files.enter_context(self._log(record).open("ab"))
         shown = environment(version, instance=name, node=self._node, code=code, room=self._room(name), port=port)
-        limited = limits.limits(version.manifest, self._groups.make(name, limits.allowed(version.manifest)))
+        groups = self._groups.make(name, limits.allowed(version.manifest))
+        limited = limits.limits(version.manifest, [] if self._bwrap else groups)
         if listener is None:
             command = program_command(version, port=port, ready=ready, limited=limited)
-            return _executed(command, output, code, shown, [ready])
+            return _executed(self._confined(command, record, code, groups), output, code, shown, [ready])
         told = order_of(version, code=code, socket=listener.fileno(), ready=ready, limited=limited)
         bytecode = self._bytecode / version.artifact
         if self._zygote is None:
-            return _executed(runtime_command(told, bytecode), output, code, shown, [ready, listener.fileno()])
+            command = self._confined(runtime_command(told, bytecode), record, code, groups)
+            return _executed(command, output, code, shown, [ready, listener.fileno()])
         birth = Birth(name, told, shown, str(code), str(bytecode), self._zygote.preload)
         return await self._zygote.fork(birth, listener=listener.fileno(), ready=ready, output=output.fileno())
+
+    def _confined(self, command: list[str], record: Record, code: Path, groups: list[str]) -> list[str]:
+        if self._bwrap is None:
+            return command
+        return sandbox.command(
+            command,
+            bwrap=self._bwrap,
+            code=code,
+            room=self._room(record.instance),
+            bytecode=self._bytecode / record.version.artifact,
+            limited=limits.limits(record.version.manifest, groups),
+        )
 
     def _process(self, record: Record, identity: Identity, *, child: bool = False) -> Process:
         def why() -> str:
             return limits.out_of_memory(self._groups, record.instance, record.version.manifest.memory)
 
-        return Process(identity, record.instance, child=child, why=why)
+        return Process(identity, record.instance, child=child, confined=record.confined, why=why)
 
     def _instance(self, record: Record, process: Process) -> Instance:
         return Instance(
@@ -139,6 +157,7 @@ class Spawner:
             created=record.created,
             log=self._log(record),
             room=self._room(record.instance),
+            confined=record.confined,
         )
 
     def _log(self, record: Record) -> Path:

@@ -175,7 +175,7 @@ class Node(Record, frozen=True, kw_only=True):
     boot: str
     """New at every start of the agent."""
     guards: dict[str, str] = {}
-    """What keeps the limits of instances, by what is limited: memory, processes, cpu, disk, files."""
+    """What keeps instances within limits (memory, processes, cpu, disk, files), and apart (isolation)."""
 
 
 class Assignment(Record, frozen=True, kw_only=True):

@@ -9,6 +9,8 @@ from typing import Literal
 from hotswap.errors import Invalid
 
 Lane = Literal["express", "general"]
+Isolation = Literal["process", "bwrap", "auto"]
+"""How instances are kept apart; `auto`: by bwrap where it works."""
 
 ETCD_PORT = 2379
 
@@ -84,6 +86,7 @@ class AgentSettings:
     """Fork instances from a process that has imported the platform; else each is a new interpreter."""
     preload: tuple[str, ...] = ()
     """Modules that the zygote imports as well, for all functions that do not bring their own."""
+    isolation: Isolation = "process"
     cgroups: bool = True
     """Have the kernel keep the limits of instances, where it lets us; else the agent looks after them."""
 

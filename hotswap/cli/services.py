@@ -26,6 +26,7 @@ from hotswap.settings import (
     AgentSettings,
     ControllerSettings,
     EtcdSettings,
+    Isolation,
     Lane,
     RouterLimits,
     RouterSettings,
@@ -214,6 +215,12 @@ def router(
     metavar="MODULE",
     help="Have the zygote import this as well; a function that brings its own has its own. May be given several times.",
 )
+@click.option(
+    "--isolation",
+    type=click.Choice(["process", "bwrap", "auto"]),
+    default="process",
+    help="bwrap: instances see nothing of each other or of the agent, and are not forked; auto: so where it works.",
+)
 @log_level_option
 @insecure_option
 @etcd_options
@@ -228,6 +235,7 @@ def agent(
     state_dir: Path | None,
     zygote: bool,
     preload: tuple[str, ...],
+    isolation: Isolation,
     insecure: bool,
     etcd: EtcdSettings,
 ) -> None:
@@ -242,7 +250,18 @@ def agent(
     given = os.environ.get("HOTSWAP_TOKEN", "")
     token = parse(given).text if given else ""
     settings = AgentSettings(
-        name, folder, etcd, bind, instance_host, parse_labels(labels), capacity, keep_instances, token, zygote, preload
+        name,
+        folder,
+        etcd,
+        bind,
+        instance_host,
+        parse_labels(labels),
+        capacity,
+        keep_instances,
+        token,
+        zygote,
+        preload,
+        isolation,
     )
     asyncio.run(run(settings))
 
