@@ -158,9 +158,9 @@ class Groups:
         found = (path.name for hierarchy in self._hierarchies for path in hierarchy.folder.glob(f"{self._mark}*"))
         return {name.removeprefix(self._mark) for name in found}
 
-    def remove(self, instance: str) -> int:
+    def remove(self, instance: str) -> set[int]:
         """Ends what is left of the instance, whatever session it made itself, and removes the groups; a group whose
-        processes take a moment to go stays for the next time. The number of processes that were found."""
+        processes take a moment to go stays for the next time. The processes that were found."""
         left: set[int] = set()
         for hierarchy in self._hierarchies:
             group = self._group(hierarchy, instance)
@@ -170,7 +170,7 @@ class Groups:
                     os.kill(pid, signal.SIGKILL)
             with suppress(OSError):
                 group.rmdir()
-        return len(left)
+        return left
 
     def _of(self, control: Control) -> Hierarchy | None:
         return next((it for it in self._hierarchies if control in it.controls), None)

@@ -44,18 +44,19 @@ class Launcher:
                 if not attempts or not any(text in str(error).lower() for text in PORT_TAKEN):
                     raise
 
-    async def stop(self, instance: Instance, *, grace: float = processes.STOP_GRACE) -> None:
+    async def stop(self, instance: Instance, *, grace: float = processes.STOP_GRACE) -> int:
+        """How many processes it has left behind, which are ended too."""
         try:
             await instance.process.stop(grace=grace)
         except TimeoutError:
             # Its record stays, so that the next agent tries again.
             log.warning("process %d of %s does not end, though it was killed", instance.process.pid, instance.id)
-        else:
-            self._spawner.forget(instance.id)
+            return 0
+        return self.forget(instance)
 
-    def forget(self, instance: Instance) -> None:
-        """After it ended by itself."""
-        self._spawner.forget(instance.id)
+    def forget(self, instance: Instance) -> int:
+        """After it ended by itself. How many processes it has left behind, which are ended too."""
+        return self._spawner.forget(instance.id, session=instance.process.pid)
 
     async def adopt_all(self) -> list[Instance]:
         """The ready instances of an earlier agent that still answer; all else that it left is ended and removed."""

@@ -30,8 +30,8 @@ async def watch(*, lives: Callable[[str], bool], zygote: Zygote | None, groups: 
                 _look(pid, lives, suspected=pid in suspects)
             suspects = found
         for instance in groups.instances():
-            if not lives(instance) and (left := groups.remove(instance)):
-                log.warning("%d processes were left behind by %s and are ended", left, instance)
+            if not lives(instance):
+                groups.remove(instance)
         await asyncio.sleep(EVERY)
 
 

@@ -93,12 +93,15 @@ def session_members(session: int) -> list[int]:
 
 def sessions() -> list[tuple[int, int]]:
     """(pid, pid of the leader of its session) of every process."""
-    found = []
-    for name in os.listdir(PROC):
-        if name.isdigit():
-            with suppress(OSError):
-                found.append((int(name), os.getsid(int(name))))
-    return found
+    named = (int(name) for name in os.listdir(PROC) if name.isdigit())
+    return [(pid, session) for pid in named if (session := session_of(pid)) is not None]
+
+
+def session_of(pid: int) -> int | None:
+    """The pid of its leader; `None` when there is no such process."""
+    with suppress(OSError):
+        return os.getsid(pid)
+    return None
 
 
 def of_instance(instance: str) -> list[Identity]:

@@ -22,7 +22,6 @@ from agent.incidents import Incidents
 from agent.instance import Instance, StartFailed
 from agent.launcher import Launcher
 from agent.nodes import Announcer
-from agent.processes import Exit
 from agent.progress import Progress, State
 from hotswap.errors import HotswapError, Invalid, NotFound
 from hotswap.model import Version
@@ -152,9 +151,10 @@ class Slot:
             await self._take_away(instance)
         else:
             self._withdraw(instance)
-            self._tools.launcher.forget(instance)
+            left = self._tools.launcher.forget(instance)
             ended = instance.process.exited.result()
-            self._note(instance, ended)
+            self._note(instance, ended.kind, str(ended))
+            self._note_left(instance, left)
             self._fail(str(ended), served=time.monotonic() - since, final=False, cause=ended.kind)
 
     async def _publish(self, instance: Instance) -> None:
@@ -170,9 +170,10 @@ class Slot:
         await self._unless_hurried(self._drain(instance))
         self._withdraw(instance)
         grace = {"grace": HURRIED_GRACE} if self._tools.hurry.is_set() else {}
-        await self._tools.launcher.stop(instance, **grace)
-        if instance.process.because not in (None, Cause.STOPPED) and not instance.process.running:
-            self._note(instance, instance.process.exited.result())
+        left = await self._tools.launcher.stop(instance, **grace)
+        if instance.process.because not in (None, Cause.STOPPED):
+            self._note(instance, instance.process.because, instance.process.cause)
+        self._note_left(instance, left)
 
     async def _drain(self, instance: Instance) -> None:
         revision = await self._withdraw(instance)
@@ -204,8 +205,13 @@ class Slot:
         self._again.clear()
         self.restarts += 1
 
-    def _note(self, instance: Instance, ended: Exit) -> None:
-        self._tools.incidents.add(instance.version, instance.id, ended.kind, str(ended), output=instance.log)
+    def _note(self, instance: Instance, cause: Cause, text: str) -> None:
+        self._tools.incidents.add(instance.version, instance.id, cause, text, output=instance.log)
+
+    def _note_left(self, instance: Instance, left: int) -> None:
+        if left:
+            what = "1 process was" if left == 1 else f"{left} processes were"
+            self._note(instance, Cause.LEFTOVERS, f"{what} left behind by {instance.id}, and ended")
 
     def _fail(self, why: str, *, served: float, final: bool, cause: Cause = Cause.START) -> None:
         self.last_exit, self.last_cause = why, cause

@@ -18,7 +18,7 @@ from agent.cgroups import Groups
 from agent.instance import Instance, StartFailed
 from agent.isolation import Room, environment, order_of, program_command, runtime_command
 from agent.output import Outputs
-from agent.processes import Identity, Process, identify
+from agent.processes import Identity, Process, identify, session_of
 from agent.records import Record, Records
 from agent.runtime.birth import Birth
 from agent.zygote import Zygote
@@ -79,11 +79,13 @@ class Spawner:
         except ProcessLookupError:
             return None
 
-    def forget(self, instance: str) -> None:
-        """Removes what an instance that is gone left on disk, but for its output."""
-        self._groups.remove(instance)
+    def forget(self, instance: str, *, session: int = 0) -> int:
+        """Removes what an instance that is gone left on disk, but for its output, and ends what it left running. How
+        many processes that were, without those of its own session, which end with it."""
+        left = [pid for pid in self._groups.remove(instance) if session_of(pid) not in (None, session)]
         self._room(instance).remove()
         self._records.remove(instance)
+        return len(left)
 
     async def _spawn(self, version: Version, code: Path, name: str, files: ExitStack) -> Spawned:
         listener = None if version.manifest.kind is Kind.HTTP else files.enter_context(sockets.bind(self._host))

@@ -213,6 +213,7 @@ async def test_what_one_leaves_behind_ends_with_it(tmp_path: Path, etcd: EtcdSet
         left.mkdir()
         await attempt(a_node, hog, str(left))
         assert "SIGKILL" in (await incident(a_node, "signal")).text
+        assert "5 processes were left behind" in (await incident(a_node, "leftovers")).text
 
         async def ended() -> bool:
             return not [pid for pid in processes_in(tmp_path / "node") if os.readlink(f"/proc/{pid}/cwd") == str(left)]

@@ -125,7 +125,7 @@ def test_groups_that_cannot_be_made_are_not_relied_on(tmp_path: Path) -> None:
     groups = Groups([Hierarchy(2, tmp_path / "away", ALL)], Path("/state"))
     assert groups.guard(Control.MEMORY) == ""
     assert groups.make("node-1-abc", ALLOWED) == []
-    assert (groups.killed_for_memory("node-1-abc"), groups.remove("node-1-abc")) == (0, 0)
+    assert (groups.killed_for_memory("node-1-abc"), groups.remove("node-1-abc")) == (0, set())
 
 
 async def test_a_real_group_is_joined_and_goes_with_all_that_is_in_it(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ async def test_a_real_group_is_joined_and_goes_with_all_that_is_in_it(tmp_path: 
         assert await process.stdout.readline() == b"in\n"
         assert groups.instances() == {"node-1-abc"}
         assert not Groups(cgroups.detect(), tmp_path / "another").instances()
-        assert groups.remove("node-1-abc") == 1
+        assert groups.remove("node-1-abc") == {process.pid}
         assert await asyncio.wait_for(process.wait(), 20) == -9
 
         def gone() -> bool:
