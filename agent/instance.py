@@ -1,5 +1,6 @@
 """One instance: one process that runs one version."""
 
+import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,6 +35,8 @@ class Instance:
     figures: dict[str, float] = field(default_factory=dict)
     """What its start took, and what the runtime told when it was ready: fetch_ms, ready_ms, import_ms, init_ms,
     warm_ms, memory."""
+    worn: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when it said that it should be replaced."""
     memory: int = 0
     """Bytes in use, when they were last looked at."""
 

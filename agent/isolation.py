@@ -30,6 +30,11 @@ class Room:
     def temporary(self) -> Path:
         return self.folder / "tmp"
 
+    @property
+    def worn(self) -> Path:
+        """A file that the instance makes when it should be replaced: a handler of it holds a thread for good."""
+        return self.folder / "worn"
+
     def make(self) -> None:
         for path in (self.home, self.temporary):
             path.mkdir(parents=True, mode=0o700)
@@ -63,7 +68,9 @@ def environment(version: Version, *, instance: str, node: str, code: Path, room:
     return order | manifest.env | platform | http
 
 
-def order_of(version: Version, *, code: Path, socket: int, ready: int, limited: limits.Limits) -> order.Order:
+def order_of(
+    version: Version, *, code: Path, socket: int, ready: int, limited: limits.Limits, room: Room
+) -> order.Order:
     """For the kinds handler, asgi and wsgi; the numbers are descriptors that the process inherits."""
     manifest = version.manifest
     return order.Order(
@@ -77,6 +84,7 @@ def order_of(version: Version, *, code: Path, socket: int, ready: int, limited: 
         concurrency=manifest.concurrency,
         timeout=manifest.timeout.total_seconds(),
         memory=manifest.memory,
+        worn=str(room.worn),
         limits=limited,
     )
 

@@ -52,6 +52,9 @@ def guards(groups: Groups) -> dict[str, str]:
     }
 
 
+WORN = "has a handler that did not stop at its time limit, and is replaced"
+
+
 @dataclass(frozen=True, slots=True)
 class Breach:
     cause: Cause
@@ -85,6 +88,8 @@ class Watch:
             instance.process.kill(f"was killed for {breach.text}", because=breach.cause)
         elif breach.cause not in self._told[instance.id]:
             self._told[instance.id].add(breach.cause)
+            if breach.cause is Cause.TIMEOUT:
+                instance.worn.set()
             self._incidents.add(instance.version, instance.id, breach.cause, breach.text, output=instance.log)
 
     def _look(self, present: list[Instance]) -> list[tuple[Instance, Breach]]:
@@ -97,6 +102,8 @@ class Watch:
             self._printed[instance.id] = output.mark(instance.log, self._printed.get(instance.id, 0), at=time.time())
             pids = members[instance.process.pid]
             instance.memory = sum(map(resident, pids))
+            if instance.room.worn.exists():
+                found.append((instance, Breach(Cause.TIMEOUT, WORN, deadly=False)))
             found += [(instance, breach) for breach in self._breaches(instance, pids)]
         return found
 

@@ -81,7 +81,9 @@ class Slot:
     @property
     def view(self) -> View:
         ready = self.state is State.READY
-        return View(self, self.version, ready=ready, known=ready and self._known, retiring=self._retired.is_set())
+        worn = self.instance is not None and self.instance.worn.is_set()
+        known = ready and self._known
+        return View(self, self.version, ready=ready, known=known, retiring=self._retired.is_set(), worn=worn)
 
     @property
     def progress(self) -> Progress:
@@ -142,11 +144,12 @@ class Slot:
         since = time.monotonic()
         published = asyncio.create_task(self._publish(instance), name=f"publish {instance.id}")
         retired = asyncio.create_task(self._retired.wait(), name=f"retired {instance.id}")
+        worn = asyncio.create_task(self._tell_worn(instance), name=f"worn {instance.id}")
         ends: list[asyncio.Future[Any]] = [instance.process.exited, retired]
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            await _cancelled(published, retired)
+            await _cancelled(published, retired, worn)
         if instance.process.running:
             await self._take_away(instance)
         else:
@@ -164,12 +167,19 @@ class Slot:
         self._known = True
         self._move(State.READY, "known to the routers", revision=revision)
 
+    async def _tell_worn(self, instance: Instance) -> None:
+        """So that another is started; when that serves, this slot is retired."""
+        await instance.worn.wait()
+        self._changed(self)
+
     async def _take_away(self, instance: Instance) -> None:
         """Withdraws, waits until nothing is in flight, and stops."""
         self._move(State.DRAINING)
         await self._unless_hurried(self._drain(instance))
         self._withdraw(instance)
         grace = {"grace": HURRIED_GRACE} if self._tools.hurry.is_set() else {}
+        if instance.worn.is_set():  # a thread that does not stop would not let it end
+            instance.process.kill("was stopped by the agent")
         left = await self._tools.launcher.stop(instance, **grace)
         if instance.process.because not in (None, Cause.STOPPED):
             self._note(instance, instance.process.because, instance.process.cause)

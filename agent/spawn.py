@@ -123,7 +123,9 @@ class Spawner:
         if listener is None:
             command = program_command(version, port=port, ready=ready, limited=limited)
             return _executed(self._confined(command, record, code, groups), output, code, shown, [ready])
-        told = order_of(version, code=code, socket=listener.fileno(), ready=ready, limited=limited)
+        told = order_of(
+            version, code=code, socket=listener.fileno(), ready=ready, limited=limited, room=self._room(name)
+        )
         bytecode = self._bytecode / version.artifact
         if self._zygote is None:
             command = self._confined(runtime_command(told, bytecode), record, code, groups)

@@ -25,6 +25,8 @@ class Order:
     """Seconds."""
     memory: int
     """MiB."""
+    worn: str
+    """Path of a file to make when the process should be replaced."""
     limits: Limits
 
 
