@@ -13,6 +13,7 @@ import hashlib
 import logging
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 LEAF = "agent"
 PERIOD = 100_000
 """Microseconds, over which the processor time is given out."""
+FORGOTTEN = 600.0
+"""Seconds after which a group that is empty is nobody's: an instance joins its own as soon as that is made."""
 MIB = 1 << 20
 
 
@@ -126,6 +129,8 @@ class Groups:
         """Agents on one machine may have the same name; their state directories tell them apart."""
         self._mark = f"hotswap-{hashlib.sha256(str(state_dir).encode()).hexdigest()[:8]}-"
         self._hierarchies = [it for it in hierarchies if self._tried(it)]
+        for hierarchy in self._hierarchies:
+            _sweep(hierarchy)
 
     def guard(self, control: Control) -> str:
         """What keeps a limit, in words; empty when it is not the kernel."""
@@ -189,6 +194,14 @@ class Groups:
             log.info("control groups in %s cannot be used: %s", hierarchy.folder, error)
             return False
         return True
+
+
+def _sweep(hierarchy: Hierarchy) -> None:
+    """Removes what agents have left that never came back; only an empty group can be removed."""
+    for group in hierarchy.folder.glob("hotswap-*"):
+        with suppress(OSError):
+            if time.time() - group.stat().st_mtime > FORGOTTEN:
+                group.rmdir()
 
 
 def _limit(group: Path, hierarchy: Hierarchy, allowed: Allowed) -> None:
