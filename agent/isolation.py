@@ -13,6 +13,8 @@ from agent.runtime import limits, order
 from hotswap.model import Kind, Version
 
 BOOT = Path(__file__).parent / "runtime" / "boot.py"
+REGION = "us-east-1"
+"""For code that asks where on AWS it runs; a version's `env` may say otherwise."""
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -54,6 +56,8 @@ def environment(version: Version, *, instance: str, node: str, code: Path, room:
         "AWS_LAMBDA_FUNCTION_NAME": version.function,
         "AWS_LAMBDA_FUNCTION_VERSION": str(version.number),
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(manifest.memory),
+        "AWS_LAMBDA_LOG_GROUP_NAME": f"/hotswap/{version.function}",
+        "AWS_LAMBDA_LOG_STREAM_NAME": str(version.number),
         "LAMBDA_TASK_ROOT": str(code),
     }
     defaults = {
@@ -62,7 +66,12 @@ def environment(version: Version, *, instance: str, node: str, code: Path, room:
         "HOME": str(room.home),
         "TMPDIR": str(room.temporary),
         "PYTHONUNBUFFERED": "1",
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "TZ": ":UTC",
     }
+    if manifest.kind is Kind.HANDLER:
+        defaults["_HANDLER"] = str(manifest.entrypoint).replace(":", ".")
     http = {"PORT": str(port)} if manifest.kind is Kind.HTTP else {}
     order = platform | http | defaults  # what tells of the instance first: see `runtime.guise`
     return order | manifest.env | platform | http

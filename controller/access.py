@@ -183,6 +183,17 @@ class Access:
             self.caller.require(Operation.UNPUBLISH, function)
             return await self._removing.version(function, number)
 
+    async def remove_function(self, function: str, *, why: str) -> list[Version]:
+        """With all of its aliases and versions."""
+        with self._audited(Operation.UNPUBLISH, f"{function} all versions", why=why):
+            self.caller.require(Operation.UNPUBLISH, function)
+            self.caller.require(Operation.REMOVE_ALIAS, function)
+            return await self._removing.function(function)
+
+    def check_invoke(self, function: str) -> None:
+        """No operation of the controller's, which hands it to a router; it does something, as deploying does."""
+        self.caller.require_role(Role.DEPLOYER, function, what="Invoke")
+
     async def deploy(self, request: AnyRequest) -> Deployment:
         subject = f"{request.function_name}:{request.alias} version {request.version}"
         with self._audited(Operation.DEPLOY, subject, why=request.reason):

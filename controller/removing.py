@@ -4,10 +4,15 @@ What a removed alias named is taken from its nodes by the janitor, as after any 
 meanwhile fails, and later is told that there is no such alias; so the default alias is not removed.
 """
 
+from typing import Any
+
 from hotswap.deployment import Active, Deployment, Start
 from hotswap.errors import NotFound, Refused
 from hotswap.model import DEFAULT_ALIAS, Alias, Version, check_alias_name, check_function_name
 from hotswap.store import Store, Stored
+
+AT_ONCE = 60
+"""Keys that one transaction deletes; etcd takes 128 operations in one."""
 
 
 class Removing:
@@ -49,6 +54,35 @@ class Removing:
         transaction.require_none_newer(Active, function, revision=_newest(running))
         await transaction.commit()
         return stored.value
+
+    async def function(self, function: str) -> list[Version]:
+        """All of its aliases and versions. What stays is its name with the highest number, which is not given again.
+
+        Aliases go first, so that what is cut off in the middle leaves no alias without its version.
+        """
+        versions = await self._store.versions.list(check_function_name(function))
+        if not versions:
+            raise NotFound(f'there is no function "{function}"', hint="see `hotswap functions`")
+        if running := await self._store.active.list(function):
+            named = running[0].value
+            raise Refused(
+                f'deployment {named.deployment} runs on alias "{named.alias}" of "{function}"',
+                hint=f"end it first: `hotswap abort {named.deployment}`",
+            )
+        aliases = await self._store.aliases.list(function)
+        doomed: list[Stored[Any]] = [
+            *aliases,
+            *versions,
+            *await self._store.quarantine.list(function),
+        ]
+        for start in range(0, len(doomed), AT_ONCE):
+            transaction = self._store.transaction()
+            for stored in doomed[start : start + AT_ONCE]:
+                transaction.delete(stored)
+            transaction.require_none_newer(Alias, function, revision=_newest(aliases))
+            transaction.require_none_newer(Active, function, revision=0)
+            await transaction.commit()
+        return [stored.value for stored in versions]
 
     async def _refuse_needed(
         self, function: str, number: int, running: list[Stored[Active]], aliases: list[Stored[Alias]]

@@ -113,7 +113,12 @@ class Controller:
         async with (
             self._authenticating() as authenticator,
             listening(
-                self._settings.rest, parts=self._parts, authenticator=authenticator, store=self._store
+                self._settings.rest,
+                parts=self._parts,
+                authenticator=authenticator,
+                keys=self._settings.aws_keys,
+                store=self._store,
+                clock=now,
             ) as address,
         ):
             yield address

@@ -220,19 +220,23 @@ class Caller:
 
     def require(self, operation: Operation, function: str | None = None) -> None:
         """Raises `Forbidden`; `None` for an operation that concerns no function, or leaves out what is not allowed."""
-        if not self.role.covers(operation.role):
+        self.require_role(operation.role, function, what=operation.method)
+
+    def require_role(self, role: Role, function: str | None, *, what: str) -> None:
+        """For what is no operation of the controller's own."""
+        if not self.role.covers(role):
             raise Forbidden(
-                f'token "{self.name}" has the role {self.role}; {operation.method} needs {operation.role}',
-                hint=HOW_TO_GET_ONE.format(role=operation.role),
+                f'token "{self.name}" has the role {self.role}; {what} needs {role}',
+                hint=HOW_TO_GET_ONE.format(role=role),
             )
         if function is None or self.touches(function):
             return
-        what = "all functions" if function == EVERY_FUNCTION else f'"{function}"'
+        concerned = "all functions" if function == EVERY_FUNCTION else f'"{function}"'
         allowed = ", ".join(f'"{name}"' for name in sorted(self.functions))
         more = "" if function == EVERY_FUNCTION else f" --function {function}"
         raise Forbidden(
-            f'token "{self.name}" is limited to {allowed}; {operation.method} concerns {what}',
-            hint=HOW_TO_GET_ONE.format(role=operation.role + more),
+            f'token "{self.name}" is limited to {allowed}; {what} concerns {concerned}',
+            hint=HOW_TO_GET_ONE.format(role=role + more),
         )
 
 

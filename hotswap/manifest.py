@@ -84,6 +84,29 @@ def parse(text: str, *, where: str = FILE) -> Manifest:
     return _check(_typed(document, where=where), where=where)
 
 
+def write(manifest: Manifest) -> str:
+    """The file that says this: what `parse` reads from it is the same manifest."""
+    told = msgspec.json.decode(msgspec.json.encode(manifest))
+    fields = {_snake(name): value for name, value in told.items()}
+    for name in ("sample_payload", "schemas"):
+        if name in fields:
+            fields[name] = _texts(fields[name]) if name == "schemas" else msgspec.json.encode(fields[name]).decode()
+    return "".join(f"{name} = {_toml(value)}\n" for name, value in fields.items())
+
+
+def _texts(schemas: Mapping[str, Any]) -> dict[str, str]:
+    return {name: msgspec.json.encode(schema).decode() for name, schema in schemas.items()}
+
+
+def _toml(value: Any) -> str:
+    """A text of JSON is one of TOML, but for DEL."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_toml(name)} = {_toml(one)}" for name, one in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return msgspec.json.encode(value).decode().replace("\x7f", "\\u007f")
+
+
 def _typed(document: Mapping[str, Any], *, where: str) -> Manifest:
     fields = dict(document)
     for name in DURATIONS:
@@ -204,8 +227,11 @@ def _wrong(where: str, field: str, said: str) -> Invalid:
 def _field_of(error: msgspec.ValidationError) -> tuple[str, str]:
     """The path in snake_case, and what msgspec says of it."""
     said, _, path = str(error).partition(" - at `$")
-    field = re.sub(r"[A-Z]", lambda letter: "_" + letter.group().lower(), path.rstrip("`").lstrip("."))
-    return field, said[:1].lower() + said[1:]
+    return _snake(path.rstrip("`").lstrip(".")), said[:1].lower() + said[1:]
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"[A-Z]", lambda letter: "_" + letter.group().lower(), name)
 
 
 def _camel(name: str) -> str:

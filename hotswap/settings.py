@@ -6,6 +6,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
 
+from hotswap.aws_keys import AccessKeys
 from hotswap.errors import Invalid
 
 Lane = Literal["express", "general"]
@@ -104,6 +105,8 @@ class ControllerSettings:
     """Callers need a token."""
     admin_tokens: tuple[str, ...] = field(default=(), repr=False)
     """Made known as admins at the start."""
+    aws_keys: AccessKeys = field(default_factory=dict, repr=False)
+    """Who signs requests to the interface of AWS Lambda."""
 
 
 def host_and_port(text: str, *, option: str) -> tuple[str, int]:

@@ -96,7 +96,7 @@ class Attempt:
         """The head of the final answer."""
         invocation = self._invocation
         sent = invocation.clock()
-        exchange.connection.begin(exchange, headless=invocation.request.method == "HEAD")
+        exchange.connection.begin(exchange, headless=invocation.request.method == "HEAD", chunks=False)
         invocation.upload.start(exchange, invocation.request_head())
         while (head := await exchange.next_head()).status < FINAL:
             if head.status == SWITCHING_PROTOCOLS:

@@ -23,9 +23,9 @@ log = logging.getLogger(__name__)
 QUIET = 1.0
 """Seconds without a byte after which a draining worker closes a connection as idle. A client that sends more often
 learns from its next answer that the connection ends, and loses no request to a close that crosses it on the way."""
-READ_BUFFER = HELD // 2
-"""Bytes; aiohttp stops reading at twice as many, and as many come with one read. It does not get on with much less: of
-what is sent ahead behind a body some would stay unread."""
+READ_BUFFER = HELD // 8
+"""Bytes; aiohttp stops reading above twice as many, and as many come with one read, so that twice that can be there
+while as much again is written."""
 
 
 class ClientConnection(web.RequestHandler):
@@ -52,13 +52,19 @@ class ClientConnection(web.RequestHandler):
         unbuffered(cast("asyncio.WriteTransport", transport))
         super().connection_made(transport)
 
-    def takes(self) -> int:
-        return 2 * READ_BUFFER
-
     def data_received(self, data: bytes) -> None:
         self.heard = self._loop.time()
         if not self.busy and self.started is None and data:
             self.started = self.heard
+        self._parse(data)
+
+    def go_on(self) -> None:
+        """To be called after each request. aiohttp parses 32 requests ahead and keeps the rest; it counts a request
+        twice whose body came after its head was taken, stops at fewer then, and does not go on of itself."""
+        if not self._messages and self._tunnel is None and (self._body is None or self._body.is_eof()):
+            self._parse(b"")
+
+    def _parse(self, data: bytes) -> None:
         super().data_received(data)
         if self._messages:
             self._watch_body()
@@ -101,6 +107,34 @@ class ClientConnection(web.RequestHandler):
         return refuse(request, problem, request_id="-", close=True)
 
 
+class Reading(Bounded):
+    """For aiohttp's connection, which is no protocol of this kind."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
+
+    def takes(self) -> int:
+        return 2 * READ_BUFFER
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._connection.connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._connection.data_received(data)
+
+    def eof_received(self) -> bool:
+        return self._connection.eof_received()
+
+    def pause_writing(self) -> None:
+        self._connection.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._connection.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connection.connection_lost(exc)
+
+
 class Clients(web.Server):
     def __init__(self, lane: General, counting: Counting, limits: RouterLimits) -> None:
         super().__init__(self._handle, handler_cancellation=True)
@@ -108,9 +142,9 @@ class Clients(web.Server):
         self._counting = counting
         self._limits = limits
 
-    def accept(self) -> Bounded:
+    def accept(self) -> Reading:
         """A connection for each client that comes."""
-        return Bounded(self())
+        return Reading(self())
 
     def __call__(self) -> ClientConnection:
         return ClientConnection(
@@ -127,13 +161,13 @@ class Clients(web.Server):
         is read here which that lane has not validated."""
         connection = self()
         connection.last = True
-        transport.set_protocol(Bounded(connection))
+        transport.set_protocol(Reading(connection))
         connection.connection_made(transport)
         connection.data_received(data)
 
     def malformed(self, error: BaseException | None) -> None:
         self._counting.own(Own.MALFORMED)
-        log.debug("a request is not HTTP: %s", error)
+        log.debug("a request is refused: %s", error)
 
     @property
     def gone(self) -> bool:
@@ -163,6 +197,7 @@ class Clients(web.Server):
             return await self._lane(request)
         finally:
             connection.busy, connection.since = False, asyncio.get_running_loop().time()
+            connection.go_on()
 
     def _open(self) -> Iterator[ClientConnection]:
         return (connection for connection in self.connections if isinstance(connection, ClientConnection))

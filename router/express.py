@@ -28,7 +28,7 @@ from router.reading import FIRST, HELD, Ahead, Bounded, unbuffered
 from router.refusal import refusal
 from router.relay import Relay
 from router.table import Missing
-from router.upload import gathered, late_body
+from router.upload import late_body
 from router.usage import NO_CELL
 from router.writing import LARGE, NONE, descriptor, write, write_parts
 
@@ -42,10 +42,9 @@ NOBODY = b"-"
 """Id of a request that could not be read."""
 
 
-class ExpressConnection(asyncio.Protocol):
+class ExpressConnection(Bounded):
     __slots__ = (
         "_body",
-        "_bounded",
         "_closing",
         "_express",
         "_fd",
@@ -81,8 +80,6 @@ class ExpressConnection(asyncio.Protocol):
         self._peer = NOBODY_THERE
         self._pending = b""
         """What has come and is not read yet."""
-        self._bounded = False
-        """No more is read at a time than a stream may hold."""
         self._in_head = False
         """A part of a head has come."""
         self._held = False
@@ -110,7 +107,6 @@ class ExpressConnection(asyncio.Protocol):
         self._lane.wheel.limit(self, self.heard + self._lane.limits.keep_alive)
 
     def takes(self) -> int:
-        """How many bytes with the next read, if that is bounded."""
         relay = self._relay
         if relay is None:
             return FIRST
@@ -181,9 +177,9 @@ class ExpressConnection(asyncio.Protocol):
 
     def write(self, data: bytes, piece: bytes = b"", tail: bytes = b"") -> None:
         if len(piece) < LARGE:
-            write(self._transport, self._fd, data + piece + tail)
+            write(self._transport, self._fd, data + piece + tail, behind=self._stalled)
         else:
-            write_parts(self._transport, self._fd, (data, piece, tail))
+            write_parts(self._transport, self._fd, (data, piece, tail), behind=self._stalled)
 
     def finish(self, data: bytes, piece: bytes = b"", tail: bytes = b"", *, last: bool, now: float) -> None:
         self._relay = None
@@ -197,6 +193,7 @@ class ExpressConnection(asyncio.Protocol):
             self._lane.wheel.limit(self, now + self._lane.limits.keep_alive)
 
     def refuse(self, problem: Problem) -> None:
+        log.debug("a request is refused: %s", problem)
         self._relay = None
         last = self.last or problem.close
         minor = self._line.minor if self._line else 1
@@ -204,7 +201,7 @@ class ExpressConnection(asyncio.Protocol):
         added = connection_line(last=last, minor=minor)
         data = refusal(problem, request_id=self._id, added=added, headless=headless)
         if last:
-            write(self._transport, self._fd, data)
+            write(self._transport, self._fd, data, behind=self._stalled)
             self._end(linger=True)
         else:
             self.finish(data, last=False, now=self._lane.clock())
@@ -278,7 +275,6 @@ class ExpressConnection(asyncio.Protocol):
         except Problem as problem:
             self._line, self._fields, self._id = None, None, NOBODY
             self._lane.counting.own(Own.MALFORMED)
-            log.debug("a request is not HTTP: %s", problem)
             self.refuse(problem)
             return
         if head is None:
@@ -342,9 +338,6 @@ class ExpressConnection(asyncio.Protocol):
                 lane.wheel.limit(self, relay.deadline)
                 return
             self._set_limit(now)
-            if not (self._bounded or gathered(fields.length)):
-                self._bounded = True
-                self._transport.set_protocol(Bounded(self))
 
     def _read_body(self, body: Body, relay: Relay, data: bytes, now: float) -> None:
         try:

@@ -6,6 +6,7 @@ counters and the connections are not this lane's own: another lane works on the 
 """
 
 import asyncio
+import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ from router.target import Target
 from router.upload import Upload
 from router.upstream import ConnectFailed
 from router.usage import NO_CELL
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -78,11 +81,13 @@ class General:
         known = Known(_chosen_id(request) or f"{self._rng.getrandbits(128):032x}")
         try:
             return await self._serve(request, known)
-        except (Cut, ConnectionError):  # what has begun cannot be ended, or the client takes nothing any more
+        except (Cut, ConnectionError) as error:  # what has begun cannot be ended, or the client takes nothing any more
+            log.debug("an answer is cut off: %s", error)
             if request.transport is not None:
                 request.transport.abort()
             return Written(status=HTTPStatus.BAD_GATEWAY, close=True)
         except Problem as problem:
+            log.debug("a request is refused: %s", problem)
             if problem.outcome is None:
                 self._counting.own(Own.REFUSED)
             waits = "Expect" in request.headers  # to be asked for its body, which will now never come

@@ -24,9 +24,13 @@ def judge(head: Head, *, invoke: bool) -> tuple[Head, Count]:
     return head, Count.CLIENT_ERROR if head.status < HTTPStatus.INTERNAL_SERVER_ERROR else Count.STATUS
 
 
+ERROR = "Hotswap-Error"
+"""Tells apart what became of an invocation, where nothing but the status would; no function can say it."""
+
+
 def died(name: str, error: Exception) -> Problem:
     detail = f"an instance of {name} broke the connection before it had answered: {error}"
-    return Problem(HTTPStatus.BAD_GATEWAY, detail, outcome=Count.DIED)
+    return Problem(HTTPStatus.BAD_GATEWAY, detail, outcome=Count.DIED, fields=((ERROR, "died"),))
 
 
 def unreachable(name: str, error: Exception) -> Problem:
@@ -36,4 +40,4 @@ def unreachable(name: str, error: Exception) -> Problem:
 
 def late(name: str, seconds: float) -> Problem:
     detail = f"{name} did not answer within its limit of {seconds:g} s"
-    return Problem(HTTPStatus.GATEWAY_TIMEOUT, detail, outcome=Count.TIMEOUT)
+    return Problem(HTTPStatus.GATEWAY_TIMEOUT, detail, outcome=Count.TIMEOUT, fields=((ERROR, "timeout"),))

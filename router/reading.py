@@ -1,8 +1,6 @@
 """How many bytes are read at a time: of a body no more than a stream may hold, each way.
 
-uvloop reads up to 250 KiB at once for a protocol that is given its bytes; one that gives the buffer says how much, but
-is called twice for each read, which small requests would feel. So a connection gets to be `Bounded` with its first
-stream, and stays so; one to an endpoint that has streamed before is from its start.
+uvloop reads up to 250 KiB at once for a protocol that is given its bytes; one that gives the buffer says how much.
 
 Whoever takes what is read may be slow. What the kernel does not take of it has to be held, and no more is read then
 (the transports hold nothing without telling: see `unbuffered`). So a read that the kernel is sure to take may be
@@ -13,7 +11,7 @@ import asyncio
 import mmap
 import socket
 import struct
-from typing import Final, Protocol
+from typing import Final
 
 HELD: Final = 65_536
 """Bytes of a body that are held, each way."""
@@ -22,7 +20,9 @@ FIRST: Final = HELD + 4_096
 LARGE: Final = 256_000
 """Bytes of a read that the kernel is sure to take; as many as uvloop reads."""
 SHARE: Final = 2
-"""The kernel counts what it keeps beside the bytes too, which is far less than as much again."""
+"""The kernel counts what it keeps beside the bytes too, which is far less than as much again for large pieces,"""
+BESIDE: Final = 4_096
+"""and less than this for each that is small."""
 
 SO_MEMINFO: Final = 55
 """Linux; neither Python nor uvloop names it."""
@@ -32,54 +32,30 @@ WMEM_QUEUED: Final = 5
 
 BUFFER: Final = mmap.mmap(-1, LARGE)
 WHOLE: Final = memoryview(BUFFER)
-
-
-class Reader(Protocol):
-    """What `Bounded` reads for."""
-
-    def takes(self) -> int:
-        """How many bytes with the next read."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None: ...
-
-    def data_received(self, data: bytes) -> None: ...
-
-    def eof_received(self) -> bool: ...
-
-    def pause_writing(self) -> None: ...
-
-    def resume_writing(self) -> None: ...
-
-    def connection_lost(self, exc: Exception | None) -> None: ...
+BEGINNING: Final = WHOLE[:FIRST]
 
 
 class Bounded(asyncio.BufferedProtocol):
-    """The buffer is one for a whole worker: it is lent for a read, and what came is copied out before the next. It is a
-    mapping because a slice of that is bytes, with no step between."""
+    """Reads no more at a time than it takes. The buffer is one for a whole worker: it is lent for a read, and what came
+    is copied out before the next. It is a mapping because a slice of that is bytes, with no step between."""
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
+    __slots__ = ()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._reader.connection_made(transport)
+    def takes(self) -> int:
+        """How many bytes with the next read."""
+        raise NotImplementedError
+
+    def data_received(self, data: bytes) -> None:
+        raise NotImplementedError
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return WHOLE[: max(self._reader.takes(), 1)]  # who has enough already ends the reading with the next byte
+        most = self.takes()
+        if most == FIRST:
+            return BEGINNING
+        return WHOLE[: max(most, 1)]  # who has enough already ends the reading with the next byte
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._reader.data_received(BUFFER[:nbytes])
-
-    def eof_received(self) -> bool:
-        return self._reader.eof_received()
-
-    def pause_writing(self) -> None:
-        self._reader.pause_writing()
-
-    def resume_writing(self) -> None:
-        self._reader.resume_writing()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._reader.connection_lost(exc)
+        self.data_received(BUFFER[:nbytes])
 
 
 def unbuffered(transport: asyncio.WriteTransport) -> None:
@@ -98,10 +74,10 @@ class Ahead:
     def size(self) -> int:
         if self._sure < LARGE:
             self._sure = space(self._fd) // SHARE
-            if self._sure < LARGE:
-                return HELD
-        self._sure -= LARGE
-        return LARGE
+        return LARGE if self._sure >= LARGE else HELD
+
+    def written(self, length: int) -> None:
+        self._sure -= length + BESIDE
 
 
 def space(fd: int) -> int:

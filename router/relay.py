@@ -61,7 +61,8 @@ class Relay:
     _received = 0
     # its answer
     _answering = False
-    _chunked = False
+    _frames = False
+    """Its body is put into chunks here."""
     _last = False
     _outcome: int = 0
     """One of `Count`; this is `OK`."""
@@ -142,6 +143,8 @@ class Relay:
             elif connection.backed_up:
                 self._to_instance = None
                 self._client.hold()
+            elif self._to_instance is not None:
+                self._to_instance.written(len(piece))
 
     def spoiled(self, problem: Problem) -> None:
         """The body is not what the client promised."""
@@ -213,7 +216,7 @@ class Relay:
         if last or not (head.usual and self._line.usual):
             head, ends = self._decide(head)
         data = b"".join((head.start, head.lines, self._destination.answer_lines, self._id, ends))
-        if ended and not self._chunked:
+        if ended and not self._frames:
             self._connection = None
             self._count(self._outcome, now)
             self._client.finish(data, piece, last=self._last, now=now)
@@ -302,7 +305,7 @@ class Relay:
         self._sent = now
         if not self._resent:  # a second try has what the first one left
             self.deadline = now + self._destination.terms.timeout
-        connection.begin(self, headless=self._line.headless)
+        connection.begin(self, headless=self._line.headless, chunks=self._line.minor == 1)
         start = self._invoke_line() if self._target.invoke else self._line.start
         fields = self._fields
         data = b"".join((start, fields.lines, self._destination.request_lines, self._id, END))
@@ -333,16 +336,17 @@ class Relay:
             self._lane.counting.report(self._row, self.cell, head.reports)
         line = self._line
         undelimited = head.length is None and not line.headless and head.status != NOT_MODIFIED
-        self._chunked = undelimited and line.minor == 1
-        self._last = self._last or (undelimited and not self._chunked)
+        chunked = undelimited and line.minor == 1
+        self._frames = chunked and not head.chunked  # what comes in chunks is passed on in them
+        self._last = self._last or (undelimited and not chunked)
         version = b"\r\nX-Amz-Executed-Version: %d" % self._destination.version if self._target.invoke else b""
         date = b"" if head.dated else date_line()
-        framing = b"\r\nTransfer-Encoding: chunked" if self._chunked else b""
+        framing = b"\r\nTransfer-Encoding: chunked" if chunked else b""
         return head, b"".join((version, date, framing, connection_line(last=self._last, minor=line.minor), END))
 
     def _tell(self, head: bytes, piece: bytes, *, ended: bool) -> None:
         tail = b""
-        if self._chunked:
+        if self._frames:
             if piece:
                 head, tail = b"%b%x\r\n" % (head, len(piece)), b"\r\n"
             if ended:
@@ -357,6 +361,8 @@ class Relay:
             self._client.finish(head, piece, tail, last=self._last, now=now)
         else:
             self._client.write(head, piece, tail)
+            if self._to_client is not None:
+                self._to_client.written(len(piece))
 
     def _fail(self, problem: Problem) -> None:
         """Of ours, in the place of an answer; if that had begun, the client's connection must end with it."""
@@ -364,6 +370,7 @@ class Relay:
             self._lane.counting.own(Own.REFUSED)
         self._count(problem.outcome or Count.PLATFORM, self._lane.clock())
         if self._answering:
+            log.debug("an answer is cut off: %s", problem)
             self._client.cut()
         else:
             self._client.refuse(problem)

@@ -14,7 +14,7 @@ from enum import IntEnum
 from typing import Final, Protocol, cast
 
 from hotswap.settings import RouterLimits
-from router.codec.body import BadBody, Body, Chunked, Sized
+from router.codec.body import BadBody, Body, Chunked, Sized, StillFramed
 from router.codec.grammar import BARE_LF, MOST_HEAD
 from router.codec.responses import (
     FINAL,
@@ -82,10 +82,10 @@ class UntilClosed:
         return data, b""
 
 
-class Connection(asyncio.Protocol):
+class Connection(Bounded):
     __slots__ = (
         "_body",
-        "_bounded",
+        "_chunks",
         "_fd",
         "_headless",
         "_keep",
@@ -112,11 +112,10 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._fd = NONE
         self._paused = False
-        self._bounded = False
-        """No more is read at a time than a stream may hold."""
         # per request
         self._receiver: Receiver | None = None
         self._headless = False
+        self._chunks = False
         self._sent = False
         # per response
         self.answered = False
@@ -130,12 +129,14 @@ class Connection(asyncio.Protocol):
     def __repr__(self) -> str:
         return f"<Connection {self._pool.address} {self.state.name}>"
 
-    def begin(self, receiver: Receiver, *, headless: bool) -> None:
-        """The next bytes written are a request; what answers it goes to the receiver. `headless`: without a body."""
+    def begin(self, receiver: Receiver, *, headless: bool, chunks: bool) -> None:
+        """The next bytes written are a request; what answers it goes to the receiver. `headless`: without a body;
+        `chunks`: a body that comes in chunks is given in them."""
         self.reused = self.state is IDLE
         self.state = ACTIVE
         self._receiver = receiver
         self._headless = headless
+        self._chunks = chunks
         self._sent = self.answered = False
         self._body = None
 
@@ -145,7 +146,7 @@ class Connection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         if self._transport is not None:
-            write(self._transport, self._fd, data)
+            write(self._transport, self._fd, data, behind=self.backed_up)
 
     def sent(self) -> None:
         """The request is whole; without this the connection is not used again."""
@@ -182,11 +183,8 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._fd = descriptor(transport)
         unbuffered(self._transport)
-        if self._pool.streams:
-            self._bound()
 
     def takes(self) -> int:
-        """How many bytes with the next read, if that is bounded."""
         receiver = self._receiver
         streams = self._body is not None or self.state is State.TUNNEL
         return receiver.wanted() if streams and receiver is not None else FIRST
@@ -262,25 +260,17 @@ class Connection(asyncio.Protocol):
         if head.status == SWITCHING_PROTOCOLS:
             self.state = State.TUNNEL
             receiver.head(head, data, ended=False)
-            self._bound()
         elif length == len(data) <= HELD:  # most often it has come whole
             self._put_back()
             receiver.head(head, data, ended=True)
         else:
-            self._bound()
-            self._body = body = _body(head, length)
+            self._body = body = _body(head, length, chunks=self._chunks)
             piece, rest = body.read(data)
             ended = body.done
             if ended:
                 self._keep = self._keep and not rest
                 self._put_back()
             receiver.head(head, piece, ended=ended)
-
-    def _bound(self) -> None:
-        self._pool.streams = True
-        if not self._bounded and self._transport is not None:
-            self._bounded = True
-            self._transport.set_protocol(Bounded(self))
 
     def _read_body(self, body: Body, data: bytes) -> None:
         piece, rest = body.read(data)
@@ -321,12 +311,10 @@ class Connection(asyncio.Protocol):
 class Pool:
     """The connections of this worker to one endpoint."""
 
-    __slots__ = ("_clock", "_closed", "_host", "_idle", "_limits", "_port", "_swept", "address", "streams")
+    __slots__ = ("_clock", "_closed", "_host", "_idle", "_limits", "_port", "_swept", "address")
 
     def __init__(self, address: str, *, clock: Callable[[], float], limits: RouterLimits) -> None:
         self.address = address
-        self.streams = False
-        """It has answered by more than came with one small read: the next one may do so too."""
         host, _, port = address.rpartition(":")
         self._host, self._port = host.strip("[]"), int(port)
         self._clock = clock
@@ -389,7 +377,9 @@ class Pool:
             connection.close()
 
 
-def _body(head: Head, length: int | None) -> Body:
+def _body(head: Head, length: int | None, *, chunks: bool) -> Body:
     if length is not None:
         return Sized(length)
-    return Chunked() if head.chunked else UntilClosed()
+    if not head.chunked:
+        return UntilClosed()
+    return StillFramed() if chunks else Chunked()

@@ -21,10 +21,11 @@ def descriptor(transport: asyncio.BaseTransport) -> int:
     return NONE if opened is None else int(opened.fileno())
 
 
-def write(transport: asyncio.Transport, fd: int, data: bytes) -> None:
-    """`fd` is the transport's. Nothing overtakes what the transport still has to write, and what the kernel does not
-    take it gets. A transport that is closing gets all: its descriptor may be another's by now."""
-    if fd != NONE and not (transport.is_closing() or transport.get_write_buffer_size()):
+def write(transport: asyncio.Transport, fd: int, data: bytes, *, behind: bool) -> None:
+    """`fd` is the transport's, which is `unbuffered`; `behind`: it has paused its protocol, so that there is something
+    that this must not overtake. What the kernel does not take the transport gets. One that is closing gets all: its
+    descriptor may be another's by now."""
+    if not behind and fd != NONE and not transport.is_closing():
         try:
             written = os.write(fd, data)
         except OSError:  # it would block; or it is broken, which the transport finds and tells
@@ -35,10 +36,10 @@ def write(transport: asyncio.Transport, fd: int, data: bytes) -> None:
     transport.write(data)
 
 
-def write_parts(transport: asyncio.Transport, fd: int, parts: tuple[bytes, bytes, bytes]) -> None:
+def write_parts(transport: asyncio.Transport, fd: int, parts: tuple[bytes, bytes, bytes], *, behind: bool) -> None:
     """The same of parts of which one is `LARGE`, by one call of the system."""
     written = 0
-    if fd != NONE and not (transport.is_closing() or transport.get_write_buffer_size()):
+    if not behind and fd != NONE and not transport.is_closing():
         with contextlib.suppress(OSError):
             written = os.writev(fd, parts)
     if written < sum(map(len, parts)):

@@ -20,7 +20,7 @@ from random import Random
 
 import httptools
 
-from router.codec.body import LAST_CHUNK, BadBody, Chunked, framed
+from router.codec.body import LAST_CHUNK, BadBody, Chunked, StillFramed, framed
 from router.codec.requests import Fields, Line, RequestReader
 from router.codec.responses import BadResponse, Head, read_head
 from router.forwarding import Peer
@@ -183,6 +183,10 @@ def try_body(data: bytes, random: Random) -> str:
     if not isinstance(whole, tuple):
         return whole
     read, rest, done = whole
+    passed = _read_body(data, _cuts(data, random), StillFramed())
+    assert isinstance(passed, tuple), passed
+    assert (len(passed[1]), passed[2]) == (len(rest), done), passed
+    _agree((read, b"", done), _read_body(passed[0], [len(passed[0])]), "passed on")
     if done:
         again = _read_body(framed(read) + LAST_CHUNK + rest, [len(framed(read) + LAST_CHUNK + rest)])
         assert again == whole, again
@@ -193,9 +197,9 @@ def _cuts(data: bytes, random: Random) -> Sequence[int]:
     return sorted({random.randrange(len(data) + 1) for _ in range(3)} | {len(data)})
 
 
-def _read_body(data: bytes, ends: Sequence[int]) -> tuple[bytes, bytes, bool] | str:
+def _read_body(data: bytes, ends: Sequence[int], reader: Chunked | None = None) -> tuple[bytes, bytes, bool] | str:
     """The body, what comes after it, and whether it is done."""
-    reader, read, begin = Chunked(), b"", 0
+    reader, read, begin = reader or Chunked(), b"", 0
     try:
         for end in ends:
             if reader.done:

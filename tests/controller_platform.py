@@ -17,6 +17,7 @@ from aiohttp import web
 
 from controller.server import Controller
 from hotswap import requests
+from hotswap.aws_keys import AccessKeys
 from hotswap.deployment import Deployment
 from hotswap.kv import KV
 from hotswap.metrics import Applied, Count, CounterRow, Counters, Tally
@@ -204,6 +205,8 @@ class Platform:
         self.agents: dict[str, ScriptedAgent] = {}
         self.admin = ""
         """The token of an admin; controllers that are added later ask for one, if there is any."""
+        self.aws_keys: AccessKeys = {}
+        """Of those controllers too."""
 
     @asynccontextmanager
     async def node(self, name: str, **labels: str) -> AsyncIterator[ScriptedAgent]:
@@ -277,6 +280,7 @@ class Platform:
             artifacts=self.folder / "artifacts",
             auth=bool(self.admin),
             admin_tokens=(self.admin,) if self.admin else (),
+            aws_keys=self.aws_keys,
         )
         return Controller(store=Store(kv), settings=settings)
 

@@ -6,7 +6,7 @@ is not spared by its own slowness.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -32,8 +32,8 @@ class Seen:
 
 
 @asynccontextmanager
-async def steady_load(url: str, *, rate: float, body: bytes = b"{}") -> AsyncIterator[Seen]:
-    """Invokes `rate` times a second until the context ends, then waits for what is under way."""
+async def steady_load(url: str, *, rate: float, body: Callable[[], bytes] = lambda: b"{}") -> AsyncIterator[Seen]:
+    """Invokes `rate` times a second until the context ends, then waits for what is under way. Each has a body made."""
     seen = Seen()
     connector = aiohttp.TCPConnector(limit=0)
     async with (
@@ -48,7 +48,12 @@ async def steady_load(url: str, *, rate: float, body: bytes = b"{}") -> AsyncIte
 
 
 async def _pace(
-    session: aiohttp.ClientSession, url: str, rate: float, body: bytes, seen: Seen, tasks: asyncio.TaskGroup
+    session: aiohttp.ClientSession,
+    url: str,
+    rate: float,
+    body: Callable[[], bytes],
+    seen: Seen,
+    tasks: asyncio.TaskGroup,
 ) -> None:
     loop = asyncio.get_running_loop()
     start = loop.time()
@@ -56,7 +61,7 @@ async def _pace(
         due = int((loop.time() - start) * rate)
         while seen.sent < due:
             seen.sent += 1
-            tasks.create_task(_invoke(session, url, body, seen))
+            tasks.create_task(_invoke(session, url, body(), seen))
         await asyncio.sleep(1 / rate)
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 from dataclasses import asdict, dataclass
 
 from . import guise, order
@@ -39,6 +40,7 @@ def take(told: int, socket: int, ready: int, output: int) -> Birth:
     guise.take(birth.environment, f"{birth.order.function}:{birth.order.version} {birth.instance}")
     os.environ.clear()
     os.environ.update(birth.environment)
+    time.tzset()
     os.chdir(birth.folder)
     sys.pycache_prefix = birth.bytecode
     _forget(birth)

@@ -10,13 +10,15 @@ import uuid
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-from . import traces
+from . import tail, traces
 from .answers import Answer, answer_of, bad_event, exception
-from .context import Context
+from .context import BadClientContext, Context, client_context
 from .events import BadEvent, Request, event_of
 from .order import Order
 
@@ -57,25 +59,36 @@ class HandlerApp:
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.lines()})
         await send({"type": "http.response.body", "body": answer.body})
 
-    def context(self, request_id: str, arrived: float) -> Context:
+    def context(self, request_id: str, arrived: float, client: SimpleNamespace | None = None) -> Context:
         return Context(
             function_name=self._order.function,
             function_version=str(self._order.version),
             memory_limit_in_mb=self._order.memory,
             aws_request_id=request_id,
             deadline=arrived + self._order.timeout,
+            client_context=client,
         )
 
     async def _answer(self, request: Request, arrived: float) -> Answer:
         request_id = request.header("hotswap-request-id") or str(uuid.uuid4())
         try:
             event = event_of(request, function=self._order.function, request_id=request_id, now=datetime.now(UTC))
-            value = await self._call(event, self.context(request_id, arrived))
-            return answer_of(value, invocation=request.invocation)
-        except BadEvent as error:
+            client = client_context(request.header("x-amz-client-context")) if request.invocation else None
+        except (BadEvent, BadClientContext) as error:
             return bad_event(error)
+        context = self.context(request_id, arrived, client)
+        if not (request.invocation and request.header("x-amz-log-type") == "Tail"):
+            return await self._answer_to(event, request, context)
+        with tail.keeping(context) as kept:
+            answer = await self._answer_to(event, request, context)
+            return replace(answer, headers=[*answer.headers, kept.end()])
+
+    async def _answer_to(self, event: Any, request: Request, context: Context) -> Answer:
+        try:
+            value = await self._call(event, context)
+            return answer_of(value, invocation=request.invocation)
         except Exception as error:
-            print(f"invocation {request_id} failed:", *traces.of(error), sep="\n", file=sys.stderr)
+            print(f"invocation {context.aws_request_id} failed:", *traces.of(error), sep="\n", file=sys.stderr)
             return exception(error, invocation=request.invocation)
 
     async def _call(self, event: Any, context: Context) -> Any:

@@ -25,6 +25,7 @@ import uvicorn.lifespan.on
 import uvloop
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from . import tail
 from .handler import HandlerApp, Receive, Send
 from .order import Order
 from .printing import printed_by, taken
@@ -156,6 +157,8 @@ Prepare = Callable[[ModuleType, Any, Order], Awaitable[App]]
 
 
 def _handler() -> Prepare:
+    tail.install()
+
     async def prepare(module: ModuleType, entrypoint: Any, order: Order) -> App:
         app = HandlerApp(entrypoint, order)
         init = getattr(module, "init", None)

@@ -45,6 +45,11 @@ class LeaderWeights:
         self._service = service
         self._leading = leading
 
+    @property
+    def here(self) -> bool:
+        """This controller leads."""
+        return self._leading.weights is not None
+
     async def set(
         self,
         function: str,

@@ -4,6 +4,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hotswap import aws_keys
 from hotswap.settings import EtcdSettings
 
 DRAIN = 10.0
@@ -23,7 +24,8 @@ class Programs:
 
     def controller(self, name: str, *, bind: str, rest: str) -> list[str]:
         where = ("--bind", bind, "--rest", rest, "--artifacts", self.state_dir / "artifacts")
-        return self._service("controller", name, *where, "--auth", "--admin-token-file", self.admin_token_file)
+        keys = ("--aws-credentials", self.state_dir / aws_keys.FILE)
+        return self._service("controller", name, *where, "--auth", "--admin-token-file", self.admin_token_file, *keys)
 
     def router(self, name: str, *, bind: str, admin: str, workers: int) -> list[str]:
         where = ("--bind", bind, "--admin", admin, "--state-dir", self.state_dir / "router")

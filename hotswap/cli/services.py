@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from hotswap import credentials, logs
+from hotswap import aws_keys, credentials, logs
 from hotswap.auth import parse
 from hotswap.cli.durations import DURATION
 from hotswap.cli.limits import limit_options
@@ -95,6 +95,11 @@ insecure_option = click.option(
     type=click.Path(dir_okay=False, path_type=Path),
     help="With --auth: an admin's token, which is made if there is none. HOTSWAP_ADMIN_TOKEN gives one too.",
 )
+@click.option(
+    "--aws-credentials",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Access keys that requests to AWS Lambda's interface are signed with; with --auth made if there are none.",
+)
 @log_level_option
 @insecure_option
 @etcd_options
@@ -106,6 +111,7 @@ def controller(
     artifacts: Path | None,
     auth: bool,
     admin_token_file: Path | None,
+    aws_credentials: Path | None,
     insecure: bool,
     etcd: EtcdSettings,
 ) -> None:
@@ -113,11 +119,19 @@ def controller(
     check_listener(bind, option="--bind", insecure=insecure, auth=auth)
     check_listener(rest, option="--rest", insecure=insecure, auth=auth)
     admins = admin_tokens(admin_token_file, os.environ.get("HOTSWAP_ADMIN_TOKEN", ""), auth=auth)
+    keys = (aws_keys.kept if auth else aws_keys.read)(aws_credentials) if aws_credentials else {}
     from controller.server import run
 
     folder = artifacts or default_state_dir() / "artifacts"
     settings = ControllerSettings(
-        name=name, artifacts=folder, etcd=etcd, bind=bind, rest=rest, auth=auth, admin_tokens=admins
+        name=name,
+        artifacts=folder,
+        etcd=etcd,
+        bind=bind,
+        rest=rest,
+        auth=auth,
+        admin_tokens=admins,
+        aws_keys=keys,
     )
     asyncio.run(run(settings))
 

@@ -2,7 +2,7 @@
 
 import re
 from enum import IntEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from router.codec.grammar import FIELD, TEXT
 
@@ -49,7 +49,9 @@ class _Within(IntEnum):
     TRAILERS = 3
 
 
-_SIZE = _Within.SIZE
+_SIZE: Final = _Within.SIZE
+_DATA: Final = _Within.DATA
+_TRAILERS: Final = _Within.TRAILERS
 
 
 class Chunked:
@@ -59,31 +61,35 @@ class Chunked:
         self.done = False
         self._within = _Within.SIZE
         self._left = 0
+        self._digits = 0
+        """Where those of the last size end."""
         self._extension = 0
         self._partial = b""
 
     def read(self, data: bytes) -> tuple[bytes, bytes]:
-        if not self._partial and self._within is _SIZE and (begun := PLAIN_SIZE.match(data)):
-            begin, end = begun.end(), len(data) - 2
-            if int(begun[1], 16) == end - begin > 0 and data[end:] == b"\r\n":  # one chunk, whole, as events come
-                return data[begin:end], b""
         data, self._partial = self._partial + data, b""
         pieces: list[bytes] = []
         at: int | None = 0
         while at is not None and not self.done:
-            here = at
-            match self._within:
-                case _Within.SIZE:
-                    at = self._size(data, here)
-                case _Within.DATA:
-                    at = self._data(data, here, pieces)
-                case _Within.DATA_END:
-                    at = self._data_end(data, here)
-                case _Within.TRAILERS:
-                    at = self._trailer(data, here)
+            here, within = at, self._within
+            at = self._step(data, here)
             if at is None:
                 self._partial = data[here:]
+            elif within is _DATA:
+                pieces.append(data[here:at])
         return pieces[0] if len(pieces) == 1 else b"".join(pieces), b"" if at is None else data[at:]
+
+    def _step(self, data: bytes, at: int) -> int | None:
+        """Where that ends which begins there; `None` if it is to be looked at again with the bytes that come."""
+        match self._within:
+            case _Within.SIZE:
+                return self._size(data, at)
+            case _Within.DATA:
+                return self._data(data, at)
+            case _Within.DATA_END:
+                return self._data_end(data, at)
+            case _Within.TRAILERS:
+                return self._trailer(data, at)
 
     def _size(self, data: bytes, at: int) -> int | None:
         end = data.find(b"\r\n", at)
@@ -95,20 +101,20 @@ class Chunked:
         size = SIZE.fullmatch(data, at, end)
         if size is None:
             raise BadBody("a chunk has no size")
-        self._spend(end - size.end(1))
+        self._digits = size.end(1)
+        self._spend(end - self._digits)
         self._left = int(size[1], 16)
         self._within = _Within.DATA if self._left else _Within.TRAILERS
         return end + 2
 
-    def _data(self, data: bytes, at: int, pieces: list[bytes]) -> int | None:
-        piece = data[at : at + self._left]
-        if not piece:
+    def _data(self, data: bytes, at: int) -> int | None:
+        length = min(len(data) - at, self._left)
+        if not length:
             return None
-        pieces.append(piece)
-        self._left -= len(piece)
+        self._left -= length
         if not self._left:
             self._within = _Within.DATA_END
-        return at + len(piece)
+        return at + length
 
     def _data_end(self, data: bytes, at: int) -> int | None:
         end = data[at : at + 2]
@@ -140,6 +146,34 @@ class Chunked:
     def _spend(self, length: int) -> None:
         self._check_length(length)
         self._extension += length
+
+
+class StillFramed(Chunked):
+    """Its pieces are the chunks as they came, without extensions and trailers: for whoever passes them on in chunks, so
+    that long ones need not be copied to be framed anew."""
+
+    def read(self, data: bytes) -> tuple[bytes, bytes]:
+        if not self._partial and self._within is _SIZE and (size := PLAIN_SIZE.match(data)):
+            end = len(data) - 2
+            if int(size[1], 16) == end - size.end() > 0 and data[end:] == b"\r\n":  # one chunk, whole, as events come
+                return data, b""
+        data, self._partial = self._partial + data, b""
+        kept: list[bytes] = []
+        begin = end = 0
+        at: int | None = 0
+        while at is not None and not self.done:
+            here, within = at, self._within
+            at = self._step(data, here)
+            if at is None:
+                self._partial, end = data[here:], here
+            elif within is _SIZE and self._digits < at - 2:
+                kept.append(data[begin : self._digits])
+                begin = at - 2
+            elif within is _TRAILERS and not self.done:
+                kept.append(data[begin:here])
+                begin = at
+        kept.append(data[begin : end if at is None else at])
+        return kept[0] if len(kept) == 1 else b"".join(kept), b"" if at is None else data[at:]
 
 
 def framed(piece: bytes) -> bytes:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from hotswap import aws_keys
 from hotswap.cli.platform import Platform
 
 ROOT = Path(__file__).parents[2]
@@ -62,6 +63,9 @@ class Session:
                 "HOTSWAP_STATE_DIR": str(self.platform.state_dir),
                 "HOTSWAP_REST": f"http://{self.platform.rest}/api/v1",
                 "HOTSWAP_TOKEN": self.platform.token,
+                "AWS_ENDPOINT_URL_LAMBDA": f"http://{self.platform.rest}",
+                "AWS_SHARED_CREDENTIALS_FILE": str(self.platform.state_dir / aws_keys.FILE),
+                "AWS_DEFAULT_REGION": "us-east-1",
                 "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             },
         )

@@ -69,7 +69,7 @@ async def function(stage: Stage, name: str, code: str = ECHO) -> None:
 
 async def deployed(stage: Stage, name: str, strategy: str, *, code: int, **config: Any) -> Told:
     """Version 2, by the strategy, under load; `code` is the exit code that must come."""
-    async with steady_load(stage.url(name), rate=RATE, body=b'{"sample": false}') as seen:
+    async with steady_load(stage.url(name), rate=RATE, body=lambda: b'{"sample": false}') as seen:
         answer = await stage.hotswap(
             *("deploy", name, "2", "--strategy", strategy, "--config", "-", "--wait", "--timeout", "90s", "-o", "json"),
             code=code,
@@ -236,7 +236,7 @@ async def test_a_canary_that_fails_is_back_long_before_its_phase_is_over(stage: 
 
 async def test_a_version_that_was_given_everything_at_once_is_taken_back_by_one_command(stage: Stage) -> None:
     await function(stage, "at-once", FAILS_IN_EARNEST)
-    async with steady_load(stage.url("at-once"), rate=RATE, body=b'{"sample": false}') as seen:
+    async with steady_load(stage.url("at-once"), rate=RATE, body=lambda: b'{"sample": false}') as seen:
         answer = await stage.hotswap(
             "deploy", "at-once", "2", "--strategy", "all-at-once", "--wait", "--timeout", "60s", "-o", "json"
         )

@@ -71,7 +71,7 @@ async def test_each_malformed_request_is_told_of_to_who_asks_for_that(
         writer.write(b"GET / HTTP/1.1\r\nHost : a\r\n\r\n")
         assert (await reader.readline()).startswith(b"HTTP/1.1 400 ")
         writer.close()
-    told = [line for line in capfd.readouterr().err.splitlines() if "a request is not HTTP: " in line]
+    told = [line for line in capfd.readouterr().err.splitlines() if "a request is refused: " in line]
     assert len(told) == 1
     assert " DEBUG " in told[0]
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.codec.body import LAST_CHUNK, MOST_EXTENSION, BadBody, Body, Chunked, Sized, framed
+from router.codec.body import LAST_CHUNK, MOST_EXTENSION, BadBody, Body, Chunked, Sized, StillFramed, framed
 
 
 def fed(body: Body, data: bytes, *, step: int) -> tuple[bytes, bytes]:
@@ -37,6 +37,23 @@ def test_chunks_are_read_without_their_framing(data: bytes, payload: bytes, step
     assert body.done
 
 
+@pytest.mark.parametrize("step", [1, 2, 3, 7, 1_000])
+@pytest.mark.parametrize(
+    ("data", "passed"),
+    [
+        (b"0\r\n\r\n", b"0\r\n\r\n"),
+        (b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"),
+        (b'03;a=b;c="d"\r\nabc\r\n0;x\r\n\r\n', b"03\r\nabc\r\n0\r\n\r\n"),
+        (b"1\r\na\r\n1;x\r\nb\r\n00;x\r\nX: 1\r\nY: 2\r\n\r\n", b"1\r\na\r\n1\r\nb\r\n00\r\n\r\n"),
+    ],
+)
+def test_chunks_that_are_passed_on_keep_their_framing_and_nothing_else(data: bytes, passed: bytes, step: int) -> None:
+    body = StillFramed()
+    assert fed(body, data + b"GET", step=step) == (passed, b"GET")
+    assert body.done
+
+
+@pytest.mark.parametrize("reader", [Chunked, StillFramed])
 @pytest.mark.parametrize("step", [1, 1_000])
 @pytest.mark.parametrize(
     "data",
@@ -60,11 +77,12 @@ def test_chunks_are_read_without_their_framing(data: bytes, payload: bytes, step
         b"0\r\n folded\r\n\r\n",
     ],
 )
-def test_chunks_that_can_be_read_in_two_ways_are_refused(data: bytes, step: int) -> None:
+def test_chunks_that_can_be_read_in_two_ways_are_refused(data: bytes, step: int, reader: type[Chunked]) -> None:
     with pytest.raises(BadBody):
-        fed(Chunked(), data, step=step)
+        fed(reader(), data, step=step)
 
 
+@pytest.mark.parametrize("reader", [Chunked, StillFramed])
 @pytest.mark.parametrize(
     "data",
     [
@@ -74,15 +92,33 @@ def test_chunks_that_can_be_read_in_two_ways_are_refused(data: bytes, step: int)
         b"0\r\n" + b"X: 12\r\n" * (MOST_EXTENSION // 4),
     ],
 )
-def test_what_chunks_carry_beside_the_body_is_bounded(data: bytes) -> None:
+def test_what_chunks_carry_beside_the_body_is_bounded(data: bytes, reader: type[Chunked]) -> None:
     with pytest.raises(BadBody):
-        fed(Chunked(), data, step=4_096)
+        fed(reader(), data, step=4_096)
 
 
 @given(st.lists(st.binary(max_size=40)), st.integers(min_value=1, max_value=50))
 def test_chunks_carry_what_was_put_into_them(pieces: list[bytes], step: int) -> None:
     data = b"".join(map(framed, pieces)) + LAST_CHUNK
     assert fed(Chunked(), data + b"next", step=step) == (b"".join(pieces), b"next")
+
+
+EXTRA = st.sampled_from([b"", b";x", b";a=b"])
+
+
+@given(
+    st.lists(st.tuples(st.binary(min_size=1, max_size=40), EXTRA)),
+    EXTRA,
+    st.lists(st.sampled_from([b"X: 1\r\n", b"Content-Length: 3\r\n"]), max_size=3),
+    st.integers(min_value=1, max_value=50),
+)
+def test_chunks_that_are_passed_on_carry_what_was_put_into_them(
+    pieces: list[tuple[bytes, bytes]], last: bytes, trailers: list[bytes], step: int
+) -> None:
+    chunks = b"".join(b"%x%b\r\n%b\r\n" % (len(piece), extra, piece) for piece, extra in pieces)
+    data = chunks + b"0%b\r\n" % last + b"".join(trailers) + b"\r\n"
+    plain = b"".join(framed(piece) for piece, _ in pieces) + LAST_CHUNK
+    assert fed(StillFramed(), data + b"next", step=step) == (plain, b"next")
 
 
 @given(st.binary(), st.binary(), st.integers(min_value=1, max_value=50))

@@ -136,7 +136,7 @@ class Nobody:
 def kept_in(pool: Pool) -> tuple[Connection, Recording]:
     connection, transport = Connection(pool), Recording()
     connection.connection_made(transport)
-    connection.begin(Nobody(), headless=False)
+    connection.begin(Nobody(), headless=False, chunks=False)
     connection.sent()
     connection.data_received(ANSWER)
     return connection, transport

@@ -13,13 +13,17 @@ from functools import partial
 from aiohttp import web
 
 from controller.access import Parts
+from controller.api.aws import app as aws
+from controller.api.aws.callers import Callers
 from controller.api.rest import caller, reading
 from controller.api.rest.app import Application
 from controller.api.rest.once import Once
 from controller.api.rest.problems import REQUEST_ID, REQUEST_ID_HEADER, rendered, where
 from controller.api.rest.route import Api
 from controller.api.rest.underway import Underway
-from hotswap.auth import Authenticator
+from controller.means import Clock
+from hotswap.auth import Anybody, Authenticator
+from hotswap.aws_keys import AccessKeys
 from hotswap.errors import Unavailable
 from hotswap.settings import host_and_port
 from hotswap.store import Store
@@ -90,22 +94,31 @@ async def _answered(request: web.BaseRequest, handler: Answering) -> web.StreamR
 
 
 @asynccontextmanager
-async def listening(bind: str, *, parts: Parts, authenticator: Authenticator, store: Store) -> AsyncIterator[str]:
+async def listening(
+    bind: str, *, parts: Parts, authenticator: Authenticator, keys: AccessKeys, store: Store, clock: Clock
+) -> AsyncIterator[str]:
     """Answers until the context ends; gives the address. Raises `Unavailable` when it cannot be bound."""
-    host, port = host_and_port(bind, option="rest")
     ending, underway = asyncio.Event(), Underway()
     api = Api(authenticate=partial(caller.of, authenticator=authenticator), ending=ending)
     made = Application(api=api, parts=parts, once=Once(store), underway=underway)
-    runner = Runner(made.app, shutdown_timeout=CLOSING)
-    await runner.setup()
-    try:
+    callers = Callers(keys, api.authenticate, open=isinstance(authenticator, Anybody), clock=clock)
+    async with aws.lambda_interface(store=store, parts=parts, callers=callers, underway=underway) as interface:
+        made.app.router.add_route("*", aws.PATHS, interface.handle)
+        runner = Runner(made.app, shutdown_timeout=CLOSING)
+        await runner.setup()
         try:
-            await web.TCPSite(runner, host, port).start()
-        except OSError as error:
-            raise Unavailable(f"{bind} cannot be bound: {error}", hint="is another process there?") from error
-        found = runner.addresses[0][1]
-        yield f"[{host}]:{found}" if ":" in host else f"{host}:{found}"
-    finally:
-        ending.set()
-        await runner.cleanup()
-        await underway.end(CLOSING)
+            yield await _bound(runner, bind)
+        finally:
+            ending.set()
+            await runner.cleanup()
+            await underway.end(CLOSING)
+
+
+async def _bound(runner: Runner, bind: str) -> str:
+    host, port = host_and_port(bind, option="rest")
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        raise Unavailable(f"{bind} cannot be bound: {error}", hint="is another process there?") from error
+    found = runner.addresses[0][1]
+    return f"[{host}]:{found}" if ":" in host else f"{host}:{found}"
