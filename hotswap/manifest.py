@@ -87,7 +87,7 @@ def parse(text: str, *, where: str = FILE) -> Manifest:
 def write(manifest: Manifest) -> str:
     """The file that says this: what `parse` reads from it is the same manifest."""
     told = msgspec.json.decode(msgspec.json.encode(manifest))
-    fields = {_snake(name): value for name, value in told.items()}
+    fields = {_snake(name): value for name, value in told.items() if value is not None}
     for name in ("sample_payload", "schemas"):
         if name in fields:
             fields[name] = _texts(fields[name]) if name == "schemas" else msgspec.json.encode(fields[name]).decode()
