@@ -91,6 +91,12 @@ class Agent:
         self._guards = guards(self._groups) | {"isolation": "bwrap" if self._bwrap else "process"}
         self._incidents = Incidents()
         self._versions: dict[tuple[str, int], Version] = {}
+        self._artifacts = Artifacts(
+            settings.state_dir / "artifacts",
+            self._leader,
+            bytecode=settings.state_dir / "bytecode",
+            token=settings.token,
+        )
         self._routers: asyncio.Future[Routers] = asyncio.get_running_loop().create_future()
 
     async def serve(self, ending: asyncio.Event) -> None:
@@ -105,6 +111,7 @@ class Agent:
                 Watch(self._groups, self._incidents).run(supervisor.instances),
                 orphans.watch(lives=self._records.has, zygote=zygote, groups=self._groups),
                 _warmed(zygote),
+                self._artifacts.tidy(in_use=lambda: self._in_use(supervisor), space=self._settings.cache * MIB),
                 self._follow_assignments(supervisor),
                 self._follow_routers(),
             ):
@@ -179,7 +186,7 @@ class Agent:
     def _tools(self, launcher: Launcher) -> Tools:
         return Tools(
             node=self._settings.name,
-            artifacts=Artifacts(self._settings.state_dir / "artifacts", self._leader, token=self._settings.token),
+            artifacts=self._artifacts,
             launcher=launcher,
             announcer=self._announcer,
             version=self._version,
@@ -203,6 +210,11 @@ class Agent:
                 raise NotFound(f'version {number} of "{function}" does not exist')
             self._versions[function, number] = stored.value
         return self._versions[function, number]
+
+    def _in_use(self, supervisor: Supervisor) -> set[str]:
+        """The digests of what has a slot. A slot knows its version before it asks for the files."""
+        slots = ((slot.function, slot.version) for slot in supervisor.slots())
+        return {self._versions[slot].artifact for slot in slots if slot in self._versions}
 
     async def _known(self, revision: int) -> None:
         routers = await asyncio.shield(self._routers)

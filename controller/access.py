@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterat
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 
 from controller.api.leader import LeaderWeights
 from controller.artifacts import Artifacts
@@ -19,7 +20,7 @@ from controller.figures import FigureBook
 from controller.hooks import Hooks, Standing
 from controller.logs import LogBook, LogEntry, LogsWanted, Missing
 from controller.outcomes import OutcomeBook
-from controller.publishing import Publication
+from controller.publishing import Found, Publication
 from controller.removing import Removing
 from controller.service import Platform, Service, Update
 from controller.tokens import Tokens
@@ -28,7 +29,7 @@ from hotswap import manifest
 from hotswap.auth import EVERY_FUNCTION, Bearer, Caller, Operation, Role, Token
 from hotswap.comparison import Comparison
 from hotswap.deployment import Deployment, Event, Quarantine, Verb
-from hotswap.errors import HotswapError
+from hotswap.errors import Forbidden, HotswapError
 from hotswap.figures import Figures
 from hotswap.hook import Hook, Undelivered
 from hotswap.model import Alias, Function, Version, Weights
@@ -147,6 +148,20 @@ class Access:
         with self._audited(Operation.PUBLISH, function):
             self.caller.require(Operation.PUBLISH, function)
             return await self._service.publish(replace(publication, who=self.caller.who), chunks)
+
+    async def found(self, function: str, sha256: str) -> Found:
+        """Is asked before publishing: so who may not publish is refused, and noted, as if they had tried to."""
+        try:
+            self.caller.require(Operation.PUBLISH, function)
+        except Forbidden:
+            with self._audited(Operation.PUBLISH, function):
+                raise
+        return await self._service.found(function, sha256)
+
+    async def upload(self, function: str, chunks: AsyncIterable[bytes], *, sha256: str, size: int, offset: int) -> Path:
+        """Takes in an archive that will be published, and gives the file that it is in."""
+        self.caller.require(Operation.PUBLISH, function)
+        return await self._artifacts.upload(function, chunks, sha256=sha256, size=size, offset=offset)
 
     async def set_weights(
         self,

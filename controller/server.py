@@ -14,7 +14,8 @@ from controller.agents import RemoteAgents
 from controller.api.grpc import SERVICE, ControllerApi
 from controller.api.leader import LeaderWeights
 from controller.api.rest.listener import listening
-from controller.artifacts import Artifacts
+from controller.artifacts import opened
+from controller.collector import collecting
 from controller.comparing import Comparing
 from controller.figures import FigureBook
 from controller.hooks import Hooks
@@ -59,7 +60,7 @@ class Controller:
     def __init__(self, *, store: Store, settings: ControllerSettings) -> None:
         self._store = store
         self._settings = settings
-        self._artifacts = Artifacts(settings.artifacts)
+        self._artifacts = opened(settings.artifacts, bucket=settings.bucket, controller=settings.name)
         self._leading = Leading()
         publishing = Publishing(store=store, artifacts=self._artifacts, clock=now)
         self._service = Service(store=store, publishing=publishing, clock=now)
@@ -128,13 +129,18 @@ class Controller:
         async with self.serving() as address, self.serving_rest() as rest:
             log.info("%s answers at %s, and REST at %s", self._settings.name, address, rest)
             leadership = Leadership(store=self._store, name=self._settings.name, address=address, rest=rest, clock=now)
-            await leadership.run(self._lead)
+            sweeping = asyncio.create_task(self._artifacts.uploads.sweep(), name="uploads")
+            try:
+                await leadership.run(self._lead)
+            finally:
+                sweeping.cancel()
 
     async def _lead(self, fence: Fence) -> None:
         async with (
             admin_ports() as admin,
             suites(store=self._store) as testing,
             notifying(store=self._store, fence=fence, clock=now),
+            collecting(store=self._store, fence=fence, artifacts=self._artifacts.store, clock=now),
             leading(
                 store=self._store,
                 fence=fence,

@@ -57,6 +57,7 @@ class Service:
         self._clock = clock
         self._new_id = new_id
         self.publish = publishing.publish
+        self.found = publishing.found
 
     async def functions(self) -> list[tuple[Function, list[Alias]]]:
         aliases = [stored.value for stored in await self._store.aliases.list()]

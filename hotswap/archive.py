@@ -18,17 +18,11 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from hotswap import ignoring
 from hotswap.errors import Invalid
-
-IGNORED = (
-    ".git", ".hg", ".svn", ".hotswap", ".venv", "venv", "__pycache__", "*.pyc", ".mypy_cache", ".pytest_cache",
-    ".ruff_cache", ".tox", ".nox", ".idea", ".vscode", ".DS_Store",
-)  # fmt: skip
-"""Names, at any depth, that are not part of a function."""
 
 NAME_BYTES = 255
 PATH_BYTES = 1024
@@ -76,19 +70,22 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def build(folder: Path, target: Path) -> Built:
-    """Writes the archive of a folder to `target`. Raises `Invalid` for what an archive cannot hold."""
-    files = tuple(_files(folder))
+def build(folder: Path, target: Path, *, beside: Path | None = None) -> Built:
+    """Writes the archive of a folder to `target`, with the files of another one beside those; where both have one of
+    a name it is the folder's. Raises `Invalid` for what an archive cannot hold."""
+    files = {name: folder / name for name in _files(folder, ignoring.read(folder))}
     if not files:
         raise Invalid(f"{folder} has no files to publish")
+    if beside:
+        files = {name: beside / name for name in _files(beside, lambda _: False)} | files
     with (
         target.open("wb") as raw,
         _gzipped(raw) as zipped,
         tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as tar,
     ):
-        for name in files:
-            _add(tar, folder / name, name)
-    return Built(digest(target), target.stat().st_size, files)
+        for name in sorted(files, key=os.fsencode):
+            _add(tar, files[name], name)
+    return Built(digest(target), target.stat().st_size, tuple(sorted(files, key=os.fsencode)))
 
 
 def _gzipped(raw: IO[bytes]) -> gzip.GzipFile:
@@ -155,28 +152,23 @@ def _write(archive: Path, room: Path, limits: Limits) -> Contents:
     return Contents(tuple(names), size)
 
 
-def _files(folder: Path) -> Iterator[str]:
-    """Paths of the files that belong to a function, relative, in the order of their bytes."""
+def _files(folder: Path, ignored: ignoring.Ignored) -> list[str]:
+    """Paths of the files that belong to a function, relative."""
     found: list[str] = []
     for here, folders, files in os.walk(folder, onerror=_raise):
-        folders[:] = [name for name in folders if not _ignored(name)]
+        inner = PurePosixPath(Path(here).relative_to(folder).as_posix())
+        folders[:] = [name for name in folders if not ignored(inner / name)]
         for name in [*folders, *files]:
             path = Path(here, name)
-            if not _ignored(name) and (path.is_symlink() or name in files):
+            if not ignored(inner / name) and (path.is_symlink() or name in files):
                 _check_source(path, folder)
-                found.append(path.relative_to(folder).as_posix())
-    for name in found:
-        _check_name(name)
-    yield from sorted(found, key=os.fsencode)
+                found.append(_check_name((inner / name).as_posix()))
+    return found
 
 
 def _raise(error: OSError) -> None:
     """A folder that cannot be read must not be missing without a word."""
     raise error
-
-
-def _ignored(name: str) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in IGNORED)
 
 
 def _check_source(path: Path, folder: Path) -> None:

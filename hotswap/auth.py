@@ -66,6 +66,7 @@ class Operation(Enum):
     READ_LOGS = "ReadLogs", Role.VIEWER
     GET_PLATFORM = "GetPlatform", Role.VIEWER
     PUBLISH = "Publish", Role.DEPLOYER
+    FIND_UPLOAD = "FindUpload", Role.DEPLOYER
     UNPUBLISH = "Unpublish", Role.DEPLOYER
     SET_ALIAS = "SetAlias", Role.DEPLOYER
     REMOVE_ALIAS = "RemoveAlias", Role.DEPLOYER

@@ -8,7 +8,7 @@ wrong and what it may be.
 import re
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, TypeVar
+from typing import Annotated, ClassVar, TypeVar
 
 import msgspec
 
@@ -192,6 +192,15 @@ class Removal(Record, frozen=True, kw_only=True):
 
     function: FunctionName
     versions: list[VersionNumber]
+
+
+class Sweep(Record, frozen=True, kw_only=True):
+    """Which artifacts are being thrown away. Written before that is done, and the creation of a version requires that
+    it has not changed; so no version is created of files that go."""
+
+    SUBJECT: ClassVar[str] = "artifacts"
+
+    condemned: list[str] = []
 
 
 class Claim(Record, frozen=True, kw_only=True):

@@ -90,13 +90,17 @@ class AgentSettings:
     isolation: Isolation = "process"
     cgroups: bool = True
     """Have the kernel keep the limits of instances, where it lets us; else the agent looks after them."""
+    cache: int = 10 * 1024
+    """MiB that the files of versions may take which do not run here any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class ControllerSettings:
     name: str
     artifacts: Path
-    """Folder of the published archives; shared by all controllers."""
+    """Folder of the published archives, and of what is being published; shared by all controllers."""
+    bucket: str = ""
+    """`s3://…` of the bucket that the published archives are in instead."""
     etcd: EtcdSettings = EtcdSettings()
     bind: str = "127.0.0.1:0"
     """gRPC."""

@@ -21,7 +21,20 @@ from hotswap.answer import KeptAnswer
 from hotswap.auth import Token
 from hotswap.deployment import Active, Deployment, Event, Leader, Quarantine
 from hotswap.hook import Deliveries, Hook, Undelivered
-from hotswap.model import Alias, Assignment, Claim, Endpoint, Function, Node, Record, Removal, Router, Version, decode
+from hotswap.model import (
+    Alias,
+    Assignment,
+    Claim,
+    Endpoint,
+    Function,
+    Node,
+    Record,
+    Removal,
+    Router,
+    Sweep,
+    Version,
+    decode,
+)
 from hotswap.notice import Notice
 from hotswap.outcomes import KeptOutcomes
 
@@ -216,6 +229,7 @@ class Store:
         self.claims = self._add("claims", Claim, lambda it: (it.node,))
         self.assignments = self._add("assignments", Assignment, lambda it: (it.node, it.function))
         self.removals = self._add("removals", Removal, lambda it: (it.function,))
+        self.sweeps = self._add("sweeps", Sweep, lambda _: (Sweep.SUBJECT,))
         self.endpoints = self._add("endpoints", Endpoint, lambda it: (it.function, it.version, it.instance))
         self.routers = self._add("routers", Router, lambda it: (it.name,))
         self.deployments = self._add("deployments", Deployment, lambda it: (it.id,))

@@ -23,7 +23,7 @@ from agent import cgroups
 from agent.cgroups import Groups
 from hotswap import archive, etcd, manifest
 from hotswap.deployment import Leader
-from hotswap.errors import NotFound
+from hotswap.errors import NotFound, Unavailable
 from hotswap.model import Assignment, Endpoint, Node, Version
 from hotswap.rpc import agent_pb2, agent_pb2_grpc, controller_pb2, wire
 from hotswap.settings import EtcdSettings
@@ -61,6 +61,9 @@ class ArtifactServer:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.fetches: list[str] = []
+        self.offsets: list[int] = []
+        self.cut_after = 0
+        """Bytes of the first fetch after which it fails; 0 for none."""
 
     def register(self, server: grpc.aio.Server) -> None:
         fetch = grpc.unary_stream_rpc_method_handler(
@@ -79,7 +82,10 @@ class ArtifactServer:
         if not path.exists():
             raise NotFound(f"artifact {request.sha256} does not exist")
         content = path.read_bytes()
-        for start in range(0, len(content), 1000):
+        self.offsets.append(request.offset)
+        for start in range(request.offset, len(content), 1000):
+            if self.cut_after and len(self.offsets) == 1 and start >= self.cut_after:
+                raise Unavailable("cut off")
             yield controller_pb2.Chunk(content=content[start : start + 1000])
 
 

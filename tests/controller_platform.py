@@ -207,6 +207,8 @@ class Platform:
         """The token of an admin; controllers that are added later ask for one, if there is any."""
         self.aws_keys: AccessKeys = {}
         """Of those controllers too."""
+        self.bucket = ""
+        """Where controllers that are added later keep archives, if not in the folder."""
 
     @asynccontextmanager
     async def node(self, name: str, **labels: str) -> AsyncIterator[ScriptedAgent]:
@@ -278,6 +280,7 @@ class Platform:
         settings = ControllerSettings(
             name=name,
             artifacts=self.folder / "artifacts",
+            bucket=self.bucket,
             auth=bool(self.admin),
             admin_tokens=(self.admin,) if self.admin else (),
             aws_keys=self.aws_keys,

@@ -22,6 +22,8 @@ class Proxy:
         """Connections ever taken."""
         self.answers = 0
         """Times that something came back from the target."""
+        self.requested = 0
+        """Bytes that were passed on to the target."""
 
     @property
     def address(self) -> str:
@@ -90,6 +92,7 @@ class Proxy:
                 if not gate.is_set():
                     self.holds.set()
                     await gate.wait()
+                self.requested += len(data) if gate is self._pass_requests else 0
                 sink.write(data)
                 await sink.drain()
 

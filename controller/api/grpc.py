@@ -1,5 +1,6 @@
 """`hotswap.v1.Controller` over `controller.access`: translation only."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from datetime import datetime, timedelta
@@ -22,6 +23,8 @@ from hotswap.rpc import controller_pb2_grpc
 from hotswap.rpc.callers import caller, told
 
 SERVICE = "hotswap.v1.Controller"
+SETTLING = 1.0
+"""Seconds in which it shows whether a caller has ended or was cut off: at first both are the end of its messages."""
 
 if TYPE_CHECKING:
     Context = grpc.aio.ServicerContext[Any, Any]
@@ -43,8 +46,15 @@ class ControllerApi(controller_pb2_grpc.ControllerServicer):
         if first is None or first.WhichOneof("part") != "header":
             raise Invalid("the first message of Publish is its header")
         header = first.header
-        publication = Publication(manifest_toml=header.manifest_toml, sha256=header.sha256, size=header.size)
-        return documents.version(await self._access.publish(publication, _chunks(request_iterator)))
+        publication = Publication(
+            manifest_toml=header.manifest_toml, sha256=header.sha256, size=header.size, offset=header.offset
+        )
+        chunks = _chunks(request_iterator, upto=header.size - header.offset)
+        return documents.version(await self._access.publish(publication, chunks))
+
+    async def FindUpload(self, request: pb.FindUploadRequest, context: Context) -> pb.Upload:
+        found = await self._access.found(request.function, request.sha256)
+        return pb.Upload(received=found.received, version=found.version)
 
     async def FetchArtifact(self, request: pb.FetchArtifactRequest, context: Context) -> AsyncIterator[pb.Chunk]:
         async for content in self._access.artifact(request.sha256, offset=request.offset):
@@ -223,9 +233,13 @@ class ControllerApi(controller_pb2_grpc.ControllerServicer):
         return documents.deployment(asked)
 
 
-async def _chunks(messages: AsyncIterator[pb.PublishRequest]) -> AsyncIterator[bytes]:
+async def _chunks(messages: AsyncIterator[pb.PublishRequest], *, upto: int) -> AsyncIterator[bytes]:
+    """Ends when the messages do; where some are missing and the caller has gone, by being cancelled."""
     async for message in messages:
+        upto -= len(message.chunk)
         yield message.chunk
+    if upto > 0:
+        await asyncio.sleep(SETTLING)
 
 
 def _moment(text: str) -> float:

@@ -1,65 +1,62 @@
 """Functions and their versions: publish, list, take away."""
 
 import json
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-from hotswap import archive, manifest
+from hotswap import manifest, vendoring
 from hotswap.cli import output
 from hotswap.cli.client import ANSWER_LIMIT, Target, controller_options, me
 from hotswap.cli.completion import function_argument
+from hotswap.cli.sending import send
 from hotswap.cli.verbs import why_option
 from hotswap.rpc import controller_pb2 as pb
-from hotswap.rpc.controller_pb2_grpc import ControllerStub
 
-CHUNK = 256 * 1024
-PUBLISH_LIMIT = 300.0
-"""Seconds for an archive to be sent and inspected."""
 DIGEST_SHOWN = 12
 """Digits of a sha256 that people are shown."""
 
 
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--platform", default="", metavar="TAG", help="The nodes', if another: manylinux_2_28_aarch64.")
+@click.option("--python", default="", metavar="VERSION", help="The nodes', if another: 3.12.")
+@click.option("--anew", is_flag=True, help="Look requirements up that were looked up before.")
 @output.output_option
 @controller_options
-def publish(folder: Path, *, form: output.Format, target: Target) -> None:
+def publish(folder: Path, *, platform: str, python: str, anew: bool, form: output.Format, target: Target) -> None:
     """Publish a folder as a new version of a function.
 
-    The folder has the code, and hotswap.toml beside it. Publishing the same content again gives the version that
-    it has already.
+    The folder has the code, and hotswap.toml beside it. The packages that its requirements.txt names are published
+    with it, as wheels have them. What .hotswapignore names is left out. Publishing the same content again gives the
+    version that it has already.
 
     \b
     hotswap publish examples/image-processor/v1
     """
     manifest.read(folder)
+    runtime = vendoring.Runtime(platform, python)
+    beside = _vendored(folder, runtime, target, anew=anew) if (folder / vendoring.FILE).exists() else None
     with target.connected() as controller:
-        version = send(controller, folder)
+        sent = send(controller, folder, beside=beside)
+    version = sent.version
     if form == "json":
         output.print_json(output.document(version))
         return
     name, number = version.function, version.number
-    click.echo(f"{name} version {number}, {output.size(version.size)}, sha256 {version.artifact[:DIGEST_SHOWN]}")
+    told = f"{name} version {number}, {output.size(version.size)}, sha256 {version.artifact[:DIGEST_SHOWN]}"
+    click.echo(f"{told}, unchanged" if sent.unchanged else told)
     click.echo(f"deploy it: hotswap deploy {name} {number} --strategy all-at-once --wait")
 
 
-def send(controller: ControllerStub, folder: Path) -> pb.Version:
-    with tempfile.TemporaryDirectory() as room:
-        path = Path(room, "artifact.tar.gz")
-        built = archive.build(folder, path)
-        toml = (folder / manifest.FILE).read_text(encoding="utf-8")
-        header = pb.PublishHeader(manifest_toml=toml, sha256=built.sha256, size=built.size)
-        return controller.Publish(_parts(header, path), timeout=PUBLISH_LIMIT, metadata=me())
-
-
-def _parts(header: pb.PublishHeader, path: Path) -> Iterator[pb.PublishRequest]:
-    yield pb.PublishRequest(header=header)
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            yield pb.PublishRequest(chunk=chunk)
+def _vendored(folder: Path, runtime: vendoring.Runtime, target: Target, *, anew: bool) -> Path:
+    return vendoring.vendored(
+        (folder / vendoring.FILE).resolve(),
+        runtime=runtime,
+        cache=target.state_dir / "vendored",
+        anew=anew,
+        tell=lambda text: click.echo(text, err=True),
+    )
 
 
 @click.command(short_help="Take away a version that nothing needs.")

@@ -20,8 +20,9 @@ from typing import Any
 import click
 
 from hotswap import manifest
-from hotswap.cli import functions, output
+from hotswap.cli import output
 from hotswap.cli.client import ANSWER_LIMIT, Target, me
+from hotswap.cli.sending import send
 from hotswap.deployment import Status
 from hotswap.errors import HotswapError, NotFound, Refused, Unavailable
 from hotswap.rpc import controller_pb2 as pb
@@ -62,7 +63,7 @@ def scratch(target: Target, function: str, alias: str, *, good: int) -> Iterator
     with ExitStack() as leftovers, interruptible():
         leftovers.callback(_take_away, target, function, alias)
         with target.connected() as controller, tempfile.TemporaryDirectory() as folder:
-            bad = functions.send(controller, _write(Path(folder), controller, function, alias))
+            bad = send(controller, _write(Path(folder), controller, function, alias)).version
         with target.connected() as controller:
             request = {"functionName": function, "version": good, "alias": alias, "strategy": "AllAtOnce"}
             begun = deploy(controller, {**request, "reason": WHY})

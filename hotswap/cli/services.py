@@ -88,7 +88,12 @@ insecure_option = click.option(
 @name_option
 @click.option("--bind", default="127.0.0.1:7070", help="host:port of its gRPC.")
 @click.option("--rest", default="127.0.0.1:7071", help="host:port of its REST; port 0 takes a free one.")
-@click.option("--artifacts", type=FOLDER, help="Folder of published archives, shared by all controllers.")
+@click.option(
+    "--artifacts",
+    metavar="FOLDER|s3://BUCKET",
+    show_default=False,
+    help="Where the published archives are, for all controllers: a folder, or s3://BUCKET[/PREFIX][?endpoint=URL].",
+)
 @click.option("--auth", is_flag=True, help="Callers need a token; see `hotswap token`.")
 @click.option(
     "--admin-token-file",
@@ -108,7 +113,7 @@ def controller(
     name: str,
     bind: str,
     rest: str,
-    artifacts: Path | None,
+    artifacts: str | None,
     auth: bool,
     admin_token_file: Path | None,
     aws_credentials: Path | None,
@@ -122,10 +127,11 @@ def controller(
     keys = (aws_keys.kept if auth else aws_keys.read)(aws_credentials) if aws_credentials else {}
     from controller.server import run
 
-    folder = artifacts or default_state_dir() / "artifacts"
+    folder, bucket = parse_artifacts(artifacts or "")
     settings = ControllerSettings(
         name=name,
         artifacts=folder,
+        bucket=bucket,
         etcd=etcd,
         bind=bind,
         rest=rest,
@@ -134,6 +140,13 @@ def controller(
         aws_keys=keys,
     )
     asyncio.run(run(settings))
+
+
+def parse_artifacts(told: str) -> tuple[Path, str]:
+    """The folder, and the bucket where one is named: the folder has what is not whole yet then."""
+    bucket = told if "://" in told else ""
+    folder = told if told and not bucket else default_state_dir() / "artifacts"
+    return Path(folder).resolve(), bucket
 
 
 def admin_tokens(file: Path | None, given: str, *, auth: bool) -> tuple[str, ...]:
@@ -216,6 +229,9 @@ def router(
 @click.option(
     "--capacity", type=click.IntRange(min=0), default=0, help="MiB for instances; 0 for all of the machine's."
 )
+@click.option(
+    "--cache", type=click.IntRange(min=0), default=10 * 1024, help="MiB for the files of versions that do not run here."
+)
 @click.option("--keep-instances", is_flag=True, help="At the end leave the instances serving, for the next agent.")
 @click.option("--state-dir", type=FOLDER, help="Where it keeps artifacts, instances and their output.")
 @click.option(
@@ -245,6 +261,7 @@ def agent(
     instance_host: str,
     labels: tuple[str, ...],
     capacity: int,
+    cache: int,
     keep_instances: bool,
     state_dir: Path | None,
     zygote: bool,
@@ -264,18 +281,19 @@ def agent(
     given = os.environ.get("HOTSWAP_TOKEN", "")
     token = parse(given).text if given else ""
     settings = AgentSettings(
-        name,
-        folder,
-        etcd,
-        bind,
-        instance_host,
-        parse_labels(labels),
-        capacity,
-        keep_instances,
-        token,
-        zygote,
-        preload,
-        isolation,
+        name=name,
+        state_dir=folder,
+        etcd=etcd,
+        bind=bind,
+        instance_host=instance_host,
+        labels=parse_labels(labels),
+        capacity=capacity,
+        keep_instances=keep_instances,
+        token=token,
+        zygote=zygote,
+        preload=preload,
+        cache=cache,
+        isolation=isolation,
     )
     asyncio.run(run(settings))
 

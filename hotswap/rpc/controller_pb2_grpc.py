@@ -39,6 +39,11 @@ class ControllerStub:
                 request_serializer=hotswap_dot_rpc_dot_controller__pb2.PublishRequest.SerializeToString,
                 response_deserializer=hotswap_dot_rpc_dot_controller__pb2.Version.FromString,
                 _registered_method=True)
+        self.FindUpload = channel.unary_unary(
+                '/hotswap.v1.Controller/FindUpload',
+                request_serializer=hotswap_dot_rpc_dot_controller__pb2.FindUploadRequest.SerializeToString,
+                response_deserializer=hotswap_dot_rpc_dot_controller__pb2.Upload.FromString,
+                _registered_method=True)
         self.Unpublish = channel.unary_unary(
                 '/hotswap.v1.Controller/Unpublish',
                 request_serializer=hotswap_dot_rpc_dot_controller__pb2.UnpublishRequest.SerializeToString,
@@ -221,6 +226,13 @@ class ControllerServicer:
 
     def Publish(self, request_iterator, context):
         """The first message is `header`, all others are chunks of the archive, in order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FindUpload(self, request, context):
+        """How much of an archive is here, so that a client that was cut off goes on from there with `header.offset`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -457,6 +469,11 @@ def add_ControllerServicer_to_server(servicer, server):
                     request_deserializer=hotswap_dot_rpc_dot_controller__pb2.PublishRequest.FromString,
                     response_serializer=hotswap_dot_rpc_dot_controller__pb2.Version.SerializeToString,
             ),
+            'FindUpload': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindUpload,
+                    request_deserializer=hotswap_dot_rpc_dot_controller__pb2.FindUploadRequest.FromString,
+                    response_serializer=hotswap_dot_rpc_dot_controller__pb2.Upload.SerializeToString,
+            ),
             'Unpublish': grpc.unary_unary_rpc_method_handler(
                     servicer.Unpublish,
                     request_deserializer=hotswap_dot_rpc_dot_controller__pb2.UnpublishRequest.FromString,
@@ -660,6 +677,33 @@ class Controller:
             '/hotswap.v1.Controller/Publish',
             hotswap_dot_rpc_dot_controller__pb2.PublishRequest.SerializeToString,
             hotswap_dot_rpc_dot_controller__pb2.Version.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindUpload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hotswap.v1.Controller/FindUpload',
+            hotswap_dot_rpc_dot_controller__pb2.FindUploadRequest.SerializeToString,
+            hotswap_dot_rpc_dot_controller__pb2.Upload.FromString,
             options,
             channel_credentials,
             insecure,

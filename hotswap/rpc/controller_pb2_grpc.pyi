@@ -35,6 +35,8 @@ class ControllerStub:
     def __new__(cls, channel: _aio.Channel) -> ControllerAsyncStub: ...
     Publish: _grpc.StreamUnaryMultiCallable[_controller_pb2.PublishRequest, _controller_pb2.Version]
     """The first message is `header`, all others are chunks of the archive, in order."""
+    FindUpload: _grpc.UnaryUnaryMultiCallable[_controller_pb2.FindUploadRequest, _controller_pb2.Upload]
+    """How much of an archive is here, so that a client that was cut off goes on from there with `header.offset`."""
     Unpublish: _grpc.UnaryUnaryMultiCallable[_controller_pb2.UnpublishRequest, _controller_pb2.Version]
     """Takes away a version that nothing relies on. Returns it as it was; its number is not given again."""
     FetchArtifact: _grpc.UnaryStreamMultiCallable[_controller_pb2.FetchArtifactRequest, _controller_pb2.Chunk]
@@ -89,6 +91,8 @@ class ControllerAsyncStub(ControllerStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Publish: _aio.StreamUnaryMultiCallable[_controller_pb2.PublishRequest, _controller_pb2.Version]  # type: ignore[assignment]
     """The first message is `header`, all others are chunks of the archive, in order."""
+    FindUpload: _aio.UnaryUnaryMultiCallable[_controller_pb2.FindUploadRequest, _controller_pb2.Upload]  # type: ignore[assignment]
+    """How much of an archive is here, so that a client that was cut off goes on from there with `header.offset`."""
     Unpublish: _aio.UnaryUnaryMultiCallable[_controller_pb2.UnpublishRequest, _controller_pb2.Version]  # type: ignore[assignment]
     """Takes away a version that nothing relies on. Returns it as it was; its number is not given again."""
     FetchArtifact: _aio.UnaryStreamMultiCallable[_controller_pb2.FetchArtifactRequest, _controller_pb2.Chunk]  # type: ignore[assignment]
@@ -146,6 +150,14 @@ class ControllerServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_controller_pb2.Version, _abc.Awaitable[_controller_pb2.Version]]:
         """The first message is `header`, all others are chunks of the archive, in order."""
+
+    @_abc_1.abstractmethod
+    def FindUpload(
+        self,
+        request: _controller_pb2.FindUploadRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_controller_pb2.Upload, _abc.Awaitable[_controller_pb2.Upload]]:
+        """How much of an archive is here, so that a client that was cut off goes on from there with `header.offset`."""
 
     @_abc_1.abstractmethod
     def Unpublish(

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import signal
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -238,6 +239,31 @@ async def test_an_artifact_that_is_larger_than_it_should_be_is_not_read_on(a_nod
     last = await outcome(a_node, {1: 1})
     assert "arrived from" in last.text
     assert f"as {version.size + 1} bytes" in last.text
+
+
+async def test_a_fetch_that_was_cut_off_goes_on_where_it_was(a_node: NodeUnderTest) -> None:
+    a_node.controller.cut_after = 3000
+    await a_node.publish(1, {"app.py": FINE, "filling": secrets.token_hex(5000)}, HANDLER)
+    await a_node.assign({1: 1})
+    await a_node.endpoints(1)
+    assert a_node.controller.offsets == [0, 3000]
+
+
+async def test_a_fetch_that_an_agent_had_begun_goes_on_with_the_next_one(a_node: NodeUnderTest) -> None:
+    version = await a_node.publish(1, {"app.py": FINE, "filling": secrets.token_hex(5000)}, HANDLER)
+    content = (a_node.controller.folder / version.artifact).read_bytes()
+    (a_node.state_dir / "artifacts" / f".{version.artifact}.part").write_bytes(content[:2000])
+    await a_node.assign({1: 1})
+    await a_node.endpoints(1)
+    assert a_node.controller.offsets == [2000]
+
+
+async def test_what_was_fetched_before_and_is_damaged_is_fetched_anew(a_node: NodeUnderTest) -> None:
+    version = await a_node.publish(1, {"app.py": FINE, "filling": secrets.token_hex(5000)}, HANDLER)
+    (a_node.state_dir / "artifacts" / f".{version.artifact}.part").write_bytes(bytes(2000))
+    await a_node.assign({1: 1})
+    await a_node.endpoints(1)
+    assert a_node.controller.offsets == [2000, 0]
 
 
 async def test_instances_of_one_artifact_share_one_fetch(a_node: NodeUnderTest) -> None:

@@ -41,6 +41,7 @@ def requests_about(deployment: str) -> dict[str, Any]:
     verb = pb.VerbRequest(id=deployment)
     return {
         "Publish": pb.PublishRequest(header=pb.PublishHeader(manifest_toml=MANIFEST, sha256="0" * 64)),
+        "FindUpload": pb.FindUploadRequest(function=FUNCTION, sha256="0" * 64),
         "FetchArtifact": pb.FetchArtifactRequest(sha256="0" * 64),
         "ListFunctions": pb.ListFunctionsRequest(),
         "ListVersions": pb.ListVersionsRequest(function=FUNCTION),
@@ -323,3 +324,16 @@ async def test_an_admin_whose_token_was_revoked_is_there_again_at_the_next_start
 
 def test_there_is_a_request_for_every_method() -> None:
     assert set(requests_about("")) == {operation.method for operation in Operation}
+
+
+async def test_who_may_not_publish_is_refused_before_a_byte_is_sent_and_that_is_noted(
+    controlled: Controlled, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="audit")
+    viewer = await controlled.bearer(Role.VIEWER)
+    request = pb.FindUploadRequest(function=FUNCTION, sha256="0" * 64)
+    with pytest.raises(Forbidden, match="Publish"):
+        await controlled.call("FindUpload", request, token=viewer)
+    [line] = [record.getMessage() for record in caplog.records if "audit: Publish" in record.getMessage()]
+    assert line.startswith(f'audit: Publish subject="{FUNCTION}"')
+    assert "Forbidden" in line

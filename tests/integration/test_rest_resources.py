@@ -1,13 +1,16 @@
 """What REST shows and does, over a real socket and a real etcd; nodes and routers are scripted."""
 
 import hashlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from hotswap import archive
 from hotswap.deployment import Verb
 from hotswap.settings import EtcdSettings
+from tests.agent_harness import until
 from tests.controller_platform import FUNCTION, Platform
 from tests.functions import write_function
 from tests.rest import World, connected, rest_at
@@ -83,6 +86,43 @@ async def test_an_archive_is_taken_in_chunks_too(world: World, tmp_path: Path) -
 
     answer = await world.rest.post("/functions/greeter/versions", data=pieces(), headers=GZIP)
     assert answer.made(201)["size"] == len(content)
+
+
+async def test_an_archive_that_was_cut_off_is_gone_on_with(world: World, tmp_path: Path) -> None:
+    content = packed(tmp_path)
+    digest, path = hashlib.sha256(content).hexdigest(), "/functions/greeter/versions"
+    announced = {"sha256": digest, "size": str(len(content))}
+
+    async def beginning() -> AsyncIterator[bytes]:
+        yield content[:100]
+        await until(arrived)
+        raise ConnectionError("cut off")
+
+    async def arrived() -> bool:
+        return bool((await world.rest.get(f"/functions/greeter/uploads/{digest}")).made()["received"] == 100)
+
+    with pytest.raises(aiohttp.ClientError):
+        await world.rest.post(path, data=beginning(), headers=GZIP, params=announced)
+    assert (await world.rest.get(f"/functions/greeter/uploads/{digest}")).made() == {"received": 100, "version": 0}
+    rest = await world.rest.post(path, data=content[100:], headers=GZIP, params=announced | {"offset": "100"})
+    assert rest.made(201)["artifact"] == digest
+    found = (await world.rest.get(f"/functions/greeter/uploads/{digest}")).made()
+    assert found == {"received": len(content), "version": 1}
+
+
+async def test_an_archive_that_is_announced_wrongly_is_refused_and_leaves_nothing(world: World, tmp_path: Path) -> None:
+    content = packed(tmp_path)
+    for announced, sent, said in (
+        ({"sha256": "0" * 64}, content, "by its sha256 and its size"),
+        ({"sha256": "0" * 64, "size": "100"}, b"x" * 100, "not a whole .tar.gz"),
+        ({"sha256": "0" * 64, "size": str(len(content))}, content, "is not the one announced"),
+        ({"sha256": "0" * 64, "size": "100"}, b"x" * 99, "ended after 99"),
+        ({"sha256": "0" * 64, "size": "100"}, b"x" * 101, "more than the 100 bytes"),
+        ({"sha256": "no digest", "size": "100"}, b"x" * 100, "is not a sha256"),
+    ):
+        answer = await world.rest.post("/functions/greeter/versions", data=sent, headers=GZIP, params=announced)
+        assert said in answer.problem(400)["detail"]
+        assert list((world.platform.folder / "artifacts").glob("*")) == []
 
 
 async def test_what_cannot_be_published_is_refused_and_leaves_nothing(world: World, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from controller.artifacts import Artifacts
+from controller.artifacts import opened
 from controller.lead import leading
 from controller.leader import Leadership
 from controller.means import TestsFailed
@@ -111,7 +111,7 @@ class SimulatedController:
         self._natures = natures
         self._clock = clock
         store = self._store("person")
-        publishing = Publishing(store=store, artifacts=Artifacts(NOWHERE), clock=clock)
+        publishing = Publishing(store=store, artifacts=opened(NOWHERE, controller=process.name), clock=clock)
         self.service = Service(store=store, publishing=publishing, clock=clock, new_id=new_id)
 
     async def run(self) -> None:

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hotswap import archive
+from hotswap import archive, ignoring
 from hotswap.errors import Invalid
 
 NAMES = st.text(
     st.characters(exclude_characters="/\0", exclude_categories=["Cs"], max_codepoint=0x2FFF), min_size=1, max_size=20
-).filter(lambda name: name not in {".", ".."} and not archive._ignored(name))
+).filter(lambda name: name not in {".", ".."} and not ignoring._any(name, [*ignoring.ALWAYS]))
 FILES = st.dictionaries(NAMES, st.binary(max_size=2000), min_size=1, max_size=5)
 TREES = st.dictionaries(NAMES.map("d-{}".format), FILES, min_size=1, max_size=3)
 

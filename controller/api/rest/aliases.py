@@ -5,8 +5,8 @@ from typing import Annotated
 from msgspec import Meta
 
 from controller.api.rest import documents
-from controller.api.rest.functions import OfFunction
 from controller.api.rest.route import Answer, Api, Call, Nothing
+from controller.api.rest.sending import OfFunction
 from hotswap.model import Model, VersionNumber, Weights
 
 NAME = {"pattern": "^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$", "not": {"pattern": "^[0-9]+$"}}

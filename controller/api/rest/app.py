@@ -14,11 +14,12 @@ from controller.access import Access, Parts
 from controller.api.rest import archives, openapi, reading
 from controller.api.rest.once import Key, Once
 from controller.api.rest.problems import Rendered, rendered, where
-from controller.api.rest.route import PREFIX, AnyRoute, Api, Archive, Call, Nothing
+from controller.api.rest.route import PREFIX, AnyRoute, Api, Call, Nothing
 from controller.api.rest.routes import ROUTES
+from controller.api.rest.sending import Sending
 from controller.api.rest.underway import Underway
 from hotswap.errors import HotswapError, Invalid
-from hotswap.model import encode
+from hotswap.model import Model, encode
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -55,8 +56,8 @@ class Application:
         caller = await self._api.authenticate(request)
         parameters = reading.parameters(route, request)
         expected, key = _expected(route, request), _key(route, request)
-        async with _body(route, request) as (body, digested):
-            access = Access(caller, self._parts)
+        access = Access(caller, self._parts)
+        async with _body(route, request, parameters, access) as (body, digested):
             call = Call(parameters=parameters, body=body, access=access, expected=expected)
             if route.stream and (streamed := await route.stream(self._api, call, request)):
                 return streamed
@@ -104,10 +105,12 @@ def _key(route: AnyRoute, request: web.Request) -> str:
 
 
 @asynccontextmanager
-async def _body(route: AnyRoute, request: web.Request) -> AsyncIterator[tuple[Any, bytes]]:
+async def _body(
+    route: AnyRoute, request: web.Request, parameters: Model, access: Access
+) -> AsyncIterator[tuple[Any, bytes]]:
     """What came, and what tells it from another body."""
-    if route.body is Archive:
-        async with archives.received(request) as archive:
+    if isinstance(parameters, Sending):
+        async with archives.received(request, parameters, access) as archive:
             yield archive, archive.sha256.encode()
     elif route.has_body:
         yield await reading.document(route, request)

@@ -65,6 +65,13 @@ class VersionDocument(Model, frozen=True, kw_only=True):
     who: str
 
 
+class UploadDocument(Model, frozen=True, kw_only=True):
+    received: int
+    """Bytes of the archive that are here."""
+    version: int
+    """The version of the function that has this archive, of which all is here then; 0 for none."""
+
+
 class VersionList(Model, frozen=True, kw_only=True):
     versions: list[VersionDocument]
 

@@ -1,14 +1,11 @@
 """Functions and their versions: listed, read, published."""
 
-from typing import Annotated
-
-from msgspec import Meta
-
 from controller.api.rest import archives, documents
 from controller.api.rest.route import Answer, Api, Archive, Call, Nothing
+from controller.api.rest.sending import OfFunction, Sending, Sha256
 from hotswap import manifest
 from hotswap.errors import Invalid
-from hotswap.model import FUNCTION_NAME, Model, VersionNumber
+from hotswap.model import VersionNumber
 from hotswap.outcomes import Outcomes
 
 OUTCOMES = {
@@ -18,12 +15,12 @@ OUTCOMES = {
 }
 
 
-class OfFunction(Model, frozen=True, kw_only=True):
-    function: Annotated[str, Meta(extra_json_schema={"pattern": f"^{FUNCTION_NAME.pattern}$"})]
-
-
 class OfVersion(OfFunction, frozen=True, kw_only=True):
     version: VersionNumber
+
+
+class OfUpload(OfFunction, frozen=True, kw_only=True):
+    sha256: Sha256
 
 
 async def find(api: Api, call: Call[Nothing, Nothing]) -> Answer:
@@ -45,7 +42,12 @@ async def get_version(api: Api, call: Call[OfVersion, Nothing]) -> Answer:
     return Answer(documents.version(await call.access.version(wanted.function, wanted.version)))
 
 
-async def publish(api: Api, call: Call[OfFunction, Archive]) -> Answer:
+async def find_upload(api: Api, call: Call[OfUpload, Nothing]) -> Answer:
+    found = await call.access.found(call.parameters.function, call.parameters.sha256)
+    return Answer(documents.UploadDocument(received=found.received, version=found.version))
+
+
+async def publish(api: Api, call: Call[Sending, Archive]) -> Answer:
     """The same archive again gives the version that it has already."""
     publication = await archives.publication(call.body, who=call.access.caller.who)
     told, named = manifest.parse(publication.manifest_toml).function, call.parameters.function

@@ -27,6 +27,8 @@ class Archive:
     path: Path
     sha256: str
     size: int
+    uploaded: bool = False
+    """It is in the controller's uploads, which verify it when it is published."""
 
 
 P = TypeVar("P", bound=Model)

@@ -5,6 +5,7 @@ from typing import Any
 
 from controller.api.rest import aliases, deployments, documents, events, functions, platform
 from controller.api.rest.route import AnyRoute, Archive, Nothing, Route
+from controller.api.rest.sending import OfFunction, Sending
 from hotswap.comparison import Comparison
 from hotswap.deployment import Verb
 from hotswap.figures import Figures
@@ -51,7 +52,7 @@ ROUTES: tuple[AnyRoute, ...] = (
         name="getFunction",
         summary="One function, with its aliases",
         handler=functions.get,
-        parameters=functions.OfFunction,
+        parameters=OfFunction,
         body=Nothing,
         answer=documents.FunctionDocument,
     ),
@@ -61,9 +62,19 @@ ROUTES: tuple[AnyRoute, ...] = (
         name="listVersions",
         summary="The versions of a function, the newest last",
         handler=functions.find_versions,
-        parameters=functions.OfFunction,
+        parameters=OfFunction,
         body=Nothing,
         answer=documents.VersionList,
+    ),
+    Route(
+        method="GET",
+        path="/functions/{function}/uploads/{sha256}",
+        name="findUpload",
+        summary="How much of an archive is here, to go on sending it from there",
+        handler=functions.find_upload,
+        parameters=functions.OfUpload,
+        body=Nothing,
+        answer=documents.UploadDocument,
     ),
     Route(
         method="POST",
@@ -71,7 +82,7 @@ ROUTES: tuple[AnyRoute, ...] = (
         name="publishVersion",
         summary="Publish a version: a .tar.gz of the code with its hotswap.toml",
         handler=functions.publish,
-        parameters=functions.OfFunction,
+        parameters=Sending,
         body=Archive,
         answer=documents.VersionDocument,
         status=HTTPStatus.CREATED,
@@ -92,7 +103,7 @@ ROUTES: tuple[AnyRoute, ...] = (
         name="listAliases",
         summary="The aliases of a function",
         handler=aliases.find,
-        parameters=functions.OfFunction,
+        parameters=OfFunction,
         body=Nothing,
         answer=documents.AliasList,
     ),
@@ -138,7 +149,7 @@ ROUTES: tuple[AnyRoute, ...] = (
         name="getFigures",
         summary="What the versions of a function did, and what their instances use",
         handler=functions.figures,
-        parameters=functions.OfFunction,
+        parameters=OfFunction,
         body=Nothing,
         answer=Figures,
     ),
@@ -148,7 +159,7 @@ ROUTES: tuple[AnyRoute, ...] = (
         name="reportOutcomes",
         summary="Tell what came of invocations, for the comparison of their versions",
         handler=functions.report_outcomes,
-        parameters=functions.OfFunction,
+        parameters=OfFunction,
         body=Outcomes,
         example=functions.OUTCOMES,
         answer=Taken,
