@@ -19,6 +19,8 @@ class View:
     known: bool = False
     """And every router knows of it."""
     retiring: bool = False
+    worn: bool = False
+    """It serves still, and is to go as soon as another has taken its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +34,16 @@ class Decision:
 def decide(desired: Mapping[int, int], views: Sequence[View]) -> Decision:
     """`desired` maps versions to numbers of instances; `views` are in the order of their starts."""
     staying = [view for view in views if not view.retiring]
+    lasting = [view for view in staying if not view.worn]
     start: list[int] = []
     retire: list[Hashable] = []
     for version, wanted in desired.items():
-        mine = [view for view in staying if view.version == version]
+        mine = [view for view in lasting if view.version == version]
         start += [version] * (wanted - len(mine))
         surplus = len(mine) - wanted
         if wanted and surplus > 0:
             retire += [view.key for view in _least_useful(mine)[:surplus]]
-    unwanted = [view for view in staying if not desired.get(view.version)]
+    unwanted = [view for view in staying if view.worn or not desired.get(view.version)]
     may_break = served(desired, staying)
     retire += [view.key for view in unwanted if may_break or not view.ready]
     return Decision(tuple(start), tuple(retire))
@@ -49,7 +52,7 @@ def decide(desired: Mapping[int, int], views: Sequence[View]) -> Decision:
 def served(desired: Mapping[int, int], views: Sequence[View]) -> bool:
     """Whether all that is wanted is ready and known to the routers."""
     return all(
-        sum(view.known and not view.retiring for view in views if view.version == version) >= wanted
+        sum(view.known and not (view.retiring or view.worn) for view in views if view.version == version) >= wanted
         for version, wanted in desired.items()
     )
 

@@ -12,8 +12,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Summa
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from agent.cause import Cause
 from agent.ledger import Key, Ledger
-from agent.processes import End
 from agent.progress import State
 from agent.resources import used
 from agent.slot import Slot
@@ -71,8 +71,8 @@ def _past(ledger: Ledger) -> Iterator[Metric]:
     for key, account in ledger.accounts.items():
         starts.add_metric(_labels(key), account.starts)
         restarts.add_metric(_labels(key), account.restarts)
-        for end in End:
-            ends.add_metric([*_labels(key), end.value], account.ends[end])
+        for cause in Cause:
+            ends.add_metric([*_labels(key), cause.value], account.ends[cause])
         for part, (count, seconds) in account.parts.items():
             parts.add_metric([*_labels(key), part], count_value=count, sum_value=seconds)
     yield from (cpu, starts, restarts, ends, parts)

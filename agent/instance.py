@@ -1,5 +1,6 @@
 """One instance: one process that runs one version."""
 
+import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,11 +32,14 @@ class Instance:
     """Unix time."""
     log: Path
     room: Room
+    confined: bool = False
     figures: dict[str, float] = field(default_factory=dict)
     """What its start took, and what the runtime told when it was ready: fetch_ms, ready_ms, import_ms, init_ms,
     warm_ms, memory."""
     load: Load | None = None
     """What it has in flight; a program tells nothing of that."""
+    worn: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when it said that it should be replaced."""
     memory: int = 0
     """Bytes in use, when they were last looked at."""
 
@@ -72,4 +76,5 @@ class Instance:
             created=self.created,
             process=self.process.identity,
             ready=ready,
+            confined=self.confined,
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.processes import INSTANCE_VARIABLE
-from agent.runtime import order
+from agent.runtime import limits, order
 from hotswap.model import Kind, Version
 
 BOOT = Path(__file__).parent / "runtime" / "boot.py"
@@ -36,6 +36,11 @@ class Room:
     def load(self) -> Path:
         """The file of `runtime.load`."""
         return self.folder / "load"
+
+    @property
+    def worn(self) -> Path:
+        """A file that the instance makes when it should be replaced: a handler of it holds a thread for good."""
+        return self.folder / "worn"
 
     def make(self) -> None:
         for path in (self.home, self.temporary):
@@ -77,7 +82,9 @@ def environment(version: Version, *, instance: str, node: str, code: Path, room:
     return order | manifest.env | platform | http
 
 
-def order_of(version: Version, *, code: Path, socket: int, ready: int, load: int) -> order.Order:
+def order_of(
+    version: Version, *, code: Path, socket: int, ready: int, load: int, limited: limits.Limits, room: Room
+) -> order.Order:
     """For the kinds handler, asgi and wsgi; the numbers are descriptors that the process inherits."""
     manifest = version.manifest
     return order.Order(
@@ -92,6 +99,8 @@ def order_of(version: Version, *, code: Path, socket: int, ready: int, load: int
         timeout=manifest.timeout.total_seconds(),
         memory=manifest.memory,
         load=load,
+        worn=str(room.worn),
+        limits=limited,
     )
 
 
@@ -101,7 +110,7 @@ def runtime_command(told: order.Order, bytecode: Path) -> list[str]:
     return [sys.executable, "-I", "-u", "-X", f"pycache_prefix={bytecode}", str(BOOT), "serve", order.encode(told)]
 
 
-def program_command(version: Version, *, port: int, ready: int) -> list[str]:
+def program_command(version: Version, *, port: int, ready: int, limited: limits.Limits) -> list[str]:
     """For the kind http; `$PORT` in an argument becomes the port."""
     command = [part.replace("${PORT}", str(port)).replace("$PORT", str(port)) for part in version.manifest.entrypoint]
-    return [sys.executable, "-I", "-S", str(BOOT), "program", str(version.manifest.memory), str(ready), *command]
+    return [sys.executable, "-I", "-S", str(BOOT), "program", limits.encode(limited), str(ready), *command]

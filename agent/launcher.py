@@ -12,6 +12,7 @@ from pathlib import Path
 import aiohttp
 
 from agent import processes, sockets
+from agent.cause import Cause
 from agent.instance import Instance, StartFailed
 from agent.readiness import until_ready, warm
 from agent.records import Fate, Record, Records, fate
@@ -54,18 +55,19 @@ class Launcher:
                 if not attempts or not any(text in str(error).lower() for text in PORT_TAKEN):
                     raise
 
-    async def stop(self, instance: Instance, *, grace: float = processes.STOP_GRACE) -> None:
+    async def stop(self, instance: Instance, *, grace: float = processes.STOP_GRACE) -> int:
+        """How many processes it has left behind, which are ended too."""
         try:
             await instance.process.stop(grace=grace)
         except TimeoutError:
             # Its record stays, so that the next agent tries again.
             log.warning("process %d of %s does not end, though it was killed", instance.process.pid, instance.id)
-        else:
-            self._spawner.forget(instance.id)
+            return 0
+        return self.forget(instance)
 
-    def forget(self, instance: Instance) -> None:
-        """After it ended by itself."""
-        self._spawner.forget(instance.id)
+    def forget(self, instance: Instance) -> int:
+        """After it ended by itself. How many processes it has left behind, which are ended too."""
+        return self._spawner.forget(instance.id, session=instance.process.pid)
 
     async def adopt_all(self) -> list[Instance]:
         """The ready instances of an earlier agent that still answer; all else that it left is ended and removed."""
@@ -118,7 +120,7 @@ class Launcher:
         return False
 
     async def _destroy(self, instance: Instance) -> None:
-        instance.process.kill("was ended, since it did not become ready", processes.End.NOT_READY)
+        instance.process.kill("was ended, since it did not become ready", because=Cause.START)
         await self.stop(instance, grace=0)
         instance.close()
 

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from agent.cause import Cause
 from agent.instance import Instance
-from agent.processes import End
 from agent.resources import Used
 from hotswap.figures import PARTS
 
@@ -25,7 +25,7 @@ Key = tuple[str, int]
 class Account:
     starts: int = 0
     restarts: int = 0
-    ends: Counter[End] = field(default_factory=Counter)
+    ends: Counter[Cause] = field(default_factory=Counter)
     parts: dict[str, tuple[int, float]] = field(default_factory=dict)
     """Of starts: of how many it is known, and how many seconds they took."""
     spent: float = 0.0
@@ -67,13 +67,13 @@ class Ledger:
         if instance.process.running or instance not in self._seen:
             return
         exited, account = instance.process.exited.result(), self._of(_key(instance))
-        account.ends[exited.end] += 1
+        account.ends[exited.kind] += 1
         most = max(self._seen.pop(instance), exited.cpu)
         account.spent += most - self._before.pop(instance, 0.0)
 
     def failed(self, function: str, version: int) -> None:
         """An instance did not become ready."""
-        self._of((function, version)).ends[End.NOT_READY] += 1
+        self._of((function, version)).ends[Cause.START] += 1
 
     def restarted(self, function: str, version: int) -> None:
         self._of((function, version)).restarts += 1

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from agent import processes
-from agent.processes import PROC
+from agent.cgroups import Groups
 from agent.zygote import Zygote
 
 log = logging.getLogger(__name__)
@@ -19,26 +19,20 @@ EVERY = 1.0
 """Seconds between two looks."""
 
 
-async def watch(*, lives: Callable[[str], bool], zygote: Zygote | None) -> None:
+async def watch(*, lives: Callable[[str], bool], zygote: Zygote | None, groups: Groups) -> None:
     """Until it is cancelled. `lives` tells of an instance whether it runs or starts."""
     suspects: set[int] = set()
     while True:
         if not (zygote and zygote.busy):  # what it has just forked is nobody's for a moment
             known = processes.waited_for | ({zygote.pid} if zygote else set())
-            found = {pid for pid in children() if pid not in known}
+            found = {pid for pid in processes.children(os.getpid()) if pid not in known}
             for pid in found:
                 _look(pid, lives, suspected=pid in suspects)
             suspects = found
+        for instance in groups.instances():
+            if not lives(instance):
+                groups.remove(instance)
         await asyncio.sleep(EVERY)
-
-
-def children() -> list[int]:
-    """Of this process, through all of its threads."""
-    found: list[int] = []
-    for thread in os.listdir(PROC / "self/task"):
-        with suppress(OSError):
-            found += map(int, (PROC / "self/task" / thread / "children").read_text().split())
-    return found
 
 
 def _look(pid: int, lives: Callable[[str], bool], *, suspected: bool) -> None:

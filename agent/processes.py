@@ -8,16 +8,22 @@ signalled while its leader is not yet reaped, since the number is not free until
 import asyncio
 import os
 import signal
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
+
+from agent.cause import Cause
 
 PROC = Path("/proc")
 STOP_GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL."""
 REAP_LIMIT = 10.0
 """Seconds after which a killed process that is still there (in an uninterruptible call) is given up."""
+HUNG_EXIT_CODE = 4
+"""Of a process whose threads are all held by handlers that do not end; see `runtime.handler`."""
+SIGNALLED = 128
+"""Of a sandbox: plus the number of the signal that has killed the program inside."""
 INSTANCE_VARIABLE = "HOTSWAP_INSTANCE"
 """In the environment of every process of an instance."""
 
@@ -33,21 +39,6 @@ class Identity:
     boot: str
 
 
-class End(StrEnum):
-    """In what way an instance ended."""
-
-    STOPPED = "stopped"
-    """By its agent, since it was not to run any more."""
-    MEMORY = "memory"
-    """It used more than it may."""
-    NOT_READY = "not_ready"
-    """It did not become ready."""
-    EXITED = "exited"
-    SIGNALLED = "signalled"
-    UNKNOWN = "unknown"
-    """It ended by itself, and an earlier agent had started it."""
-
-
 @dataclass(frozen=True, slots=True)
 class Exit:
     """How a process ended."""
@@ -55,18 +46,21 @@ class Exit:
     code: int | None
     """As `Popen.returncode`: below 0 for a signal; `None` for a process that another agent started."""
     cause: str = ""
-    """Why this agent ended it; empty when it did not."""
-    by_agent: End | None = None
+    """Why it was ended, by this agent or by the kernel's limits; empty when it was not."""
+    because: Cause | None = None
+    """The same in a word; `None` when it was not."""
     cpu: float = 0.0
     """Seconds of processor time, with those of processes that it has waited for; 0 where that is not known."""
 
     @property
-    def end(self) -> End:
-        if self.by_agent:
-            return self.by_agent
+    def kind(self) -> Cause:
+        if self.because:
+            return self.because
         if self.code is None:
-            return End.UNKNOWN
-        return End.EXITED if self.code >= 0 else End.SIGNALLED
+            return Cause.UNKNOWN
+        if self.code == HUNG_EXIT_CODE:
+            return Cause.TIMEOUT
+        return Cause.CODE if self.code >= 0 else Cause.SIGNAL
 
     def __str__(self) -> str:
         if self.cause:
@@ -101,18 +95,31 @@ def session_members(session: int) -> list[int]:
 
 def sessions() -> list[tuple[int, int]]:
     """(pid, pid of the leader of its session) of every process."""
-    found = []
-    for name in os.listdir(PROC):
-        if name.isdigit():
-            with suppress(OSError):
-                found.append((int(name), os.getsid(int(name))))
-    return found
+    named = (int(name) for name in os.listdir(PROC) if name.isdigit())
+    return [(pid, session) for pid in named if (session := session_of(pid)) is not None]
+
+
+def session_of(pid: int) -> int | None:
+    """The pid of its leader; `None` when there is no such process."""
+    with suppress(OSError):
+        return os.getsid(pid)
+    return None
 
 
 def of_instance(instance: str) -> list[Identity]:
     """Every process that has the instance in its environment: for those whose pid could not be written down in time."""
     found = (identify(pid) for pid, _ in sessions() if instance_of(pid) == instance)
     return [identity for identity in found if identity]
+
+
+def children(pid: int) -> list[int]:
+    """Of all threads of a process."""
+    found: list[int] = []
+    with suppress(OSError):
+        for thread in os.listdir(PROC / str(pid) / "task"):
+            with suppress(OSError):
+                found += map(int, (PROC / str(pid) / "task" / thread / "children").read_text().split())
+    return found
 
 
 def instance_of(pid: int) -> str | None:
@@ -128,14 +135,25 @@ def instance_of(pid: int) -> str | None:
 class Process:
     """A running process that leads its own session; `exited` is set, and all of its session ended, when it ends."""
 
-    def __init__(self, identity: Identity, instance: str, *, child: bool = False) -> None:
-        """`child`: it is this process that has to wait for it. Raises `ProcessLookupError` when the process is gone, or
-        another by now."""
+    def __init__(
+        self,
+        identity: Identity,
+        instance: str,
+        *,
+        child: bool = False,
+        confined: bool = False,
+        why: Callable[[], str] = str,
+    ) -> None:
+        """`child`: it is this process that has to wait for it. `confined`: it is a sandbox, with the program inside.
+        `why` tells, when it has ended and this agent did not end it, whether that was for its memory: in words, empty
+        if not. Raises `ProcessLookupError` when the process is gone, or another by now."""
         self.identity = identity
         self.cause = ""
-        self._ended_by: End | None = None
+        self.because: Cause | None = None
+        self._why = why
         self._instance = instance
         self._child = child
+        self._confined = confined
         self._pidfd = os.pidfd_open(identity.pid)
         if not child and identify(identity.pid) != identity:
             os.close(self._pidfd)
@@ -155,19 +173,30 @@ class Process:
         return not self.exited.done()
 
     def terminate(self) -> None:
-        self._send(signal.SIGTERM)
+        if self._confined and (programs := self._inside()):
+            for pid in programs:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
+        else:
+            self._send(signal.SIGTERM)
 
-    def kill(self, cause: str, end: End) -> None:
-        self._because(cause, end)
+    def kill(self, cause: str, *, because: Cause = Cause.STOPPED) -> None:
+        """The first reason stands."""
+        if not self.cause:
+            self.cause, self.because = cause, because
         self._send(signal.SIGKILL)  # the rest of the group follows in `_on_exit`
 
     async def stop(self, *, grace: float = STOP_GRACE) -> Exit:
         """SIGTERM, then SIGKILL to all that is left; returns when it is reaped."""
-        self._because("was stopped by the agent", End.STOPPED)
+        if not self.cause:
+            self.cause, self.because = "was stopped by the agent", Cause.STOPPED
         self.terminate()
         await asyncio.wait([self.exited], timeout=grace)
         if self.running:
-            self.kill("was stopped by the agent", End.STOPPED)
+            if grace >= STOP_GRACE and self.because is Cause.STOPPED:
+                self.cause = f"did not end within {grace:g} s of SIGTERM, and was killed"
+                self.because = Cause.STUBBORN
+            self._send(signal.SIGKILL)
         return await asyncio.wait_for(asyncio.shield(self.exited), REAP_LIMIT)
 
     def abandon(self) -> None:
@@ -177,9 +206,10 @@ class Process:
             os.close(self._pidfd)
             self.exited.cancel()
 
-    def _because(self, cause: str, end: End) -> None:
-        """The first reason stands."""
-        self.cause, self._ended_by = self.cause or cause, self._ended_by or end
+    def _inside(self) -> list[int]:
+        """The program in the sandbox: bwrap has a child in there, which has the program as its own. Both are bwrap's
+        until that has ended, so their numbers can be nobody else's."""
+        return [program for first in children(self.pid) for program in children(first)]
 
     def _send(self, number: signal.Signals) -> None:
         if self.running:
@@ -191,8 +221,12 @@ class Process:
         self._end_session()
         waited_for.discard(self.pid)
         code, cpu = self._reaped() if self._child else (None, 0.0)
+        if self._confined and code is not None and code > SIGNALLED:
+            code = SIGNALLED - code
         os.close(self._pidfd)
-        self.exited.set_result(Exit(code, self.cause, self._ended_by, cpu))
+        if not self.cause and (memory := self._why()):
+            self.cause, self.because = f"was killed for {memory}", Cause.MEMORY
+        self.exited.set_result(Exit(code, self.cause, self.because, cpu))
 
     def _reaped(self) -> tuple[int, float]:
         _, status, usage = os.wait4(self.pid, 0)

@@ -22,6 +22,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     process: Identity | None = None
     """`None` while it is being started."""
     ready: bool = False
+    confined: bool = False
+    """Its process is a sandbox, which has the program inside."""
 
 
 class Fate(Enum):

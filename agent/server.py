@@ -20,14 +20,17 @@ from typing import Any
 
 import aiohttp
 
-from agent import crew, memory, orphans
+from agent import cgroups, crew, orphans, sandbox
 from agent.admin import answering
 from agent.artifacts import Artifacts
+from agent.cgroups import Groups
 from agent.exposition import AgentCollector
 from agent.fence import HighestFence
+from agent.incidents import Incidents
 from agent.instance import Instance
 from agent.launcher import Launcher
 from agent.ledger import Ledger
+from agent.limits import Watch, guards
 from agent.nodes import Announcer
 from agent.output import Outputs
 from agent.proven import Proven
@@ -92,6 +95,10 @@ class Agent:
         self._records = Records(settings.state_dir / "instances")
         self._outputs = Outputs(settings.state_dir / "logs")
         self._ledger = Ledger()
+        self._groups = Groups(cgroups.detect() if settings.cgroups else [], settings.state_dir)
+        self._bwrap = sandbox.chosen(settings.isolation)
+        self._guards = guards(self._groups) | {"isolation": "bwrap" if self._bwrap else "process"}
+        self._incidents = Incidents()
         self._versions: dict[tuple[str, int], Version] = {}
         self._artifacts = Artifacts(
             settings.state_dir / "artifacts",
@@ -111,9 +118,9 @@ class Agent:
             supervisor.adopt(adopted)
             async with background(
                 self._announcer.run(),
-                memory.watch(supervisor.instances),
+                Watch(self._groups, self._incidents).run(supervisor.instances),
                 crew.watch(supervisor.crews),
-                orphans.watch(lives=self._records.has, zygote=zygote),
+                orphans.watch(lives=self._records.has, zygote=zygote, groups=self._groups),
                 _warmed(zygote),
                 self._artifacts.tidy(in_use=lambda: self._in_use(supervisor), space=self._settings.cache * MIB),
                 self._follow_assignments(supervisor),
@@ -131,7 +138,7 @@ class Agent:
     async def _announced(self, supervisor: Supervisor, ending: asyncio.Event) -> None:
         """Answers calls and is known as a node, until the agent ends."""
         fence = HighestFence(self._settings.state_dir / "fence")
-        service = AgentService(self._settings.name, supervisor, fence, self._outputs)
+        service = AgentService(self._settings.name, supervisor, fence, self._outputs, self._incidents, self._guards)
         server, port = await wire.start(
             self._settings.bind, {NAME: lambda it: agent_pb2_grpc.add_AgentServicer_to_server(service, it)}
         )
@@ -139,6 +146,7 @@ class Agent:
             async with answering(self._settings.admin, AgentCollector(supervisor, self._ledger)) as admin:
                 self._announcer.announce(self._node(port))
                 log.info("node %s answers on port %d; its /metrics is at %s", self._settings.name, port, admin)
+                log.info("instances are kept by: %s", ", ".join(f"{what} {by}" for what, by in self._guards.items()))
                 await ending.wait()
                 if not self._settings.keep_instances:
                     await self._withdrawn(supervisor)
@@ -169,7 +177,7 @@ class Agent:
     @asynccontextmanager
     async def _forking(self) -> AsyncIterator[Zygote | None]:
         settings = self._settings
-        zygote = Zygote(preload=settings.preload) if settings.zygote else None
+        zygote = Zygote(preload=settings.preload) if settings.zygote and not self._bwrap else None
         try:
             yield zygote
         finally:
@@ -184,7 +192,9 @@ class Agent:
             state_dir=settings.state_dir,
             records=self._records,
             outputs=self._outputs,
+            groups=self._groups,
             zygote=zygote,
+            bwrap=self._bwrap,
         )
         return Launcher(spawner, session, self._records)
 
@@ -200,6 +210,7 @@ class Agent:
             random=SystemRandom(),
             ledger=self._ledger,
             hurry=self._hurry,
+            incidents=self._incidents,
         )
 
     async def _leader(self) -> str:
@@ -236,6 +247,7 @@ class Agent:
             capacity=capacity,
             labels=dict(settings.labels),
             boot=secrets.token_hex(8),
+            guards=self._guards,
         )
 
 

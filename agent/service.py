@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
 
 from agent.fence import HighestFence
-from agent.memory import GUARD
-from agent.output import Outputs
+from agent.incidents import Incident, Incidents
+from agent.output import Line, Outputs, Wanted
 from agent.progress import Progress, State
 from agent.resources import Used, used
 from agent.slot import Slot
@@ -39,11 +39,21 @@ STATES = {
 
 
 class AgentService(agent_pb2_grpc.AgentServicer):
-    def __init__(self, node: str, supervisor: Supervisor, fence: HighestFence, outputs: Outputs) -> None:
+    def __init__(
+        self,
+        node: str,
+        supervisor: Supervisor,
+        fence: HighestFence,
+        outputs: Outputs,
+        incidents: Incidents,
+        guards: Mapping[str, str],
+    ) -> None:
         self._node = node
         self._supervisor = supervisor
         self._fence = fence
         self._outputs = outputs
+        self._incidents = incidents
+        self._guards = guards
 
     async def Apply(self, request: agent_pb2.ApplyRequest, context: Any) -> AsyncIterator[agent_pb2.InstanceProgress]:
         self._fence.check(request.fence)
@@ -105,17 +115,21 @@ class AgentService(agent_pb2_grpc.AgentServicer):
             node=self._node,
             fence=self._fence.value,
             instances=[_status(slot, found) for slot in slots],
-            memory_guard=GUARD,
+            guards=self._guards,
+            incidents=[_incident(one) for one in self._incidents.of(request.function)],
         )
 
     async def Logs(self, request: agent_pb2.LogsRequest, context: Any) -> AsyncIterator[agent_pb2.LogLine]:
-        if not self._outputs.has(request.function):
+        if not self._outputs.has(request.function) and not request.follow:
             raise NotFound(f'nothing of "{request.function}" has run on node "{self._node}"')
-        for line in self._outputs.last(request.function, request.version, request.lines):
-            yield agent_pb2.LogLine(instance=line.instance, version=line.version, text=line.text)
+        wanted = Wanted(request.version, request.lines, request.since_unix_seconds, request.request)
+        reached = self._outputs.sizes(request.function, wanted)
+        for line in self._outputs.last(request.function, wanted):
+            yield _log_line(line)
         if request.follow:
-            async for line in self._outputs.follow(request.function, request.version):
-                yield agent_pb2.LogLine(instance=line.instance, version=line.version, text=line.text)
+            yield agent_pb2.LogLine()
+            async for line in self._outputs.follow(request.function, wanted, reached):
+                yield _log_line(line)
 
     async def _assigned(self, function: str, revision: int) -> Reconciler:
         """The function's reconciler, once the assignment of that revision has arrived."""
@@ -157,6 +171,27 @@ class AgentService(agent_pb2_grpc.AgentServicer):
         )
 
 
+def _log_line(line: Line) -> agent_pb2.LogLine:
+    return agent_pb2.LogLine(
+        instance=line.instance,
+        version=line.version,
+        text=line.text,
+        unix_seconds=line.at,
+        request=line.request,
+    )
+
+
+def _incident(of: Incident) -> agent_pb2.Incident:
+    return agent_pb2.Incident(
+        unix_seconds=of.at,
+        function=of.function,
+        version=of.version,
+        instance=of.instance,
+        cause=of.cause,
+        text=of.text,
+    )
+
+
 def _status(slot: Slot, found: Mapping[int, Used]) -> agent_pb2.InstanceStatus:
     instance = slot.instance
     status = agent_pb2.InstanceStatus(
@@ -166,6 +201,7 @@ def _status(slot: Slot, found: Mapping[int, Used]) -> agent_pb2.InstanceStatus:
         state=STATES[slot.state],
         restarts=slot.restarts,
         last_exit=slot.last_exit,
+        last_cause=slot.last_cause or "",
         address=slot.address,
         wakes=slot.wakes,
         start_ms={part: slot.figures[part + MS] for part in PARTS if part + MS in slot.figures},

@@ -21,8 +21,10 @@ from typing import Any, TypeVar
 from agent import sockets
 from agent.artifacts import Artifacts
 from agent.backoff import Streak
+from agent.cause import Cause
 from agent.crew import Crew
 from agent.decide import View
+from agent.incidents import Incidents
 from agent.instance import Instance, StartFailed
 from agent.launcher import Launcher
 from agent.ledger import Ledger
@@ -65,6 +67,7 @@ class Tools:
     ledger: Ledger
     hurry: asyncio.Event
     """Set when the agent must end now."""
+    incidents: Incidents
 
 
 class Slot:
@@ -87,6 +90,7 @@ class Slot:
         self.last_instance = adopted.id if adopted else ""
         self.restarts = 0
         self.last_exit = ""
+        self.last_cause: Cause | None = None
         self.wakes = 0
         self.up = adopted is not None
         """It has a process, or is about to start one."""
@@ -108,7 +112,9 @@ class Slot:
     @property
     def view(self) -> View:
         ready = self.state in PUBLISHED
-        return View(self, self.version, ready=ready, known=ready and self._known, retiring=self.retiring)
+        worn = self.instance is not None and self.instance.worn.is_set()
+        known = ready and self._known
+        return View(self, self.version, ready=ready, known=known, retiring=self.retiring, worn=worn)
 
     @property
     def progress(self) -> Progress:
@@ -286,11 +292,12 @@ class Slot:
         published = asyncio.create_task(self._publish(endpoint, State.READY), name=f"publish {instance.id}")
         retired = asyncio.create_task(self._retired.wait(), name=f"retired {instance.id}")
         tired = asyncio.create_task(self._tired.wait(), name=f"tired {instance.id}")
+        worn = asyncio.create_task(self._tell_worn(instance), name=f"worn {instance.id}")
         ends: list[asyncio.Future[Any]] = [instance.process.exited, retired, tired]
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            await cancelled(published, retired, tired)
+            await cancelled(published, retired, tired, worn)
         if instance.process.running and self._retired.is_set():
             await self._take_away(instance)
         elif instance.process.running and self._standby:
@@ -298,8 +305,11 @@ class Slot:
         else:
             self._forget_standby()
             self._tools.announcer.withdraw(endpoint)
-            self._tools.launcher.forget(instance)
-            self._fail(str(instance.process.exited.result()), served=time.monotonic() - since, final=False)
+            left = self._tools.launcher.forget(instance)
+            ended = instance.process.exited.result()
+            self._note(instance, ended.kind, str(ended))
+            self._note_left(instance, left)
+            self._fail(str(ended), served=time.monotonic() - since, final=False, cause=ended.kind)
 
     async def _publish(self, endpoint: Endpoint, state: State) -> None:
         revision = await self._tools.announcer.announce(endpoint)
@@ -316,6 +326,11 @@ class Slot:
         await self._stop(instance)
         self._streak = Streak()
 
+    async def _tell_worn(self, instance: Instance) -> None:
+        """So that another is started; when that serves, this slot is retired."""
+        await instance.worn.wait()
+        self._changed(self)
+
     async def _take_away(self, instance: Instance) -> None:
         self._move(State.DRAINING)
         await self._stop(instance)
@@ -325,7 +340,12 @@ class Slot:
         await self._unless_hurried(self._drain(instance))
         self._tools.announcer.withdraw(instance.endpoint(self._tools.node))
         grace = {"grace": HURRIED_GRACE} if self._tools.hurry.is_set() else {}
-        await self._tools.launcher.stop(instance, **grace)
+        if instance.worn.is_set():  # a thread that does not stop would not let it end
+            instance.process.kill("was stopped by the agent")
+        left = await self._tools.launcher.stop(instance, **grace)
+        if instance.process.because not in (None, Cause.STOPPED):
+            self._note(instance, instance.process.because, instance.process.cause)
+        self._note_left(instance, left)
 
     async def _drain(self, instance: Instance) -> None:
         await self._withdrawn(instance.endpoint(self._tools.node))
@@ -360,8 +380,16 @@ class Slot:
         self.restarts += 1
         self._tools.ledger.restarted(self.function, self.version)
 
-    def _fail(self, why: str, *, served: float, final: bool) -> None:
-        self.last_exit = why
+    def _note(self, instance: Instance, cause: Cause, text: str) -> None:
+        self._tools.incidents.add(instance.version, instance.id, cause, text, output=instance.log)
+
+    def _note_left(self, instance: Instance, left: int) -> None:
+        if left:
+            what = "1 process was" if left == 1 else f"{left} processes were"
+            self._note(instance, Cause.LEFTOVERS, f"{what} left behind by {instance.id}, and ended")
+
+    def _fail(self, why: str, *, served: float, final: bool, cause: Cause = Cause.START) -> None:
+        self.last_exit, self.last_cause = why, cause
         self._streak = self._streak.failed(served=served)
         if self._streak.crash_loop:
             why = f"{why}\nthis was failure {self._streak.failures} in a row"

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from agent import sockets
+from agent import limits, sandbox, sockets
+from agent.cause import Cause
+from agent.cgroups import Groups
 from agent.instance import Instance, StartFailed
 from agent.isolation import Room, environment, order_of, program_command, runtime_command
 from agent.load import Load
 from agent.output import Outputs
-from agent.processes import End, Process, identify
+from agent.processes import Identity, Process, identify, session_of
 from agent.records import Record, Records
 from agent.runtime.birth import Birth
 from agent.runtime.load import SIZE
@@ -36,9 +38,18 @@ class Spawned:
 
 class Spawner:
     def __init__(
-        self, *, node: str, host: str, state_dir: Path, records: Records, outputs: Outputs, zygote: Zygote | None
+        self,
+        *,
+        node: str,
+        host: str,
+        state_dir: Path,
+        records: Records,
+        outputs: Outputs,
+        groups: Groups,
+        zygote: Zygote | None,
+        bwrap: str | None = None,
     ) -> None:
-        """Without a zygote every instance is a new interpreter."""
+        """Without a zygote every instance is a new interpreter. `bwrap` is the program by which they are kept apart."""
         self._node = node
         self._zygote = zygote
         self._host = host
@@ -46,6 +57,8 @@ class Spawner:
         self._bytecode = state_dir / "bytecode"
         self._records = records
         self._outputs = outputs
+        self._groups = groups
+        self._bwrap = bwrap
 
     def standby(self, version: Version) -> Standby:
         """Raises `StartFailed` when the machine does not let it."""
@@ -77,14 +90,17 @@ class Spawner:
         if record.process is None:
             return None
         try:
-            return self._instance(record, Process(record.process, record.instance))
+            return self._instance(record, self._process(record, record.process))
         except ProcessLookupError:
             return None
 
-    def forget(self, instance: str) -> None:
-        """Removes what an instance that is gone left on disk, but for its output."""
+    def forget(self, instance: str, *, session: int = 0) -> int:
+        """Removes what an instance that is gone left on disk, but for its output, and ends what it left running. How
+        many processes that were, without those of its own session, which end with it."""
+        left = [pid for pid in self._groups.remove(instance) if session_of(pid) not in (None, session)]
         self._room(instance).remove()
         self._records.remove(instance)
+        return len(left)
 
     def _listener(self, version: Version, standby: Standby | None) -> socket.socket | None:
         if standby:
@@ -95,7 +111,9 @@ class Spawner:
         self, version: Version, code: Path, name: str, listener: socket.socket | None, files: ExitStack
     ) -> Spawned:
         port = sockets.port_of(listener) if listener else sockets.free_port(self._host)
-        record = Record(instance=name, version=version, port=port, created=time.time())
+        record = Record(
+            instance=name, version=version, port=port, created=time.time(), confined=self._bwrap is not None
+        )
         self._records.write(record)
         ready, write = _pipe()
         files.callback(os.close, write)
@@ -105,11 +123,11 @@ class Spawner:
             on_failure.pop_all()
         identity = identify(pid, ended=True)
         assert identity is not None, "a child that was not waited for is there"
-        instance = self._instance(record, Process(identity, name, child=True))
+        instance = self._instance(record, self._process(record, identity, child=True))
         try:
             self._records.write(instance.record(ready=False))
         except OSError:
-            instance.process.kill("could not be written down", End.NOT_READY)
+            instance.process.kill("could not be written down", because=Cause.START)
             ready.close()
             raise
         return Spawned(instance, ready)
@@ -121,21 +139,49 @@ class Spawner:
         version, name, port = record.version, record.instance, record.port
         output = files.enter_context(self._log(record).open("ab"))
         shown = environment(version, instance=name, node=self._node, code=code, room=self._room(name), port=port)
+        groups = self._groups.make(name, limits.allowed(version.manifest))
+        limited = limits.limits(version.manifest, [] if self._bwrap else groups)
         if listener is None:
-            command = program_command(version, port=port, ready=ready)
-            return _executed(command, output, code, shown, [ready])
-        load = files.enter_context(self._room(name).load.open("wb+"))
+            command = program_command(version, port=port, ready=ready, limited=limited)
+            return _executed(self._confined(command, record, code, groups), output, code, shown, [ready])
+        room = self._room(name)
+        load = files.enter_context(room.load.open("wb+"))
         load.truncate(SIZE)
-        told = order_of(version, code=code, socket=listener.fileno(), ready=ready, load=load.fileno())
+        told = order_of(
+            version,
+            code=code,
+            socket=listener.fileno(),
+            ready=ready,
+            load=load.fileno(),
+            limited=limited,
+            room=room,
+        )
         bytecode = self._bytecode / version.artifact
         if self._zygote is None:
-            return _executed(
-                runtime_command(told, bytecode), output, code, shown, [ready, listener.fileno(), load.fileno()]
-            )
+            command = self._confined(runtime_command(told, bytecode), record, code, groups)
+            return _executed(command, output, code, shown, [ready, listener.fileno(), load.fileno()])
         birth = Birth(name, told, shown, str(code), str(bytecode), self._zygote.preload)
         return await self._zygote.fork(
             birth, listener=listener.fileno(), ready=ready, load=load.fileno(), output=output.fileno()
         )
+
+    def _confined(self, command: list[str], record: Record, code: Path, groups: list[str]) -> list[str]:
+        if self._bwrap is None:
+            return command
+        return sandbox.command(
+            command,
+            bwrap=self._bwrap,
+            code=code,
+            room=self._room(record.instance),
+            bytecode=self._bytecode / record.version.artifact,
+            limited=limits.limits(record.version.manifest, groups),
+        )
+
+    def _process(self, record: Record, identity: Identity, *, child: bool = False) -> Process:
+        def why() -> str:
+            return limits.out_of_memory(self._groups, record.instance, record.version.manifest.memory)
+
+        return Process(identity, record.instance, child=child, confined=record.confined, why=why)
 
     def _instance(self, record: Record, process: Process) -> Instance:
         return Instance(
@@ -148,6 +194,7 @@ class Spawner:
             log=self._log(record),
             room=self._room(record.instance),
             load=_load(self._room(record.instance)),
+            confined=record.confined,
         )
 
     def _name(self) -> str:

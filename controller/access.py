@@ -18,6 +18,7 @@ from controller.artifacts import Artifacts
 from controller.comparing import Comparing
 from controller.figures import FigureBook
 from controller.hooks import Hooks, Standing
+from controller.logs import LogBook, LogEntry, LogsWanted, Missing
 from controller.outcomes import OutcomeBook
 from controller.publishing import Found, Publication
 from controller.removing import Removing
@@ -53,6 +54,7 @@ class Parts:
     comparing: Comparing
     outcomes: OutcomeBook
     figures: FigureBook
+    logs: LogBook
     removing: Removing
 
 
@@ -69,6 +71,7 @@ class Access:
         self._comparing = parts.comparing
         self._outcomes = parts.outcomes
         self._figures = parts.figures
+        self._logs = parts.logs
         self._removing = parts.removing
 
     async def functions(self) -> list[tuple[Function, list[Alias]]]:
@@ -105,6 +108,13 @@ class Access:
     async def figures(self, function: str) -> Figures:
         self.caller.require(Operation.GET_FIGURES, function)
         return await self._figures.of(function)
+
+    async def logs(self, wanted: LogsWanted) -> AsyncGenerator[LogEntry | Missing, None]:
+        self.caller.require(Operation.READ_LOGS, wanted.function)
+        versions = await self._service.meant(wanted.function, wanted.qualifier)
+        async with aclosing(self._logs.read(wanted, versions)) as told:
+            async for one in told:
+                yield one
 
     async def platform(self) -> Platform:
         self.caller.require(Operation.GET_PLATFORM)

@@ -1,6 +1,6 @@
 """The agents on the nodes, as the controller calls them."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Protocol
 
 from hotswap.model import Assignment, Node
@@ -31,6 +31,13 @@ class RemoteAgents:
             with wire.calling(f'the agent of node "{node.name}" at {node.address}'):
                 async for progress in agent_pb2_grpc.AgentStub(channel).Apply(request):
                     yield progress
+
+    async def logs(self, node: Node, request: agent_pb2.LogsRequest) -> AsyncGenerator[agent_pb2.LogLine, None]:
+        """Raises `NotFound` where nothing of the function has run, or `Unavailable`; sets no limit of its own."""
+        async with wire.channel(node.address) as channel:
+            with wire.calling(f'the agent of node "{node.name}" at {node.address}'):
+                async for line in agent_pb2_grpc.AgentStub(channel).Logs(request):
+                    yield line
 
     async def status(self, node: Node, function: str) -> agent_pb2.StatusResponse:
         """What runs there. Raises `Unavailable`; sets no limit of its own."""

@@ -3,13 +3,14 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from controller.agents import RemoteAgents
 from hotswap import figures
 from hotswap.admin import admin_ports
 from hotswap.errors import HotswapError, NotFound
-from hotswap.figures import PARTS, Figures, InstanceFigures
+from hotswap.figures import PARTS, Figures, Incident, InstanceFigures
 from hotswap.metrics import CounterRow
 from hotswap.model import Node, check_function_name
 from hotswap.rpc import agent_pb2
@@ -29,14 +30,21 @@ class FigureBook:
     async def of(self, function: str) -> Figures:
         if await self._store.functions.get(check_function_name(function)) is None:
             raise NotFound(f'there is no function "{function}"', hint="see `hotswap functions`")
-        (rows, silent), (instances, away) = await asyncio.gather(self._counted(function), self._running(function))
+        (rows, silent), (statuses, away) = await asyncio.gather(self._counted(function), self._running(function))
         owners = defaultdict[tuple[str, int], list[CounterRow]](list)
         for row in rows:
             owners[row.alias, row.version].append(row)
         return Figures(
             function=function,
             versions=[figures.of_version(*owner, some) for owner, some in sorted(owners.items())],
-            instances=sorted(instances, key=lambda one: (one.version, one.node, one.instance)),
+            instances=sorted(
+                (_instance(status.node, one) for status in statuses for one in status.instances),
+                key=lambda one: (one.version, one.node, one.instance),
+            ),
+            incidents=sorted(
+                (_incident(status.node, one) for status in statuses for one in status.incidents),
+                key=lambda one: one.at,
+            ),
             missing=[*silent, *away],
         )
 
@@ -49,11 +57,10 @@ class FigureBook:
         good, missing = _sorted(answers)
         return [row for counters in good for row in counters.rows], missing
 
-    async def _running(self, function: str) -> tuple[list[InstanceFigures], list[str]]:
+    async def _running(self, function: str) -> tuple[list[agent_pb2.StatusResponse], list[str]]:
         nodes = [stored.value for stored in await self._store.nodes.list()]
         answers = await asyncio.gather(*(self._status(node, function) for node in nodes), return_exceptions=True)
-        good, missing = _sorted(answers)
-        return [_instance(status.node, one) for status in good for one in status.instances], missing
+        return _sorted(answers)
 
     async def _status(self, node: Node, function: str) -> agent_pb2.StatusResponse:
         try:
@@ -87,5 +94,18 @@ def _instance(node: str, status: agent_pb2.InstanceStatus) -> InstanceFigures:
         cpu_seconds=status.cpu_seconds,
         restarts=status.restarts,
         wakes=status.wakes,
+        last_exit=status.last_exit,
+        last_cause=status.last_cause,
         start_ms={part: status.start_ms[part] for part in PARTS if part in status.start_ms},
+    )
+
+
+def _incident(node: str, of: agent_pb2.Incident) -> Incident:
+    return Incident(
+        at=datetime.fromtimestamp(of.unix_seconds, UTC),
+        node=node,
+        version=of.version,
+        instance=of.instance,
+        cause=of.cause,
+        text=of.text,
     )

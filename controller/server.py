@@ -21,6 +21,7 @@ from controller.figures import FigureBook
 from controller.hooks import Hooks
 from controller.lead import leading
 from controller.leader import RETRY_AFTER, Leadership
+from controller.logs import LogBook
 from controller.notify import notifying
 from controller.outcomes import OutcomeBook
 from controller.publishing import Publishing
@@ -72,6 +73,7 @@ class Controller:
             comparing=Comparing(store=store, clock=now),
             outcomes=OutcomeBook(store),
             figures=FigureBook(store),
+            logs=LogBook(store),
             removing=Removing(store=store),
         )
 

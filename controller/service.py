@@ -94,6 +94,16 @@ class Service:
             )
         return stored
 
+    async def meant(self, function: str, qualifier: str) -> set[int] | None:
+        """The versions: all (`None`) for an empty qualifier, those with weight for an alias."""
+        if not qualifier:
+            await self._function(function)
+            return None
+        if qualifier.isdigit():
+            return {(await self.version(function, int(qualifier))).number}
+        alias = (await self.alias(function, qualifier)).value
+        return {version for version, weight in alias.weights.items() if weight}
+
     async def platform(self) -> Platform:
         leaders = await self._store.leader.list()
         return Platform(

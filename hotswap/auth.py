@@ -63,6 +63,7 @@ class Operation(Enum):
     WATCH_DEPLOYMENT = "WatchDeployment", Role.VIEWER
     COMPARE = "Compare", Role.VIEWER
     GET_FIGURES = "GetFigures", Role.VIEWER
+    READ_LOGS = "ReadLogs", Role.VIEWER
     GET_PLATFORM = "GetPlatform", Role.VIEWER
     PUBLISH = "Publish", Role.DEPLOYER
     FIND_UPLOAD = "FindUpload", Role.DEPLOYER

@@ -1,5 +1,7 @@
 """What a function's versions did and what they use, for people and for programs that do not read Prometheus's words."""
 
+from datetime import datetime
+
 from hotswap.metrics import ERRORS, Count, CounterRow, Tally
 from hotswap.model import Model, VersionNumber
 
@@ -39,6 +41,10 @@ class InstanceFigures(Model, frozen=True, kw_only=True):
     """Bytes, as the proportional share (PSS)."""
     cpu_seconds: float
     restarts: int
+    last_exit: str = ""
+    """How the one before it in its place ended, or why it does not start."""
+    last_cause: str = ""
+    """The same in a word: memory, disk, processes, time-out, signal, code, start, …"""
     start_ms: dict[str, float]
     """Parts of its start, in milliseconds: `fetch` of the artifact, `ready` from the process to when it takes requests,
     of that `import` and `init`, then `warm`, and `first` from when it takes requests to the end of its first answer. Of
@@ -47,10 +53,23 @@ class InstanceFigures(Model, frozen=True, kw_only=True):
     """How often invocations have woken it."""
 
 
+class Incident(Model, frozen=True, kw_only=True):
+    """What an instance ran into."""
+
+    at: datetime
+    node: str
+    version: VersionNumber
+    instance: str
+    cause: str
+    text: str
+
+
 class Figures(Model, frozen=True, kw_only=True):
     function: str
     versions: list[VersionFigures]
     instances: list[InstanceFigures]
+    incidents: list[Incident] = []
+    """The last that its agents remember, the newest at the end."""
     missing: list[str]
     """What did not answer, so that its figures are not in it."""
 

@@ -37,6 +37,10 @@ ALLOWED = {
     "start_timeout": A_DURATION,
     "drain_timeout": A_DURATION,
     "memory": "MiB, a whole number from 16 to 1048576",
+    "processes": "a whole number from 1 to 1000000",
+    "files": "a whole number from 64 to 1000000",
+    "cpu": "cores, a number from 0.01 to 1024",
+    "disk": "MiB, a whole number from 1 to 1048576",
     "max_body": "bytes, a whole number from 0",
     "min_instances": "a whole number from 0 to 1000",
     "max_instances": "a whole number from 1 to 1000, not below min_instances",
@@ -85,7 +89,7 @@ def parse(text: str, *, where: str = FILE) -> Manifest:
 def write(manifest: Manifest) -> str:
     """The file that says this: what `parse` reads from it is the same manifest."""
     told = msgspec.json.decode(msgspec.json.encode(manifest))
-    fields = {_snake(name): value for name, value in told.items()}
+    fields = {_snake(name): value for name, value in told.items() if value is not None}
     for name in ("sample_payload", "schemas"):
         if name in fields:
             fields[name] = _texts(fields[name]) if name == "schemas" else msgspec.json.encode(fields[name]).decode()

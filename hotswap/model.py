@@ -95,6 +95,14 @@ class Manifest(Model, frozen=True, kw_only=True):
     """How long an instance that is taken away may go on with what it has in flight."""
     memory: Annotated[int, msgspec.Meta(ge=16, le=1_048_576)] = 512
     """MiB an instance may use."""
+    processes: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 256
+    """Processes and threads an instance may have, beside one for each invocation that it may have in flight."""
+    files: Annotated[int, msgspec.Meta(ge=64, le=1_000_000)] = 4096
+    """Files and sockets a process may have open, beside one for each invocation that it may have in flight."""
+    cpu: Annotated[float, msgspec.Meta(ge=0.01, le=1_024)] | None = None
+    """Cores an instance may use; without it as many as are free, of which instances have even shares."""
+    disk: Annotated[int, msgspec.Meta(ge=1, le=1_048_576)] = 512
+    """MiB of files that an instance may have in its own folders."""
     max_body: Annotated[int, msgspec.Meta(ge=0)] = 6 * 1024 * 1024
     """Bytes a request body may have."""
     min_instances: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 1
@@ -183,6 +191,8 @@ class Node(Record, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     boot: str
     """New at every start of the agent."""
+    guards: dict[str, str] = {}
+    """What keeps instances within limits (memory, processes, cpu, disk, files), and apart (isolation)."""
 
 
 class Assignment(Record, frozen=True, kw_only=True):

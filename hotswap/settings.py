@@ -11,6 +11,8 @@ from hotswap.aws_keys import AccessKeys
 from hotswap.errors import Invalid
 
 Lane = Literal["express", "general"]
+Isolation = Literal["process", "bwrap", "auto"]
+"""How instances are kept apart; `auto`: by bwrap where it works."""
 
 ETCD_PORT = 2379
 
@@ -88,6 +90,9 @@ class AgentSettings:
     """Modules that the zygote imports as well, for all functions that do not bring their own."""
     admin: str = "127.0.0.1:0"
     """Metrics and health."""
+    isolation: Isolation = "process"
+    cgroups: bool = True
+    """Have the kernel keep the limits of instances, where it lets us; else the agent looks after them."""
     cache: int = 10 * 1024
     """MiB that the files of versions may take which do not run here any more."""
 

@@ -19,6 +19,8 @@ import aiohttp
 import grpc
 from multidict import CIMultiDict
 
+from agent import cgroups
+from agent.cgroups import Groups
 from hotswap import archive, etcd, manifest
 from hotswap.deployment import Leader
 from hotswap.errors import NotFound, Unavailable
@@ -226,9 +228,23 @@ async def node(folder: Path, settings: EtcdSettings) -> AsyncIterator[NodeUnderT
                 under_test.agent.kill()
                 under_test.agent.wait()
             for pid in processes_in(folder):
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # what is in a sandbox ends with its first process
+                    os.kill(pid, signal.SIGKILL)
+            await ungrouped(under_test.state_dir)
             await kv.close()
             await server.stop(None)
+
+
+async def ungrouped(state_dir: Path) -> None:
+    """Waits until no control group of the agent is left."""
+    groups = Groups(cgroups.detect(), state_dir)
+
+    async def gone() -> bool:
+        for instance in groups.instances():
+            groups.remove(instance)
+        return not groups.instances()
+
+    await until(gone)
 
 
 def processes_in(folder: Path) -> list[int]:

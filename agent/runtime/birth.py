@@ -32,7 +32,7 @@ def take(told: int, socket: int, ready: int, load: int, output: int) -> Birth:
     with open(told, "rb") as file:
         fields = json.load(file)
     found = fields.pop("order") | {"socket": socket, "ready": ready, "load": load}
-    birth = Birth(order=order.Order(**found), **fields)
+    birth = Birth(order=order.of(found), **fields)
     os.setsid()
     os.dup2(output, 1)
     os.dup2(output, 2)

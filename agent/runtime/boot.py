@@ -2,13 +2,15 @@
 
     boot.py serve ORDER                      runs a handler, asgi or wsgi function; ORDER is the JSON of `order.Order`
     boot.py zygote CHANNEL ROOM MODULE…      forks such functions, with these modules imported; see `zygote.py`
-    boot.py program MEMORY READY COMMAND…    becomes a program of kind http
+    boot.py confined LIMITS COMMAND…         becomes what runs one of these in a sandbox
+    boot.py program LIMITS READY COMMAND…    becomes a program of kind http; LIMITS is the JSON of `limits.Limits`
 
 A function that cannot be started is told through the ready descriptor, and the exit code is 3. After SIGTERM it is 0.
 """
 
 import importlib
 import importlib.util
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -35,9 +37,13 @@ def module(name: str) -> Any:
 
 def main(mode: str, *arguments: str) -> None:
     load_package()
-    if mode == "program":
-        memory, descriptor, *command = arguments
-        module("limits").apply(int(memory))
+    if mode == "confined":
+        limits, *command = arguments
+        module("limits").apply(module("limits").parse(limits))
+        os.execv(command[0], command)  # noqa: S606 - without a shell, as is wanted
+    elif mode == "program":
+        limits, descriptor, *command = arguments
+        module("limits").apply(module("limits").parse(limits))
         module("program").run(int(descriptor), command)
     else:
         if mode == "zygote":
@@ -46,7 +52,7 @@ def main(mode: str, *arguments: str) -> None:
         else:
             order = module("order").parse(arguments[0])
         sys.argv[:] = [order.entrypoint]
-        module("limits").apply(order.memory)
+        module("limits").apply(order.limits)
         module("serve").run(order)
 
 

@@ -2,6 +2,9 @@
 
 import json
 from dataclasses import asdict, dataclass
+from typing import Any
+
+from .limits import Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +27,17 @@ class Order:
     """MiB."""
     load: int
     """Descriptor of the file of `load.py`."""
+    worn: str
+    """Path of a file to make when the process should be replaced."""
+    limits: Limits
 
 
 def parse(text: str) -> Order:
-    return Order(**json.loads(text))
+    return of(json.loads(text))
+
+
+def of(fields: dict[str, Any]) -> Order:
+    return Order(**fields | {"limits": Limits(**fields["limits"])})
 
 
 def encode(order: Order) -> str:

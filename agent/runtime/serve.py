@@ -29,17 +29,23 @@ from . import tail
 from .handler import HandlerApp, Receive, Send
 from .load import Load, counted
 from .order import Order
+from .printing import printed_by, taken
 from .ready import Report
 
 KEEP_ALIVE = 3600
 """Seconds that an idle connection is kept: longer than a router keeps it, so that only the router ends one."""
 BACKLOG = 1024
+REQUEST_ID = b"hotswap-request-id"
 
 App = Callable[[Any, Receive, Send], Awaitable[None]]
 
 
 def run(order: Order) -> None:
-    report, load = Report(order.ready), Load(order.load)
+    with taken():
+        _run(order, Report(order.ready), Load(order.load))
+
+
+def _run(order: Order, report: Report, load: Load) -> None:
     prepare = PREPARE[order.kind]()
     started = time.perf_counter()
     sys.path.insert(0, order.code)
@@ -76,7 +82,7 @@ async def _serve(
     except BaseException as error:
         report.failed(error, what="init(context) failed")
     config = uvicorn.Config(
-        counted(app, load),
+        counted(_told(app), load),
         http=HttpToolsProtocol,
         lifespan="auto" if order.kind == "asgi" else "off",
         log_level="warning",
@@ -98,6 +104,22 @@ async def _serve(
         on_refused=lambda: report.failed(StartupRefused(said.text), what="the application refused to start"),
     )
     await server.serve(sockets=[socket.socket(fileno=order.socket)])
+
+
+def _told(app: App) -> App:
+    """What the application prints is told with the invocation that it prints it for."""
+
+    async def told(scope: Any, receive: Receive, send: Send) -> None:
+        with printed_by(_request_id(scope)):
+            await app(scope, receive, send)
+
+    return told
+
+
+def _request_id(scope: Any) -> str:
+    """Empty for what is no request, or has not come through a router."""
+    found = (value for name, value in scope.get("headers", ()) if name == REQUEST_ID)
+    return next(found, b"").decode("latin-1")
 
 
 class StartupRefused(Exception):

@@ -21,6 +21,7 @@ from time import perf_counter
 
 from aiohttp import ClientSession
 
+from agent.cgroups import Groups, detect
 from agent.instance import Instance
 from agent.launcher import Launcher
 from agent.output import Outputs
@@ -57,7 +58,13 @@ class Ours:
         self._code = functions.write(room / "code", functions.LAMBDA)
         records = Records(room / "instances")
         self._spawner = Timed(
-            node=NODE, host="127.0.0.1", state_dir=room, records=records, outputs=Outputs(room / "logs"), zygote=zygote
+            node=NODE,
+            host="127.0.0.1",
+            state_dir=room,
+            records=records,
+            outputs=Outputs(room / "logs"),
+            groups=Groups(detect(), room),
+            zygote=zygote,
         )
         self._launcher = Launcher(self._spawner, session, records)
         manifest = Manifest(function="f", kind=Kind.HANDLER, entrypoint="app:handler")

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from controller import hooks, service, steps, verbs
+from controller.logs import LogEntry, Missing
 from hotswap.auth import Token
 from hotswap.deployment import Deployment, Event, Quarantine, Status
 from hotswap.hook import Undelivered
@@ -120,7 +121,28 @@ def platform(of: service.Platform) -> pb.Platform:
 
 
 def node(of: Node) -> pb.Node:
-    return pb.Node(name=of.name, address=of.address, labels=of.labels, capacity=of.capacity, boot=of.boot)
+    return pb.Node(
+        name=of.name,
+        address=of.address,
+        labels=of.labels,
+        capacity=of.capacity,
+        boot=of.boot,
+        guards=of.guards,
+    )
+
+
+def log_entry(of: LogEntry | Missing) -> pb.LogEntry:
+    if isinstance(of, Missing):
+        return pb.LogEntry(missing=of.text)
+    return pb.LogEntry(
+        at=datetime.fromtimestamp(of.at, UTC).isoformat(timespec="milliseconds"),
+        node=of.node,
+        version=of.version,
+        instance=of.instance,
+        request=of.request,
+        text=of.text,
+        platform=of.platform,
+    )
 
 
 def router(of: Router) -> pb.Router:

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from contextlib import aclosing
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -10,6 +11,7 @@ import grpc
 from controller.access import Access, Parts
 from controller.api import documents
 from controller.api.leader import PASSED_ON
+from controller.logs import LogsWanted
 from controller.publishing import Publication
 from hotswap import auth, durations, requests
 from hotswap.deployment import Verb
@@ -121,6 +123,19 @@ class ControllerApi(controller_pb2_grpc.ControllerServicer):
     async def GetFigures(self, request: pb.GetFiguresRequest, context: Context) -> pb.GetFiguresResponse:
         return pb.GetFiguresResponse(figures_json=encode(await self._access.figures(request.function)).decode())
 
+    async def ReadLogs(self, request: pb.ReadLogsRequest, context: Context) -> AsyncIterator[pb.LogEntry]:
+        wanted = LogsWanted(
+            function=request.function,
+            qualifier=request.qualifier,
+            tail=request.tail,
+            since=_moment(request.since),
+            request=request.request,
+            follow=request.follow,
+        )
+        async with aclosing(self._access.logs(wanted)) as told:
+            async for one in told:
+                yield documents.log_entry(one)
+
     async def ReportOutcomes(self, request: pb.ReportOutcomesRequest, context: Context) -> pb.ReportOutcomesResponse:
         told = decode(request.outcomes_json, Outcomes, where="the outcomes")
         taken = await self._access.report_outcomes(request.function, told)
@@ -225,6 +240,16 @@ async def _chunks(messages: AsyncIterator[pb.PublishRequest], *, upto: int) -> A
         yield message.chunk
     if upto > 0:
         await asyncio.sleep(SETTLING)
+
+
+def _moment(text: str) -> float:
+    """Unix time; 0 for none."""
+    if not text:
+        return 0.0
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError as error:
+        raise Invalid(f"since: {error}", hint="write 2026-01-31T12:00:00Z") from None
 
 
 def _duration(text: str) -> timedelta | None:

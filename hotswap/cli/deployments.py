@@ -185,7 +185,16 @@ def _row(deployment: pb.Deployment) -> output.Row:
 
 def _node_row(node: pb.Node) -> output.Row:
     labels = ", ".join(f"{name}={value}" for name, value in sorted(node.labels.items()))
-    return {"NODE": node.name, "ADDRESS": node.address, "LABELS": labels}
+    guards = dict(node.guards)
+    isolation = guards.pop("isolation", "")
+    kept = "; ".join(f"{what}: {by}" for what, by in sorted(guards.items()))
+    return {
+        "NODE": node.name,
+        "ADDRESS": node.address,
+        "LABELS": labels,
+        "ISOLATION": isolation,
+        "LIMITS KEPT BY": kept,
+    }
 
 
 def _tell(deployment: pb.Deployment) -> None:

@@ -8,7 +8,7 @@ import click
 from hotswap.cli import output
 from hotswap.cli.client import ANSWER_LIMIT, Target, controller_options
 from hotswap.cli.completion import function_argument
-from hotswap.figures import Figures, InstanceFigures, VersionFigures
+from hotswap.figures import Figures, Incident, InstanceFigures, VersionFigures
 from hotswap.model import decode
 from hotswap.rpc import controller_pb2 as pb
 
@@ -35,6 +35,9 @@ def metrics(function: str, *, form: output.Format, target: Target) -> None:
     output.print_rows(map(version_row, figures.versions), none="no version was invoked yet")
     click.echo()
     output.print_rows(map(instance_row, figures.instances), none="no instance runs")
+    if figures.incidents:
+        click.echo()
+        output.print_rows(map(incident_row, figures.incidents), none="")
     for missing in figures.missing:
         click.echo(f"not in it: {missing}", err=True)
 
@@ -64,8 +67,19 @@ def instance_row(of: InstanceFigures) -> output.Row:
         "MEMORY": output.size(of.memory),
         "CPU": f"{of.cpu_seconds:.2f} s",
         "WAKES": str(of.wakes),
-        "RESTARTS": str(of.restarts),
+        "RESTARTS": f"{of.restarts} ({of.last_cause})" if of.last_cause else str(of.restarts),
         "START": ", ".join(f"{part} {took:.0f} ms" for part, took in of.start_ms.items()),
+    }
+
+
+def incident_row(of: Incident) -> output.Row:
+    return {
+        "AT": output.moment(of.at.isoformat()),
+        "VERSION": str(of.version),
+        "NODE": of.node,
+        "INSTANCE": of.instance,
+        "CAUSE": of.cause,
+        "WHAT": output.first_line(of.text),
     }
 
 

@@ -27,6 +27,7 @@ FAMILIES = (
     "up",
     "functions",
     "figures",
+    "logs",
     "invocation",
     "deployments",
     "comparing",

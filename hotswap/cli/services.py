@@ -27,6 +27,7 @@ from hotswap.settings import (
     AgentSettings,
     ControllerSettings,
     EtcdSettings,
+    Isolation,
     Lane,
     PrometheusSettings,
     RouterLimits,
@@ -250,6 +251,12 @@ def router(
     metavar="MODULE",
     help="Have the zygote import this as well; a function that brings its own has its own. May be given several times.",
 )
+@click.option(
+    "--isolation",
+    type=click.Choice(["process", "bwrap", "auto"]),
+    default="process",
+    help="bwrap: instances see nothing of each other or of the agent, and are not forked; auto: so where it works.",
+)
 @log_level_option
 @insecure_option
 @etcd_options
@@ -266,6 +273,7 @@ def agent(
     state_dir: Path | None,
     zygote: bool,
     preload: tuple[str, ...],
+    isolation: Isolation,
     insecure: bool,
     etcd: EtcdSettings,
 ) -> None:
@@ -294,6 +302,7 @@ def agent(
         preload=preload,
         cache=cache,
         admin=admin,
+        isolation=isolation,
     )
     asyncio.run(run(settings))
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17hotswap/rpc/agent.proto\x12\nhotswap.v1\"\xac\x01\n\x0c\x41pplyRequest\x12\r\n\x05\x66\x65nce\x18\x01 \x01(\x04\x12\x10\n\x08\x66unction\x18\x02 \x01(\t\x12\x38\n\x08versions\x18\x03 \x03(\x0b\x32&.hotswap.v1.ApplyRequest.VersionsEntry\x12\x10\n\x08revision\x18\x04 \x01(\x03\x1a/\n\rVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\"j\n\x0bSwapRequest\x12\r\n\x05\x66\x65nce\x18\x01 \x01(\x04\x12\x10\n\x08\x66unction\x18\x02 \x01(\t\x12\x14\n\x0c\x66rom_version\x18\x03 \x01(\r\x12\x12\n\nto_version\x18\x04 \x01(\r\x12\x10\n\x08revision\x18\x05 \x01(\x03\"@\n\x0c\x44rainRequest\x12\r\n\x05\x66\x65nce\x18\x01 \x01(\x04\x12\x10\n\x08\x66unction\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\r\"\x9f\x01\n\x10InstanceProgress\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x10\n\x08\x66unction\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\r\x12\x10\n\x08instance\x18\x04 \x01(\t\x12(\n\x05state\x18\x05 \x01(\x0e\x32\x19.hotswap.v1.InstanceState\x12\x0c\n\x04text\x18\x06 \x01(\t\x12\x10\n\x08revision\x18\x07 \x01(\x03\"!\n\rStatusRequest\x12\x10\n\x08\x66unction\x18\x01 \x01(\t\"r\n\x0eStatusResponse\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\r\n\x05\x66\x65nce\x18\x02 \x01(\x04\x12-\n\tinstances\x18\x03 \x03(\x0b\x32\x1a.hotswap.v1.InstanceStatus\x12\x14\n\x0cmemory_guard\x18\x04 \x01(\t\"\xf5\x02\n\x0eInstanceStatus\x12\x10\n\x08\x66unction\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x10\n\x08instance\x18\x03 \x01(\t\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.hotswap.v1.InstanceState\x12\x0f\n\x07\x61\x64\x64ress\x18\x05 \x01(\t\x12\x0b\n\x03pid\x18\x06 \x01(\r\x12\x10\n\x08restarts\x18\x07 \x01(\r\x12\x11\n\tlast_exit\x18\x08 \x01(\t\x12\x14\n\x0cmemory_bytes\x18\t \x01(\x04\x12\x1c\n\x14started_unix_seconds\x18\n \x01(\x01\x12\x13\n\x0b\x63pu_seconds\x18\x0b \x01(\x01\x12\x39\n\x08start_ms\x18\x0c \x03(\x0b\x32\'.hotswap.v1.InstanceStatus.StartMsEntry\x12\r\n\x05wakes\x18\r \x01(\r\x1a.\n\x0cStartMsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"O\n\x0bLogsRequest\x12\x10\n\x08\x66unction\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\r\n\x05lines\x18\x03 \x01(\r\x12\x0e\n\x06\x66ollow\x18\x04 \x01(\x08\":\n\x07LogLine\x12\x10\n\x08instance\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x0c\n\x04text\x18\x03 \x01(\t*\xc9\x02\n\rInstanceState\x12\x1e\n\x1aINSTANCE_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17INSTANCE_STATE_FETCHING\x10\x01\x12\x1b\n\x17INSTANCE_STATE_STARTING\x10\x02\x12\x1a\n\x16INSTANCE_STATE_WARMING\x10\x03\x12\x18\n\x14INSTANCE_STATE_READY\x10\x04\x12\x1b\n\x17INSTANCE_STATE_DRAINING\x10\x05\x12\x1a\n\x16INSTANCE_STATE_STOPPED\x10\x06\x12\x1e\n\x1aINSTANCE_STATE_BACKING_OFF\x10\x07\x12\x19\n\x15INSTANCE_STATE_FAILED\x10\x08\x12\x19\n\x15INSTANCE_STATE_ASLEEP\x10\t\x12\x19\n\x15INSTANCE_STATE_WAKING\x10\n2\xc7\x02\n\x05\x41gent\x12\x41\n\x05\x41pply\x12\x18.hotswap.v1.ApplyRequest\x1a\x1c.hotswap.v1.InstanceProgress0\x01\x12?\n\x04Swap\x12\x17.hotswap.v1.SwapRequest\x1a\x1c.hotswap.v1.InstanceProgress0\x01\x12\x41\n\x05\x44rain\x12\x18.hotswap.v1.DrainRequest\x1a\x1c.hotswap.v1.InstanceProgress0\x01\x12?\n\x06Status\x12\x19.hotswap.v1.StatusRequest\x1a\x1a.hotswap.v1.StatusResponse\x12\x36\n\x04Logs\x12\x17.hotswap.v1.LogsRequest\x1a\x13.hotswap.v1.LogLine0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17hotswap/rpc/agent.proto\x12\nhotswap.v1\"\xac\x01\n\x0c\x41pplyRequest\x12\r\n\x05\x66\x65nce\x18\x01 \x01(\x04\x12\x10\n\x08\x66unction\x18\x02 \x01(\t\x12\x38\n\x08versions\x18\x03 \x03(\x0b\x32&.hotswap.v1.ApplyRequest.VersionsEntry\x12\x10\n\x08revision\x18\x04 \x01(\x03\x1a/\n\rVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\"j\n\x0bSwapRequest\x12\r\n\x05\x66\x65nce\x18\x01 \x01(\x04\x12\x10\n\x08\x66unction\x18\x02 \x01(\t\x12\x14\n\x0c\x66rom_version\x18\x03 \x01(\r\x12\x12\n\nto_version\x18\x04 \x01(\r\x12\x10\n\x08revision\x18\x05 \x01(\x03\"@\n\x0c\x44rainRequest\x12\r\n\x05\x66\x65nce\x18\x01 \x01(\x04\x12\x10\n\x08\x66unction\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\r\"\x9f\x01\n\x10InstanceProgress\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x10\n\x08\x66unction\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\r\x12\x10\n\x08instance\x18\x04 \x01(\t\x12(\n\x05state\x18\x05 \x01(\x0e\x32\x19.hotswap.v1.InstanceState\x12\x0c\n\x04text\x18\x06 \x01(\t\x12\x10\n\x08revision\x18\x07 \x01(\x03\"!\n\rStatusRequest\x12\x10\n\x08\x66unction\x18\x01 \x01(\t\"\xf2\x01\n\x0eStatusResponse\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\r\n\x05\x66\x65nce\x18\x02 \x01(\x04\x12-\n\tinstances\x18\x03 \x03(\x0b\x32\x1a.hotswap.v1.InstanceStatus\x12\x36\n\x06guards\x18\x05 \x03(\x0b\x32&.hotswap.v1.StatusResponse.GuardsEntry\x12\'\n\tincidents\x18\x06 \x03(\x0b\x32\x14.hotswap.v1.Incident\x1a-\n\x0bGuardsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01J\x04\x08\x04\x10\x05\"r\n\x08Incident\x12\x14\n\x0cunix_seconds\x18\x01 \x01(\x01\x12\x10\n\x08\x66unction\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\r\x12\x10\n\x08instance\x18\x04 \x01(\t\x12\r\n\x05\x63\x61use\x18\x05 \x01(\t\x12\x0c\n\x04text\x18\x06 \x01(\t\"\x89\x03\n\x0eInstanceStatus\x12\x10\n\x08\x66unction\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x10\n\x08instance\x18\x03 \x01(\t\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.hotswap.v1.InstanceState\x12\x0f\n\x07\x61\x64\x64ress\x18\x05 \x01(\t\x12\x0b\n\x03pid\x18\x06 \x01(\r\x12\x10\n\x08restarts\x18\x07 \x01(\r\x12\x11\n\tlast_exit\x18\x08 \x01(\t\x12\x14\n\x0cmemory_bytes\x18\t \x01(\x04\x12\x1c\n\x14started_unix_seconds\x18\n \x01(\x01\x12\x13\n\x0b\x63pu_seconds\x18\x0b \x01(\x01\x12\x39\n\x08start_ms\x18\x0c \x03(\x0b\x32\'.hotswap.v1.InstanceStatus.StartMsEntry\x12\r\n\x05wakes\x18\r \x01(\r\x12\x12\n\nlast_cause\x18\x0e \x01(\t\x1a.\n\x0cStartMsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"|\n\x0bLogsRequest\x12\x10\n\x08\x66unction\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\r\n\x05lines\x18\x03 \x01(\r\x12\x0e\n\x06\x66ollow\x18\x04 \x01(\x08\x12\x1a\n\x12since_unix_seconds\x18\x05 \x01(\x01\x12\x0f\n\x07request\x18\x06 \x01(\t\"a\n\x07LogLine\x12\x10\n\x08instance\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x14\n\x0cunix_seconds\x18\x04 \x01(\x01\x12\x0f\n\x07request\x18\x05 \x01(\t*\xc9\x02\n\rInstanceState\x12\x1e\n\x1aINSTANCE_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17INSTANCE_STATE_FETCHING\x10\x01\x12\x1b\n\x17INSTANCE_STATE_STARTING\x10\x02\x12\x1a\n\x16INSTANCE_STATE_WARMING\x10\x03\x12\x18\n\x14INSTANCE_STATE_READY\x10\x04\x12\x1b\n\x17INSTANCE_STATE_DRAINING\x10\x05\x12\x1a\n\x16INSTANCE_STATE_STOPPED\x10\x06\x12\x1e\n\x1aINSTANCE_STATE_BACKING_OFF\x10\x07\x12\x19\n\x15INSTANCE_STATE_FAILED\x10\x08\x12\x19\n\x15INSTANCE_STATE_ASLEEP\x10\t\x12\x19\n\x15INSTANCE_STATE_WAKING\x10\n2\xc7\x02\n\x05\x41gent\x12\x41\n\x05\x41pply\x12\x18.hotswap.v1.ApplyRequest\x1a\x1c.hotswap.v1.InstanceProgress0\x01\x12?\n\x04Swap\x12\x17.hotswap.v1.SwapRequest\x1a\x1c.hotswap.v1.InstanceProgress0\x01\x12\x41\n\x05\x44rain\x12\x18.hotswap.v1.DrainRequest\x1a\x1c.hotswap.v1.InstanceProgress0\x01\x12?\n\x06Status\x12\x19.hotswap.v1.StatusRequest\x1a\x1a.hotswap.v1.StatusResponse\x12\x36\n\x04Logs\x12\x17.hotswap.v1.LogsRequest\x1a\x13.hotswap.v1.LogLine0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,10 +33,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_APPLYREQUEST_VERSIONSENTRY']._loaded_options = None
   _globals['_APPLYREQUEST_VERSIONSENTRY']._serialized_options = b'8\001'
+  _globals['_STATUSRESPONSE_GUARDSENTRY']._loaded_options = None
+  _globals['_STATUSRESPONSE_GUARDSENTRY']._serialized_options = b'8\001'
   _globals['_INSTANCESTATUS_STARTMSENTRY']._loaded_options = None
   _globals['_INSTANCESTATUS_STARTMSENTRY']._serialized_options = b'8\001'
-  _globals['_INSTANCESTATE']._serialized_start=1219
-  _globals['_INSTANCESTATE']._serialized_end=1548
+  _globals['_INSTANCESTATE']._serialized_start=1568
+  _globals['_INSTANCESTATE']._serialized_end=1897
   _globals['_APPLYREQUEST']._serialized_start=40
   _globals['_APPLYREQUEST']._serialized_end=212
   _globals['_APPLYREQUEST_VERSIONSENTRY']._serialized_start=165
@@ -49,16 +51,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INSTANCEPROGRESS']._serialized_end=548
   _globals['_STATUSREQUEST']._serialized_start=550
   _globals['_STATUSREQUEST']._serialized_end=583
-  _globals['_STATUSRESPONSE']._serialized_start=585
-  _globals['_STATUSRESPONSE']._serialized_end=699
-  _globals['_INSTANCESTATUS']._serialized_start=702
-  _globals['_INSTANCESTATUS']._serialized_end=1075
-  _globals['_INSTANCESTATUS_STARTMSENTRY']._serialized_start=1029
-  _globals['_INSTANCESTATUS_STARTMSENTRY']._serialized_end=1075
-  _globals['_LOGSREQUEST']._serialized_start=1077
-  _globals['_LOGSREQUEST']._serialized_end=1156
-  _globals['_LOGLINE']._serialized_start=1158
-  _globals['_LOGLINE']._serialized_end=1216
-  _globals['_AGENT']._serialized_start=1551
-  _globals['_AGENT']._serialized_end=1878
+  _globals['_STATUSRESPONSE']._serialized_start=586
+  _globals['_STATUSRESPONSE']._serialized_end=828
+  _globals['_STATUSRESPONSE_GUARDSENTRY']._serialized_start=777
+  _globals['_STATUSRESPONSE_GUARDSENTRY']._serialized_end=822
+  _globals['_INCIDENT']._serialized_start=830
+  _globals['_INCIDENT']._serialized_end=944
+  _globals['_INSTANCESTATUS']._serialized_start=947
+  _globals['_INSTANCESTATUS']._serialized_end=1340
+  _globals['_INSTANCESTATUS_STARTMSENTRY']._serialized_start=1294
+  _globals['_INSTANCESTATUS_STARTMSENTRY']._serialized_end=1340
+  _globals['_LOGSREQUEST']._serialized_start=1342
+  _globals['_LOGSREQUEST']._serialized_end=1466
+  _globals['_LOGLINE']._serialized_start=1468
+  _globals['_LOGLINE']._serialized_end=1565
+  _globals['_AGENT']._serialized_start=1900
+  _globals['_AGENT']._serialized_end=2227
 # @@protoc_insertion_point(module_scope)

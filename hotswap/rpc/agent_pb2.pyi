@@ -228,31 +228,94 @@ Global___StatusRequest: _TypeAlias = StatusRequest  # noqa: Y015
 class StatusResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class GuardsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NODE_FIELD_NUMBER: _builtins.int
     FENCE_FIELD_NUMBER: _builtins.int
     INSTANCES_FIELD_NUMBER: _builtins.int
-    MEMORY_GUARD_FIELD_NUMBER: _builtins.int
+    GUARDS_FIELD_NUMBER: _builtins.int
+    INCIDENTS_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     fence: _builtins.int
-    memory_guard: _builtins.str
-    """What keeps the memory limit of instances on this node."""
     @_builtins.property
     def instances(self) -> _containers.RepeatedCompositeFieldContainer[Global___InstanceStatus]: ...
+    @_builtins.property
+    def guards(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What keeps the limits of instances on this node, by what is limited."""
+
+    @_builtins.property
+    def incidents(self) -> _containers.RepeatedCompositeFieldContainer[Global___Incident]:
+        """What instances ran into: the last of it, the newest at the end."""
+
     def __init__(
         self,
         *,
         node: _builtins.str = ...,
         fence: _builtins.int = ...,
         instances: _abc.Iterable[Global___InstanceStatus] | None = ...,
-        memory_guard: _builtins.str = ...,
+        guards: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        incidents: _abc.Iterable[Global___Incident] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "instances", b"instances", "memory_guard", b"memory_guard", "node", b"node"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "guards", b"guards", "incidents", b"incidents", "instances", b"instances", "node", b"node"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StatusResponse: _TypeAlias = StatusResponse  # noqa: Y015
+
+@_typing.final
+class Incident(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UNIX_SECONDS_FIELD_NUMBER: _builtins.int
+    FUNCTION_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    INSTANCE_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    unix_seconds: _builtins.float
+    function: _builtins.str
+    version: _builtins.int
+    instance: _builtins.str
+    cause: _builtins.str
+    """A word of agent/cause.py."""
+    text: _builtins.str
+    def __init__(
+        self,
+        *,
+        unix_seconds: _builtins.float = ...,
+        function: _builtins.str = ...,
+        version: _builtins.int = ...,
+        instance: _builtins.str = ...,
+        cause: _builtins.str = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "function", b"function", "instance", b"instance", "text", b"text", "unix_seconds", b"unix_seconds", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Incident: _TypeAlias = Incident  # noqa: Y015
 
 @_typing.final
 class InstanceStatus(_message.Message):
@@ -291,6 +354,7 @@ class InstanceStatus(_message.Message):
     CPU_SECONDS_FIELD_NUMBER: _builtins.int
     START_MS_FIELD_NUMBER: _builtins.int
     WAKES_FIELD_NUMBER: _builtins.int
+    LAST_CAUSE_FIELD_NUMBER: _builtins.int
     function: _builtins.str
     version: _builtins.int
     instance: _builtins.str
@@ -305,6 +369,8 @@ class InstanceStatus(_message.Message):
     cpu_seconds: _builtins.float
     wakes: _builtins.int
     """How often somebody has woken it."""
+    last_cause: _builtins.str
+    """Of the last exit, a word of agent/cause.py."""
     @_builtins.property
     def start_ms(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """Parts of its start, or of the last one while it sleeps: fetch, ready, of that import and init, warm, first."""
@@ -325,10 +391,11 @@ class InstanceStatus(_message.Message):
         cpu_seconds: _builtins.float = ...,
         start_ms: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         wakes: _builtins.int = ...,
+        last_cause: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "cpu_seconds", b"cpu_seconds", "function", b"function", "instance", b"instance", "last_exit", b"last_exit", "memory_bytes", b"memory_bytes", "pid", b"pid", "restarts", b"restarts", "start_ms", b"start_ms", "started_unix_seconds", b"started_unix_seconds", "state", b"state", "version", b"version", "wakes", b"wakes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "cpu_seconds", b"cpu_seconds", "function", b"function", "instance", b"instance", "last_cause", b"last_cause", "last_exit", b"last_exit", "memory_bytes", b"memory_bytes", "pid", b"pid", "restarts", b"restarts", "start_ms", b"start_ms", "started_unix_seconds", b"started_unix_seconds", "state", b"state", "version", b"version", "wakes", b"wakes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -342,12 +409,18 @@ class LogsRequest(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     LINES_FIELD_NUMBER: _builtins.int
     FOLLOW_FIELD_NUMBER: _builtins.int
+    SINCE_UNIX_SECONDS_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
     function: _builtins.str
     version: _builtins.int
     """0: every version."""
     lines: _builtins.int
     """The last so many lines of each instance; 0: all that is kept."""
     follow: _builtins.bool
+    since_unix_seconds: _builtins.float
+    """Unix time; nothing that is older."""
+    request: _builtins.str
+    """Only of this invocation."""
     def __init__(
         self,
         *,
@@ -355,10 +428,12 @@ class LogsRequest(_message.Message):
         version: _builtins.int = ...,
         lines: _builtins.int = ...,
         follow: _builtins.bool = ...,
+        since_unix_seconds: _builtins.float = ...,
+        request: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["follow", b"follow", "function", b"function", "lines", b"lines", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["follow", b"follow", "function", b"function", "lines", b"lines", "request", b"request", "since_unix_seconds", b"since_unix_seconds", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -366,24 +441,33 @@ Global___LogsRequest: _TypeAlias = LogsRequest  # noqa: Y015
 
 @_typing.final
 class LogLine(_message.Message):
+    """One that is empty ends what is kept, where it is followed by what comes."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     INSTANCE_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
+    UNIX_SECONDS_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
     instance: _builtins.str
     version: _builtins.int
     text: _builtins.str
+    unix_seconds: _builtins.float
+    request: _builtins.str
+    """Of the invocation that printed it, where that is known; "!" for what the platform tells."""
     def __init__(
         self,
         *,
         instance: _builtins.str = ...,
         version: _builtins.int = ...,
         text: _builtins.str = ...,
+        unix_seconds: _builtins.float = ...,
+        request: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance", b"instance", "text", b"text", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance", b"instance", "request", b"request", "text", b"text", "unix_seconds", b"unix_seconds", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

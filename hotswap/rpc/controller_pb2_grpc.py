@@ -194,6 +194,11 @@ class ControllerStub:
                 request_serializer=hotswap_dot_rpc_dot_controller__pb2.GetFiguresRequest.SerializeToString,
                 response_deserializer=hotswap_dot_rpc_dot_controller__pb2.GetFiguresResponse.FromString,
                 _registered_method=True)
+        self.ReadLogs = channel.unary_stream(
+                '/hotswap.v1.Controller/ReadLogs',
+                request_serializer=hotswap_dot_rpc_dot_controller__pb2.ReadLogsRequest.SerializeToString,
+                response_deserializer=hotswap_dot_rpc_dot_controller__pb2.LogEntry.FromString,
+                _registered_method=True)
         self.GetPlatform = channel.unary_unary(
                 '/hotswap.v1.Controller/GetPlatform',
                 request_serializer=hotswap_dot_rpc_dot_controller__pb2.GetPlatformRequest.SerializeToString,
@@ -423,6 +428,13 @@ class ControllerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReadLogs(self, request, context):
+        """What its instances printed, of all nodes: first what is kept, in the order of time, then what comes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetPlatform(self, request, context):
         """Nodes, routers, leader.
         """
@@ -611,6 +623,11 @@ def add_ControllerServicer_to_server(servicer, server):
                     servicer.GetFigures,
                     request_deserializer=hotswap_dot_rpc_dot_controller__pb2.GetFiguresRequest.FromString,
                     response_serializer=hotswap_dot_rpc_dot_controller__pb2.GetFiguresResponse.SerializeToString,
+            ),
+            'ReadLogs': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReadLogs,
+                    request_deserializer=hotswap_dot_rpc_dot_controller__pb2.ReadLogsRequest.FromString,
+                    response_serializer=hotswap_dot_rpc_dot_controller__pb2.LogEntry.SerializeToString,
             ),
             'GetPlatform': grpc.unary_unary_rpc_method_handler(
                     servicer.GetPlatform,
@@ -1497,6 +1514,33 @@ class Controller:
             '/hotswap.v1.Controller/GetFigures',
             hotswap_dot_rpc_dot_controller__pb2.GetFiguresRequest.SerializeToString,
             hotswap_dot_rpc_dot_controller__pb2.GetFiguresResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadLogs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/hotswap.v1.Controller/ReadLogs',
+            hotswap_dot_rpc_dot_controller__pb2.ReadLogsRequest.SerializeToString,
+            hotswap_dot_rpc_dot_controller__pb2.LogEntry.FromString,
             options,
             channel_credentials,
             insecure,

@@ -77,6 +77,8 @@ class ControllerStub:
     TestHook: _grpc.UnaryUnaryMultiCallable[_controller_pb2.TestHookRequest, _controller_pb2.TestHookResponse]
     GetFigures: _grpc.UnaryUnaryMultiCallable[_controller_pb2.GetFiguresRequest, _controller_pb2.GetFiguresResponse]
     """What the versions of a function did, and what their instances use."""
+    ReadLogs: _grpc.UnaryStreamMultiCallable[_controller_pb2.ReadLogsRequest, _controller_pb2.LogEntry]
+    """What its instances printed, of all nodes: first what is kept, in the order of time, then what comes."""
     GetPlatform: _grpc.UnaryUnaryMultiCallable[_controller_pb2.GetPlatformRequest, _controller_pb2.Platform]
     """Nodes, routers, leader."""
     CreateToken: _grpc.UnaryUnaryMultiCallable[_controller_pb2.CreateTokenRequest, _controller_pb2.CreatedToken]
@@ -131,6 +133,8 @@ class ControllerAsyncStub(ControllerStub):
     TestHook: _aio.UnaryUnaryMultiCallable[_controller_pb2.TestHookRequest, _controller_pb2.TestHookResponse]  # type: ignore[assignment]
     GetFigures: _aio.UnaryUnaryMultiCallable[_controller_pb2.GetFiguresRequest, _controller_pb2.GetFiguresResponse]  # type: ignore[assignment]
     """What the versions of a function did, and what their instances use."""
+    ReadLogs: _aio.UnaryStreamMultiCallable[_controller_pb2.ReadLogsRequest, _controller_pb2.LogEntry]  # type: ignore[assignment]
+    """What its instances printed, of all nodes: first what is kept, in the order of time, then what comes."""
     GetPlatform: _aio.UnaryUnaryMultiCallable[_controller_pb2.GetPlatformRequest, _controller_pb2.Platform]  # type: ignore[assignment]
     """Nodes, routers, leader."""
     CreateToken: _aio.UnaryUnaryMultiCallable[_controller_pb2.CreateTokenRequest, _controller_pb2.CreatedToken]  # type: ignore[assignment]
@@ -374,6 +378,14 @@ class ControllerServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_controller_pb2.GetFiguresResponse, _abc.Awaitable[_controller_pb2.GetFiguresResponse]]:
         """What the versions of a function did, and what their instances use."""
+
+    @_abc_1.abstractmethod
+    def ReadLogs(
+        self,
+        request: _controller_pb2.ReadLogsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_controller_pb2.LogEntry], _abc.AsyncIterator[_controller_pb2.LogEntry]]:
+        """What its instances printed, of all nodes: first what is kept, in the order of time, then what comes."""
 
     @_abc_1.abstractmethod
     def GetPlatform(

@@ -181,6 +181,39 @@ async def test_an_instance_whose_threads_all_hang_is_replaced(a_node: NodeUnderT
     assert (await a_node.invoke(second, "fine"))[:2] == (200, "fine")
 
 
+async def test_an_instance_with_a_handler_that_does_not_stop_is_replaced_and_answers_what_it_has(
+    a_node: NodeUnderTest,
+) -> None:
+    code = """
+        import time
+
+        def handler(event, context):
+            time.sleep(600 if event == "hang" else 5)
+            return event
+    """
+    await a_node.publish(1, {"app.py": code}, HANDLER + 'concurrency = 4\ntimeout = "100ms"')
+    await a_node.assign({1: 1})
+    [first] = await a_node.endpoints(1)
+    hanging = asyncio.create_task(a_node.invoke(first, "hang"))
+    slow = asyncio.create_task(a_node.invoke(first, "slow"))
+
+    async def replaced() -> bool:
+        found = await a_node.store.endpoints.list("echo", 1)
+        return bool(found) and all(it.value.instance != first.instance for it in found)
+
+    hanging.add_done_callback(lambda task: task.cancelled() or task.exception())
+    await until(replaced)
+    assert (await slow)[:2] == (200, "slow")
+    hanging.cancel()  # as the router does at the time limit
+
+    async def gone() -> bool:
+        return all(it.instance != first.instance for it in await a_node.status())
+
+    await until(gone)
+    [one] = (await (await a_node.stub()).Status(agent_pb2.StatusRequest())).incidents
+    assert (one.cause, one.instance) == ("time-out", first.instance)
+
+
 async def test_a_version_that_does_not_exist_has_failed(a_node: NodeUnderTest) -> None:
     last = await outcome(a_node, {9: 1})
     assert last.state == agent_pb2.INSTANCE_STATE_FAILED

@@ -101,7 +101,7 @@ async def test_processor_time_does_not_go_back_when_an_instance_ends_and_the_end
     after = await becomes(a_node, "hotswap_instance_starts_total", "", 2)
     assert after["hotswap_instance_cpu_seconds_total", ""] >= 0.45
     assert after["hotswap_instance_restarts_total", ""] == 1
-    assert after["hotswap_instance_ends_total", "signalled"] == 1
+    assert after["hotswap_instance_ends_total", "signal"] == 1
     await a_node.assign({})
     await a_node.empty()
     last = await told(a_node)

@@ -67,6 +67,7 @@ def requests_about(deployment: str) -> dict[str, Any]:
         "RemoveHook": pb.RemoveHookRequest(name="team"),
         "TestHook": pb.TestHookRequest(name="team"),
         "GetFigures": pb.GetFiguresRequest(function=FUNCTION),
+        "ReadLogs": pb.ReadLogsRequest(function=FUNCTION),
         "GetPlatform": pb.GetPlatformRequest(),
         "CreateToken": pb.CreateTokenRequest(name="more", role="admin"),
         "ListTokens": pb.ListTokensRequest(),
@@ -96,7 +97,7 @@ class Controlled:
         with wire.calling("the controller"):
             if method == "Publish":
                 return await call(iter([request]), metadata=metadata, timeout=LIMIT)
-            if method in {"FetchArtifact", "WatchDeployment"}:
+            if method in {"FetchArtifact", "ReadLogs", "WatchDeployment"}:
                 answers = [answer async for answer in call(request, metadata=metadata, timeout=LIMIT)]
                 return answers[-1]
             return await call(request, metadata=metadata, timeout=LIMIT)

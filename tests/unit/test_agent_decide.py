@@ -22,6 +22,10 @@ def starting(key: str, version: int) -> View:
     return View(key, version)
 
 
+def worn(key: str, version: int) -> View:
+    return View(key, version, ready=True, known=True, worn=True)
+
+
 def retiring(key: str, version: int) -> View:
     return View(key, version, ready=True, known=True, retiring=True)
 
@@ -42,6 +46,9 @@ def retiring(key: str, version: int) -> View:
         pytest.param({}, [serving("a", 1), starting("b", 2)], Decision(retire=("a", "b")), id="nothing is wanted"),
         pytest.param({1: 0}, [serving("a", 1)], Decision(retire=("a",)), id="none of it is wanted any more"),
         pytest.param({1: 1}, [retiring("a", 1)], Decision(start=(1,)), id="what goes does not count"),
+        pytest.param({1: 1}, [worn("a", 1)], Decision(start=(1,)), id="what is worn is replaced"),
+        pytest.param({1: 1}, [worn("a", 1), starting("b", 1)], Decision(), id="and stays until then"),
+        pytest.param({1: 1}, [worn("a", 1), serving("b", 1)], Decision(retire=("a",)), id="and goes then"),
         pytest.param(
             {1: 1}, [serving("a", 1), serving("b", 1)], Decision(retire=("b",)), id="of too many the youngest goes"
         ),

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent import ledger
+from agent.cause import Cause
 from agent.instance import Instance
 from agent.ledger import Ledger
-from agent.processes import End, Exit
+from agent.processes import Exit
 from agent.resources import Used
 
 
@@ -83,7 +84,7 @@ def test_one_that_was_taken_over_counts_from_there() -> None:
     assert kept.cpu() == {KEY: 5}
     kept.ended(one.end(code=None))
     assert kept.cpu() == {KEY: 5}
-    assert kept.accounts[KEY].ends == {End.UNKNOWN: 1}
+    assert kept.accounts[KEY].ends == {Cause.UNKNOWN: 1}
     assert kept.accounts[KEY].starts == 0
 
 

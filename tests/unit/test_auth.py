@@ -18,6 +18,7 @@ GOOD = f"hs_0123abcd_{SECRET}"
 READS = {
     *("ListFunctions", "ListVersions", "GetVersion", "FetchArtifact", "GetAlias", "ListAliases"),
     *("GetDeployment", "ListDeployments", "Compare", "WatchDeployment", "GetFigures", "GetPlatform", "ListQuarantine"),
+    "ReadLogs",
 }
 ADMINS_ONLY = {
     *("CreateToken", "ListTokens", "RevokeToken"),

@@ -117,6 +117,10 @@ def test_a_duration_is_the_same_in_every_spelling(milliseconds: int) -> None:
             'of the kind "http" always runs as many instances as it may, but min_instances is 0 and max_instances 1\n'
             "set both to 1: a program binds its port itself",
         ),
+        (LEAST + "cpu = 0", 'the field "cpu": expected `float` >= 0.01; it may be cores, a number from 0.01 to 1024'),
+        (LEAST + "processes = 0", 'the field "processes": expected `int` >= 1; it may be a whole number from 1 to'),
+        (LEAST + "files = 3", 'the field "files": expected `int` >= 64; it may be a whole number from 64 to'),
+        (LEAST + 'disk = "1G"', 'the field "disk": expected `int`, got `str`; it may be MiB'),
         (LEAST + 'min_instances = "2"', 'the field "min_instances": expected `int`, got `str`'),
         (LEAST + "timeout = 30", 'the field "timeout": 30 is not a text; it may be a duration longer than 0: "30s"'),
         (LEAST + 'timeout = "30 parrots"', 'the field "timeout": "30 parrots" is no duration'),
