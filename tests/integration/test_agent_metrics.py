@@ -124,7 +124,7 @@ async def test_one_that_does_not_become_ready_is_told(a_node: NodeUnderTest) -> 
     await a_node.assign({1: 1})
 
     async def failed() -> bool:
-        return (await told(a_node)).get(("hotswap_instance_ends_total", "not_ready"), 0) >= 1
+        return (await told(a_node)).get(("hotswap_instance_ends_total", "start"), 0) >= 1
 
     await until(failed)
     assert (await told(a_node))["hotswap_instance_starts_total", ""] == 0

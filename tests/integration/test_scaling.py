@@ -142,11 +142,12 @@ async def test_a_version_proves_that_it_starts_then_sleeps_and_wakes_for_an_invo
     [awake] = await a_node.status()
     assert awake.wakes == before.wakes + 1
     assert awake.instance == endpoint.instance
-    assert {"ready", "import", "init", "first"} <= awake.start_ms.keys()
+    assert {"ready", "import", "init"} <= awake.start_ms.keys()
     tally = await router.tally("echo")
     assert (tally[Count.OK], tally[Count.COLD]) == (1, 1)
     [slept] = await asleep(a_node)
-    assert slept.start_ms == awake.start_ms, "what its last start took is still known"
+    assert slept.start_ms.items() >= awake.start_ms.items(), "what its last start took is still known"
+    assert "first" in slept.start_ms, "which is noted after the answer has gone out"
 
 
 async def test_no_invocation_fails_while_instances_fall_asleep_and_wake(
