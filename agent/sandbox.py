@@ -58,9 +58,10 @@ def command(
     """What runs the inner command in a sandbox; it joins its control groups outside, where they can be seen."""
     bytecode.mkdir(parents=True, exist_ok=True)
     seen = [sys.executable, "-I", "-S", str(BOOT), "confined", limits.encode(limited), bwrap, *_system()]
+    seen += ["--size", str(limited.disk * MIB), "--tmpfs", "/tmp"]  # noqa: S108 - before all that may be in it
     for path in _interpreter():
         seen += ["--ro-bind", path, path]
-    own = ["--size", str(limited.disk * MIB), "--tmpfs", "/tmp", "--ro-bind", str(code), str(code)]  # noqa: S108
+    own = ["--ro-bind", str(code), str(code)]
     for folder in (room.folder, bytecode):
         own += ["--bind", str(folder), str(folder)]
     return [*seen, *own, "--chdir", str(code), "--", *inner]
