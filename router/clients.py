@@ -15,7 +15,7 @@ from router.counters import Counting, Own
 from router.download import refuse
 from router.general import General
 from router.problems import Problem
-from router.reading import HELD, Bounded, unbuffered
+from router.reading import HELD, Bounding, unbuffered
 from router.tunnel import FromClient
 
 log = logging.getLogger(__name__)
@@ -107,34 +107,6 @@ class ClientConnection(web.RequestHandler):
         return refuse(request, problem, request_id="-", close=True)
 
 
-class Reading(Bounded):
-    """For aiohttp's connection, which is no protocol of this kind."""
-
-    def __init__(self, connection: ClientConnection) -> None:
-        self._connection = connection
-
-    def takes(self) -> int:
-        return 2 * READ_BUFFER
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._connection.connection_made(transport)
-
-    def data_received(self, data: bytes) -> None:
-        self._connection.data_received(data)
-
-    def eof_received(self) -> bool:
-        return self._connection.eof_received()
-
-    def pause_writing(self) -> None:
-        self._connection.pause_writing()
-
-    def resume_writing(self) -> None:
-        self._connection.resume_writing()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._connection.connection_lost(exc)
-
-
 class Clients(web.Server):
     def __init__(self, lane: General, counting: Counting, limits: RouterLimits) -> None:
         super().__init__(self._handle, handler_cancellation=True)
@@ -142,9 +114,9 @@ class Clients(web.Server):
         self._counting = counting
         self._limits = limits
 
-    def accept(self) -> Reading:
+    def accept(self) -> Bounding:
         """A connection for each client that comes."""
-        return Reading(self())
+        return _bounded(self())
 
     def __call__(self) -> ClientConnection:
         return ClientConnection(
@@ -161,7 +133,7 @@ class Clients(web.Server):
         is read here which that lane has not validated."""
         connection = self()
         connection.last = True
-        transport.set_protocol(Reading(connection))
+        transport.set_protocol(_bounded(connection))
         connection.connection_made(transport)
         connection.data_received(data)
 
@@ -201,6 +173,10 @@ class Clients(web.Server):
 
     def _open(self) -> Iterator[ClientConnection]:
         return (connection for connection in self.connections if isinstance(connection, ClientConnection))
+
+
+def _bounded(connection: ClientConnection) -> Bounding:
+    return Bounding(connection, most=2 * READ_BUFFER)
 
 
 def _status(error: BaseException | None) -> HTTPStatus:

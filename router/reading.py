@@ -58,6 +58,37 @@ class Bounded(asyncio.BufferedProtocol):
         self.data_received(BUFFER[:nbytes])
 
 
+class Bounding(Bounded):
+    """For a protocol that does not bound its reads itself."""
+
+    __slots__ = ("_inner", "_most")
+
+    def __init__(self, inner: asyncio.Protocol, *, most: int) -> None:
+        self._inner = inner
+        self._most = most
+
+    def takes(self) -> int:
+        return self._most
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._inner.connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._inner.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        return self._inner.eof_received()
+
+    def pause_writing(self) -> None:
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._inner.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._inner.connection_lost(exc)
+
+
 def unbuffered(transport: asyncio.WriteTransport) -> None:
     """It asks for a pause as soon as the kernel does not take all that is written, and ends it when it has."""
     transport.set_write_buffer_limits(high=0)
