@@ -14,8 +14,11 @@ async def connected(host: str, port: int, *, limit: float) -> socket.socket:
     `OSError` of the last address."""
     loop = asyncio.get_running_loop()
     end = loop.time() + limit
-    async with asyncio.timeout_at(end):
-        addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    try:
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)  # asks nobody
+    except socket.gaierror:
+        async with asyncio.timeout_at(end):
+            addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     refused = OSError("it has no address")
     for family, kind, protocol, _, address in addresses:
         opened = socket.socket(family, kind, protocol)
