@@ -1,4 +1,4 @@
-"""What the express lane costs by itself: its code over transports that do nothing, without the kernel.
+"""What the express lane costs by itself: its code over wires that do nothing, without the kernel.
 
 Each case is run in many short batches, and the fastest one is told: what others on the machine take only makes a batch
 slower. The figures are for finding out what a change of the code does; what a request costs in all is shown by
@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count, islice, repeat
 from pathlib import Path
-from typing import Any
 
 from benchmarks.router.case import FIELDS, NEW_EACH_TIME
 from benchmarks.router.streams import HEAD, event
@@ -32,6 +31,7 @@ from router.rows import Owner, Row
 from router.supply import Supply
 from router.upstream import Connection, Pool, State
 from router.wheel import Wheel
+from router.wire import Poll, Wire
 from tests.router_entries import alias, endpoint, update, version
 
 BATCH = 400
@@ -45,19 +45,16 @@ ANSWER = (
 STREAM = HEAD % 1
 
 
-class Nowhere(asyncio.Transport):
+class Nowhere(Wire):
     """Takes what is written, and tells nothing."""
 
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return ("127.0.0.1", 1) if name == "peername" else default
+    def __init__(self) -> None:  # there is no socket
+        self.peer = "127.0.0.1"
 
-    def write(self, data: bytes | bytearray | memoryview) -> None:
+    def write(self, data: bytes) -> None:
         pass
 
-    def is_closing(self) -> bool:
-        return False
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+    def write_parts(self, parts: tuple[bytes, bytes, bytes]) -> None:
         pass
 
     def pause_reading(self) -> None:
@@ -72,13 +69,16 @@ class Nowhere(asyncio.Transport):
     def close(self) -> None:
         pass
 
+    def space(self) -> int:
+        return 0
+
 
 class Stage:
-    """A client and a function of one version with two endpoints, over transports that do nothing."""
+    """A client and a function of one version with two endpoints, over wires that do nothing."""
 
     def __init__(self) -> None:
         counting, rng = Counting(CounterFile.create("lane", capacity=4)), random.Random(1)
-        routes = Routes(workers=1, rng=rng, clock=time.monotonic, limits=RouterLimits(), on_error=lambda: None)
+        routes = Routes(Poll(), workers=1, rng=rng, clock=time.monotonic, limits=RouterLimits(), on_error=lambda: None)
         entries = (alias({1: 100}), version(1), endpoint("a", port=9001), endpoint("b", port=9002))
         routes.apply(update(*entries), [Row(Owner("fn", "production", 1, 1), 1)])
         supply = Supply(counting, self._no_row, clock=time.monotonic)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import cast
@@ -11,11 +12,12 @@ from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import LineTooLong
 
 from hotswap.settings import RouterLimits
+from router.bounding import Bounding
 from router.counters import Counting, Own
 from router.download import refuse
 from router.general import General
 from router.problems import Problem
-from router.reading import HELD, Bounding, unbuffered
+from router.reading import HELD
 from router.tunnel import FromClient
 
 log = logging.getLogger(__name__)
@@ -49,7 +51,8 @@ class ClientConnection(web.RequestHandler):
         self._tunnel: FromClient | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        unbuffered(cast("asyncio.WriteTransport", transport))
+        # it asks for a pause as soon as the kernel does not take all that is written, and ends it when it has
+        cast("asyncio.WriteTransport", transport).set_write_buffer_limits(high=0)
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
@@ -113,6 +116,7 @@ class Clients(web.Server):
         self._lane = lane
         self._counting = counting
         self._limits = limits
+        self._moving: set[asyncio.Task[None]] = set()
 
     def accept(self) -> Bounding:
         """A connection for each client that comes."""
@@ -128,14 +132,21 @@ class Clients(web.Server):
             lingering_time=self._limits.linger,
         )
 
-    def take_over(self, transport: asyncio.Transport, data: bytes) -> None:
+    def take_over(self, opened: socket.socket, data: bytes) -> None:
         """A connection of another lane's, for the request that the data begin with; it ends with that, so that no head
         is read here which that lane has not validated."""
+        task = asyncio.create_task(self._move(opened, data), name="take over")
+        self._moving.add(task)
+        task.add_done_callback(self._moving.discard)
+
+    async def _move(self, opened: socket.socket, data: bytes) -> None:
         connection = self()
         connection.last = True
-        transport.set_protocol(_bounded(connection))
-        connection.connection_made(transport)
-        connection.data_received(data)
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: _bounded(connection, data), opened)
+        except OSError as error:  # the client is gone already
+            log.debug("a client is gone before its connection was taken over: %s", error)
+            opened.close()
 
     def malformed(self, error: BaseException | None) -> None:
         self._counting.own(Own.MALFORMED)
@@ -143,7 +154,7 @@ class Clients(web.Server):
 
     @property
     def gone(self) -> bool:
-        return not self.connections
+        return not (self.connections or self._moving)
 
     def close_idle(self) -> None:
         """Those that no request is on its way on."""
@@ -175,8 +186,8 @@ class Clients(web.Server):
         return (connection for connection in self.connections if isinstance(connection, ClientConnection))
 
 
-def _bounded(connection: ClientConnection) -> Bounding:
-    return Bounding(connection, most=2 * READ_BUFFER)
+def _bounded(connection: ClientConnection, ahead: bytes = b"") -> Bounding:
+    return Bounding(connection, most=2 * READ_BUFFER, ahead=ahead)
 
 
 def _status(error: BaseException | None) -> HTTPStatus:

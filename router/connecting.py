@@ -24,6 +24,7 @@ async def connected(host: str, port: int, *, limit: float) -> socket.socket:
         opened = socket.socket(family, kind, protocol)
         try:
             opened.settimeout(0)
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await _reach(opened, address, end)
         except BaseException as error:
             opened.close()

@@ -13,6 +13,7 @@ from hotswap.settings import RouterLimits
 from router.balance import Group, Load, share
 from router.table import EndpointEntry
 from router.upstream import ConnectFailed, Connection, Pool
+from router.wire import Poll
 
 MOST_HELD = 1_024
 """Invocations of one version that a worker holds."""
@@ -28,6 +29,7 @@ class Full(Exception):
 class Endpoints:
     def __init__(
         self,
+        poll: Poll,
         *,
         workers: int,
         rng: random.Random,
@@ -36,6 +38,7 @@ class Endpoints:
         erred: Callable[["Endpoints"], None],
     ) -> None:
         """`erred` is called with these at each error."""
+        self._poll = poll
         self._workers = workers
         self._erred = erred
         self._clock = clock
@@ -165,7 +168,7 @@ class Endpoints:
 
     def _new(self, entry: EndpointEntry) -> tuple[Load, Pool]:
         load = Load(entry, limit=share(entry.concurrency, self._workers))
-        return load, Pool(entry.address, clock=self._clock, limits=self._limits)
+        return load, Pool(entry.address, self._poll, clock=self._clock, limits=self._limits)
 
     def _leave(self, turn: asyncio.Future[None]) -> None:
         if turn in self._waiting:

@@ -9,13 +9,13 @@ from collections import deque
 
 from router.codec.responses import Head
 from router.reading import HELD
-from router.upstream import Broken, Connection
+from router.upstream import Broken, Connection, Receiver
 
 KEPT = HELD // 2
 """Bytes of a body."""
 
 
-class Exchange:
+class Exchange(Receiver):
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.ended = False

@@ -1,4 +1,4 @@
-"""The express lane: a connection from a client as a protocol of asyncio, with no task, future or timer per request.
+"""The express lane: a connection from a client at the end of its wire, with no task, future or timer per request.
 
 Requests are taken one at a time, in their order; what a client sends ahead is kept until its turn. Every head is read
 by the codec, so nothing goes on that it has not validated. A request to change the protocol is handed, with its
@@ -7,11 +7,10 @@ connection, to the general lane, which makes a tunnel of it; all others are rela
 
 import asyncio
 import logging
-import math
 import re
 from binascii import hexlify
 from http import HTTPStatus
-from typing import Final, cast
+from typing import Final
 
 from hotswap.metrics import Count
 from router import sticky, target
@@ -22,15 +21,15 @@ from router.codec.requests import Fields, Line, RequestReader
 from router.counters import Own
 from router.fields import connection_line
 from router.forwarding import Peer
-from router.lane import Lane
+from router.lane import Client, Lane
 from router.problems import Problem, malformed, too_large
-from router.reading import FIRST, HELD, Ahead, Bounded, unbuffered
+from router.reading import FIRST, HELD, Ahead
 from router.refusal import refusal
 from router.relay import Relay
 from router.table import Missing
 from router.upload import late_body
 from router.usage import NO_CELL
-from router.writing import LARGE, NONE, descriptor, write, write_parts
+from router.wire import Wire
 
 log = logging.getLogger(__name__)
 
@@ -38,16 +37,17 @@ WEBSOCKET = b"websocket"
 CR: Final = 13
 EMPTY_LINES = re.compile(rb"\A(?:\r\n)++")
 NOBODY_THERE = Peer("unknown")
+LARGE: Final = 8_192
+"""Bytes of a piece from which on a copy of it costs more than to tell the kernel of several parts."""
 NOBODY = b"-"
 """Id of a request that could not be read."""
 
 
-class ExpressConnection(Bounded):
+class ExpressConnection(Client):
     __slots__ = (
         "_body",
         "_closing",
         "_express",
-        "_fd",
         "_fields",
         "_held",
         "_id",
@@ -59,23 +59,18 @@ class ExpressConnection(Bounded):
         "_reader",
         "_relay",
         "_stalled",
-        "_transport",
-        "deadline",
+        "_wire",
         "heard",
-        "look",
     )
 
     def __init__(self, express: "Express", lane: Lane) -> None:
         # global
         self._express = express
         self._lane = lane
-        # for the wheel
-        self.deadline = self.look = math.inf
         # per connection
         self.heard = lane.clock()
         """When a byte last came."""
-        self._transport: asyncio.Transport
-        self._fd = NONE
+        self._wire: Wire
         self._reader: RequestReader
         self._peer = NOBODY_THERE
         self._pending = b""
@@ -96,12 +91,9 @@ class ExpressConnection(Bounded):
         """While it is not whole."""
         self._relay: Relay | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-        self._fd = descriptor(transport)
-        unbuffered(self._transport)
-        address = transport.get_extra_info("peername")
-        self._peer = self._lane.trust.peer(str(address[0])) if address else NOBODY_THERE
+    def connection_made(self, wire: Wire) -> None:
+        self._wire = wire
+        self._peer = self._lane.trust.peer(wire.peer) if wire.peer else NOBODY_THERE
         self._reader = RequestReader(self._peer)
         self._express.connections.add(self)
         self._lane.wheel.limit(self, self.heard + self._lane.limits.keep_alive)
@@ -110,7 +102,7 @@ class ExpressConnection(Bounded):
         relay = self._relay
         if relay is None:
             return FIRST
-        return HELD - len(self._pending) if self._body is None else relay.takes()
+        return max(HELD - len(self._pending) if self._body is None else relay.takes(), 1)
 
     def data_received(self, data: bytes) -> None:
         self.heard = now = self._lane.clock()
@@ -126,7 +118,7 @@ class ExpressConnection(Bounded):
     def eof_received(self) -> bool:
         return False
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, error: Exception | None) -> None:
         self._closing = True
         self._express.connections.discard(self)
         self._lane.wheel.forget(self)
@@ -152,7 +144,7 @@ class ExpressConnection(Bounded):
     def overdue(self, now: float) -> None:
         relay = self._relay
         if relay is None or self._stalled:
-            self._transport.abort()
+            self._wire.abort()
         elif self._body is not None and not self._held:
             relay.spoiled(late_body(self._lane.limits.body_timeout))
         else:
@@ -166,20 +158,20 @@ class ExpressConnection(Bounded):
     def close(self) -> None:
         """When what was written is out."""
         self._closing = True
-        self._transport.close()
+        self._wire.close()
 
     @property
     def last(self) -> bool:
         return self._lane.draining or self._body is not None or self._fields is None or self._fields.last
 
     def ahead(self) -> Ahead:
-        return Ahead(self._fd)
+        return Ahead(self._wire)
 
     def write(self, data: bytes, piece: bytes = b"", tail: bytes = b"") -> None:
         if len(piece) < LARGE:
-            write(self._transport, self._fd, data + piece + tail, behind=self._stalled)
+            self._wire.write(data + piece + tail)
         else:
-            write_parts(self._transport, self._fd, (data, piece, tail), behind=self._stalled)
+            self._wire.write_parts((data, piece, tail))
 
     def finish(self, data: bytes, piece: bytes = b"", tail: bytes = b"", *, last: bool, now: float) -> None:
         self._relay = None
@@ -201,7 +193,7 @@ class ExpressConnection(Bounded):
         added = connection_line(last=last, minor=minor)
         data = refusal(problem, request_id=self._id, added=added, headless=headless)
         if last:
-            write(self._transport, self._fd, data, behind=self._stalled)
+            self._wire.write(data)
             self._end(linger=True)
         else:
             self.finish(data, last=False, now=self._lane.clock())
@@ -209,12 +201,12 @@ class ExpressConnection(Bounded):
     def cut(self) -> None:
         self._relay = None
         self._closing = True
-        self._transport.abort()
+        self._wire.abort()
 
     def hold(self) -> None:
         if not self._held:
             self._held = True
-            self._transport.pause_reading()
+            self._wire.pause_reading()
             self._set_limit(self._lane.clock())
 
     def go_on(self) -> None:
@@ -224,17 +216,17 @@ class ExpressConnection(Bounded):
     def _go_on_reading(self) -> None:
         if self._held:
             self._held = False
-            self._transport.resume_reading()
+            self._wire.resume_reading()
 
     def _end(self, *, linger: bool) -> None:
         """The connection, after its last answer. A client that still sends would lose that to the reset which answers
         its next bytes, so these are read on for a while."""
         self._closing = True
-        if linger and not self._transport.is_closing():
+        if linger and not self._wire.closing:
             self._go_on_reading()
-            self._transport.write_eof()
+            self._wire.write_eof()
         else:
-            self._transport.close()
+            self._wire.close()
         limits = self._lane.limits
         self._lane.wheel.limit(self, self._lane.clock() + (limits.write_timeout if self._stalled else limits.linger))
 
@@ -286,7 +278,7 @@ class ExpressConnection(Bounded):
         self._in_head = False
         self._line, self._fields = line, fields = head
         if fields.upgrade is not None and fields.upgrade.lower() == WEBSOCKET:
-            self._express.hand_over(self, self._transport, data)
+            self._express.hand_over(self, self._wire, data)
             return
         self._id = fields.request_id or hexlify(self._lane.rng.getrandbits(128).to_bytes(16, "big"))
         self._body, self._pending = None, data[self._reader.end :]
@@ -387,8 +379,8 @@ class Express:
         for connection in list(self.connections):
             connection.cut()
 
-    def hand_over(self, connection: ExpressConnection, transport: asyncio.Transport, data: bytes) -> None:
+    def hand_over(self, connection: ExpressConnection, wire: Wire, data: bytes) -> None:
         """To the general lane, with what has come of the request."""
         self.connections.discard(connection)
         self._lane.wheel.forget(connection)
-        self._clients.take_over(transport, data)
+        self._clients.take_over(wire.detach(), data)

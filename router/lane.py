@@ -3,7 +3,6 @@
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from hotswap.settings import RouterLimits
 from router.balance import RetryBudget
@@ -14,6 +13,7 @@ from router.reading import Ahead
 from router.routes import Routes
 from router.supply import Supply
 from router.wheel import Wheel
+from router.wire import End
 
 
 @dataclass(slots=True)
@@ -31,29 +31,37 @@ class Lane:
     """Every answer is the last on its connection."""
 
 
-class Client(Protocol):
+class Client(End):
     """The connection of whoever invokes; one invocation at a time."""
 
     @property
     def last(self) -> bool:
         """Nothing comes after this answer."""
+        raise NotImplementedError
 
     def ahead(self) -> Ahead:
         """How much may be read for it."""
+        raise NotImplementedError
 
-    def write(self, data: bytes, piece: bytes = b"", tail: bytes = b"") -> None: ...
+    def write(self, data: bytes, piece: bytes = b"", tail: bytes = b"") -> None:
+        raise NotImplementedError
 
     def finish(self, data: bytes, piece: bytes = b"", tail: bytes = b"", *, last: bool, now: float) -> None:
         """The answer ends with these bytes, and with it the connection if this was the last one."""
+        raise NotImplementedError
 
     def refuse(self, problem: Problem) -> None:
         """The answer is the router's own."""
+        raise NotImplementedError
 
     def cut(self) -> None:
         """The answer had begun and cannot be ended."""
+        raise NotImplementedError
 
     def hold(self) -> None:
         """Reads no more of the body for now."""
+        raise NotImplementedError
 
     def go_on(self) -> None:
         """The request is with an endpoint, or it takes more of the body."""
+        raise NotImplementedError

@@ -26,7 +26,7 @@ from router.routes import Destination, Route
 from router.table import VersionEntry
 from router.target import INVOKE_TARGET, Target
 from router.upload import gathered
-from router.upstream import Broken, ConnectFailed, Connection
+from router.upstream import Broken, ConnectFailed, Connection, Receiver
 from router.usage import NO_CELL
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ END: Final = b"\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class Relay:
+class Relay(Receiver):
     """What stands on the class is where most invocations begin and end; setting it anew for each would be felt."""
 
     # where it goes

@@ -20,6 +20,7 @@ from router.rows import Row
 from router.split import Split
 from router.table import AliasEntry, FunctionTable, Missing, Table, Update, VersionEntry
 from router.usage import NO_CELL
+from router.wire import Poll
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,7 @@ MOST_ERRANT = 256
 class Routes:
     def __init__(
         self,
+        poll: Poll,
         *,
         workers: int,
         rng: random.Random,
@@ -114,6 +116,7 @@ class Routes:
     ) -> None:
         """`on_error` is called when an invocation fails, and not again before it was asked what is `erring`."""
         self.table = Table()
+        self._poll = poll
         self._workers = workers
         self._rng = rng
         self._clock = clock
@@ -237,6 +240,7 @@ class Routes:
         endpoints = standing.endpoints.get(version)
         if endpoints is None:
             endpoints = Endpoints(
+                self._poll,
                 workers=self._workers,
                 rng=self._rng,
                 clock=self._clock,

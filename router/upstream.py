@@ -7,11 +7,11 @@ What it sees to: bytes that no request asked for end the connection and reach no
 read in two ways is broken, not relayed; and it goes back to its pool only after a whole request and a whole response.
 """
 
-import asyncio
-import socket
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Final, Protocol, cast
+from typing import Final
+
+from mypy_extensions import mypyc_attr
 
 from hotswap.settings import RouterLimits
 from router.codec.body import BadBody, Body, Chunked, Sized, StillFramed
@@ -25,8 +25,8 @@ from router.codec.responses import (
     read_head,
 )
 from router.connecting import connected
-from router.reading import FIRST, HELD, Ahead, Bounded, unbuffered
-from router.writing import NONE, descriptor, write
+from router.reading import FIRST, HELD, Ahead
+from router.wire import End, Poll, Wire
 
 MOST_IDLE = 2_048
 """Connections that a pool keeps."""
@@ -40,24 +40,31 @@ class Broken(Exception):
     """The connection ended, or what came over it is not a response."""
 
 
-class Receiver(Protocol):
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Receiver:
     """Called by a connection: `interim` any number of times, `head`, and `body` until the response has `ended`; or
     `broken` at any time instead of what is still missing. When it has ended, the connection may be another's."""
 
-    def interim(self, head: Head) -> None: ...
+    def interim(self, head: Head) -> None:
+        raise NotImplementedError
 
     def head(self, head: Head, piece: bytes, *, ended: bool) -> None:
         """Of the final response, with what of its body came along."""
+        raise NotImplementedError
 
-    def body(self, piece: bytes, *, ended: bool) -> None: ...
+    def body(self, piece: bytes, *, ended: bool) -> None:
+        raise NotImplementedError
 
-    def broken(self, error: Broken) -> None: ...
+    def broken(self, error: Broken) -> None:
+        raise NotImplementedError
 
     def wanted(self) -> int:
         """Bytes of the body that may be read for it at a time."""
+        raise NotImplementedError
 
     def drained(self) -> None:
         """The connection is not `backed_up` any more."""
+        raise NotImplementedError
 
 
 class State(IntEnum):
@@ -73,20 +80,17 @@ IDLE: Final = State.IDLE
 ACTIVE: Final = State.ACTIVE
 
 
-class UntilClosed:
+class UntilClosed(Body):
     """A body that ends with its connection."""
-
-    done = False
 
     def read(self, data: bytes) -> tuple[bytes, bytes]:
         return data, b""
 
 
-class Connection(Bounded):
+class Connection(End):
     __slots__ = (
         "_body",
         "_chunks",
-        "_fd",
         "_headless",
         "_keep",
         "_partial",
@@ -94,7 +98,7 @@ class Connection(Bounded):
         "_pool",
         "_receiver",
         "_sent",
-        "_transport",
+        "_wire",
         "answered",
         "backed_up",
         "reused",
@@ -109,8 +113,7 @@ class Connection(Bounded):
         self.reused = False
         self.backed_up = False
         """More is written than the endpoint takes now; the receiver hears when it is `drained`."""
-        self._transport: asyncio.Transport | None = None
-        self._fd = NONE
+        self._wire: Wire | None = None
         self._paused = False
         # per request
         self._receiver: Receiver | None = None
@@ -142,30 +145,30 @@ class Connection(Bounded):
 
     def ahead(self) -> Ahead:
         """How much may be read for it."""
-        return Ahead(self._fd if self._transport is not None else NONE)
+        return Ahead(self._wire)
 
     def write(self, data: bytes) -> None:
-        if self._transport is not None:
-            write(self._transport, self._fd, data, behind=self.backed_up)
+        if self._wire is not None:
+            self._wire.write(data)
 
     def sent(self) -> None:
         """The request is whole; without this the connection is not used again."""
         self._sent = True
 
     def pause(self) -> None:
-        if self._transport is not None and not self._transport.is_closing():
+        if self._wire is not None and not self._wire.closing:
             self._paused = True
-            self._transport.pause_reading()
+            self._wire.pause_reading()
 
     def resume(self) -> None:
-        if self._paused and self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
+        if self._paused and self._wire is not None:
+            self._wire.resume_reading()
         self._paused = False
 
     def write_eof(self) -> None:
         """The client's side of a tunnel has ended."""
-        if self._transport is not None and self._transport.can_write_eof():
-            self._transport.write_eof()
+        if self._wire is not None:
+            self._wire.write_eof()
 
     def abort(self) -> None:
         """At once, whatever is under way; the receiver hears nothing more."""
@@ -176,18 +179,16 @@ class Connection(Bounded):
         """When what was written is out; the receiver hears nothing more."""
         self._receiver = None
         self.state = State.CLOSED
-        if self._transport is not None:
-            self._transport.close()
+        if self._wire is not None:
+            self._wire.close()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-        self._fd = descriptor(transport)
-        unbuffered(self._transport)
+    def connection_made(self, wire: Wire) -> None:
+        self._wire = wire
 
     def takes(self) -> int:
         receiver = self._receiver
         streams = self._body is not None or self.state is State.TUNNEL
-        return receiver.wanted() if streams and receiver is not None else FIRST
+        return max(receiver.wanted(), 1) if streams and receiver is not None else FIRST
 
     def data_received(self, data: bytes) -> None:
         if self.state is not ACTIVE or self._receiver is None:
@@ -210,14 +211,14 @@ class Connection(Bounded):
             self.state = State.CLOSED
         return False
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self.state is ACTIVE and isinstance(self._body, UntilClosed) and exc is None:
+    def connection_lost(self, error: Exception | None) -> None:
+        if self.state is ACTIVE and isinstance(self._body, UntilClosed) and error is None:
             self._keep = False
             self._finish(b"")
         elif self.state in {ACTIVE, State.TUNNEL}:
-            self._break(f"it closed the connection: {exc}" if exc else "it closed the connection")
+            self._break(f"it closed the connection: {error}" if error else "it closed the connection")
         self.state = State.CLOSED
-        self._transport = None
+        self._wire = None
         self._pool.discard(self)
         self.resume_writing()
 
@@ -304,17 +305,18 @@ class Connection(Bounded):
 
     def _close(self) -> None:
         self.state = State.CLOSED
-        if self._transport is not None:
-            self._transport.abort()
+        if self._wire is not None:
+            self._wire.abort()
 
 
 class Pool:
     """The connections of this worker to one endpoint."""
 
-    __slots__ = ("_clock", "_closed", "_host", "_idle", "_limits", "_port", "_swept", "address")
+    __slots__ = ("_clock", "_closed", "_host", "_idle", "_limits", "_poll", "_port", "_swept", "address")
 
-    def __init__(self, address: str, *, clock: Callable[[], float], limits: RouterLimits) -> None:
+    def __init__(self, address: str, poll: Poll, *, clock: Callable[[], float], limits: RouterLimits) -> None:
         self.address = address
+        self._poll = poll
         host, _, port = address.rpartition(":")
         self._host, self._port = host.strip("[]"), int(port)
         self._clock = clock
@@ -335,18 +337,13 @@ class Pool:
         """Raises `ConnectFailed`."""
         limit = self._limits.connect_timeout
         try:
-            return await self._over(await connected(self._host, self._port, limit=limit))
+            opened = await connected(self._host, self._port, limit=limit)
         except TimeoutError:
             raise ConnectFailed(f"{self.address} took no connection within {limit:g} s") from None
         except OSError as error:
             raise ConnectFailed(f"{self.address} took no connection: {error.strerror or error}") from None
-
-    async def _over(self, opened: socket.socket) -> Connection:
-        try:
-            _, connection = await asyncio.get_running_loop().create_connection(lambda: Connection(self), sock=opened)
-        except BaseException:
-            opened.close()
-            raise
+        connection = Connection(self)
+        Wire(self._poll, opened, connection)
         return connection
 
     def put_back(self, connection: Connection) -> None:

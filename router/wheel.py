@@ -7,22 +7,25 @@ finds that it is not over and puts it where it now belongs; only one that moves 
 
 import math
 from collections import defaultdict
-from typing import Protocol
+
+from mypy_extensions import mypyc_attr
 
 TICK = 0.1
 """Seconds; a limit is found to be over so much too late at most."""
 
 
-class Timed(Protocol):
-    """Has one limit at a time; infinity is none, and for both what it begins with."""
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Timed:
+    """Has one limit at a time; infinity is none."""
 
-    deadline: float
+    deadline: float = math.inf
     """When it is over, by the clock of the wheel's owner."""
-    look: float
+    look: float = math.inf
     """When the wheel looks at it next."""
 
     def overdue(self, now: float) -> None:
         """The limit is over; there is none any more."""
+        raise NotImplementedError
 
 
 class Wheel:

@@ -12,7 +12,6 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
 
 import uvloop
 
@@ -34,6 +33,7 @@ from router.channel import (
 )
 from router.clients import Clients
 from router.counters import CounterFile, Counting
+from router.door import Door
 from router.endpoints import Endpoints
 from router.express import Express
 from router.forwarding import Trust
@@ -43,6 +43,7 @@ from router.routes import Routes
 from router.rows import Row
 from router.supply import Supply
 from router.wheel import TICK, Wheel
+from router.wire import Poll
 
 BACKLOG = 4_096
 SWEEP_SECONDS = 1.0
@@ -60,12 +61,18 @@ class Worker:
         self._channel = channel
         self._drain_seconds = begin.drain_seconds
         self._listener = listener
-        self._server: asyncio.Server | None = None
+        self._poll = Poll()
+        self._door: Door | asyncio.Server | None = None
         self._draining = asyncio.Event()
         self._asked: dict[tuple[str, int], asyncio.Future[int]] = {}
         limits = begin.limits
         self._routes = Routes(
-            workers=begin.workers, rng=rng, clock=time.monotonic, limits=limits, on_error=self._tell_nodes_soon
+            self._poll,
+            workers=begin.workers,
+            rng=rng,
+            clock=time.monotonic,
+            limits=limits,
+            on_error=self._tell_nodes_soon,
         )
         supply = Supply(counting, self._ask_row, clock=time.monotonic)
         budget = RetryBudget()
@@ -84,9 +91,10 @@ class Worker:
         )
         self._clients = Clients(self._general, counting, limits)
         self._express = Express(self._lane, self._clients)
-        self._takes: Callable[[], asyncio.BaseProtocol] = self._express if begin.express else self._clients.accept
+        self._is_express = begin.express
 
     async def run(self) -> None:
+        self._poll.begin()
         async with asyncio.TaskGroup() as tasks:
             follower = tasks.create_task(self._follow(), name="follow")
             sweeper = tasks.create_task(self._sweep(), name="sweep")
@@ -114,15 +122,18 @@ class Worker:
         self._draining.set()
 
     async def _listen(self) -> None:
-        if self._server is None and not self._draining.is_set():
-            loop = asyncio.get_running_loop()
-            self._server = await loop.create_server(self._takes, sock=self._listener, backlog=BACKLOG)
+        if self._door is None and not self._draining.is_set():
+            if self._is_express:
+                self._door = Door(self._poll, self._listener, self._express, backlog=BACKLOG)
+            else:
+                loop = asyncio.get_running_loop()
+                self._door = await loop.create_server(self._clients.accept, sock=self._listener, backlog=BACKLOG)
             self._channel.send(Ready())
 
     async def _drain(self) -> None:
         self._lane.draining = self._general.draining = True
-        if self._server is not None:
-            self._server.close()
+        if self._door is not None:
+            self._door.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._drain_seconds):
                 while self._express.connections or not self._clients.gone:

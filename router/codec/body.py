@@ -2,7 +2,7 @@
 
 import re
 from enum import IntEnum
-from typing import Final, Protocol
+from typing import Final
 
 from router.codec.grammar import FIELD, TEXT
 
@@ -20,15 +20,16 @@ class BadBody(ValueError):
     """Not the body that its head tells of."""
 
 
-class Body(Protocol):
-    done: bool
+class Body:
+    done = False
     """All of it has been read."""
 
     def read(self, data: bytes) -> tuple[bytes, bytes]:
         """What of the data is of the body, and what comes after it. Raises `BadBody`."""
+        raise NotImplementedError
 
 
-class Sized:
+class Sized(Body):
     def __init__(self, length: int) -> None:
         self.done = not length
         self._left = length
@@ -54,11 +55,10 @@ _DATA: Final = _Within.DATA
 _TRAILERS: Final = _Within.TRAILERS
 
 
-class Chunked:
+class Chunked(Body):
     """Extensions and trailers are validated and dropped."""
 
     def __init__(self) -> None:
-        self.done = False
         self._within = _Within.SIZE
         self._left = 0
         self._digits = 0

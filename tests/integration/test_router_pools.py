@@ -10,6 +10,7 @@ import pytest
 
 from hotswap.settings import RouterLimits
 from router.upstream import ConnectFailed, Pool
+from router.wire import Poll
 
 LIMIT = 0.2
 """Seconds for a connection."""
@@ -23,7 +24,7 @@ def listening(backlog: int = 16) -> Iterator[int]:
 
 
 def pool(host: str, port: int) -> Pool:
-    return Pool(f"{host}:{port}", clock=time.monotonic, limits=RouterLimits(connect_timeout=LIMIT))
+    return Pool(f"{host}:{port}", Poll(), clock=time.monotonic, limits=RouterLimits(connect_timeout=LIMIT))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])

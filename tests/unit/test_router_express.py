@@ -1,9 +1,8 @@
-"""The express lane by itself, over transports that record: its limits of time by a clock that the test turns."""
+"""The express lane by itself, over wires that record: its limits of time by a clock that the test turns."""
 
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -11,6 +10,7 @@ import pytest_asyncio
 from hotswap.metrics import Count, Tally
 from hotswap.settings import RouterLimits
 from router.balance import RetryBudget
+from router.codec.responses import Head
 from router.counters import CounterFile, Counting, Own
 from router.express import Express, ExpressConnection
 from router.forwarding import Trust
@@ -19,8 +19,9 @@ from router.routes import Routes
 from router.rows import Owner, Row
 from router.supply import Supply
 from router.table import DEFAULT_TIMEOUT
-from router.upstream import Connection, Pool
+from router.upstream import Broken, Connection, Pool, Receiver
 from router.wheel import TICK, Wheel
+from router.wire import Poll, Wire
 from tests.router_entries import alias, endpoint, update, version
 
 GET = b"GET /fn/fn/x HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -34,30 +35,21 @@ LIMITS = RouterLimits(
 """None of them as it is if nothing is said."""
 
 
-class Recording(asyncio.Transport):
-    """What a protocol asks of its transport."""
+class Recording(Wire):
+    """What is asked of a wire."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self) -> None:  # there is no socket
+        self.peer = "10.0.0.1"
         self.written = b""
         self.reading = True
         self.ended = ""
 
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return ("10.0.0.1", 1) if name == "peername" else default
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
+    def write(self, data: bytes) -> None:
         assert not self.ended
         self.written += data
 
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        assert high == 0
-
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        assert isinstance(protocol, asyncio.BufferedProtocol)
-
-    def is_closing(self) -> bool:
-        return self.ended in {"closed", "aborted"}
+    def write_parts(self, parts: tuple[bytes, bytes, bytes]) -> None:
+        self.write(b"".join(parts))
 
     def pause_reading(self) -> None:
         self.reading = False
@@ -69,10 +61,15 @@ class Recording(asyncio.Transport):
         self.ended = "half"
 
     def close(self) -> None:
+        self.closing = True
         self.ended = self.ended or "closed"
 
     def abort(self) -> None:
+        self.closing = True
         self.ended = "aborted"
+
+    def space(self) -> int:
+        return 0
 
 
 class Stage:
@@ -82,7 +79,7 @@ class Stage:
         self.now = 1_000.0
         self.file = CounterFile.create("express", capacity=4)
         counting, rng = Counting(self.file), random.Random(1)
-        self.routes = Routes(workers=1, rng=rng, clock=self._clock, limits=LIMITS, on_error=lambda: None)
+        self.routes = Routes(Poll(), workers=1, rng=rng, clock=self._clock, limits=LIMITS, on_error=lambda: None)
         entries = (alias({1: 100}), version(1), endpoint("i", concurrency=8))
         self.routes.apply(update(*entries), [Row(Owner("fn", "production", 1, 1), ROW)])
         supply = Supply(counting, self._no_row, clock=self._clock)
@@ -92,9 +89,9 @@ class Stage:
         (self.pool,) = self.routes.endpoints("fn", 1)._pools.values()
 
     def connected(self) -> tuple[ExpressConnection, Recording]:
-        client, transport = self.express(), Recording()
-        client.connection_made(transport)
-        return client, transport
+        client, wire = self.express(), Recording()
+        client.connection_made(wire)
+        return client, wire
 
     def kept(self) -> tuple[Connection, Recording]:
         """A connection that has served and waits in the pool."""
@@ -116,16 +113,16 @@ class Stage:
         raise AssertionError("every version here has a row")
 
 
-class Nobody:
+class Nobody(Receiver):
     """Takes an answer that nobody looks at."""
 
-    def interim(self, head: object) -> None: ...
+    def interim(self, head: Head) -> None: ...
 
-    def head(self, head: object, piece: bytes, *, ended: bool) -> None: ...
+    def head(self, head: Head, piece: bytes, *, ended: bool) -> None: ...
 
     def body(self, piece: bytes, *, ended: bool) -> None: ...
 
-    def broken(self, error: Exception) -> None: ...
+    def broken(self, error: Broken) -> None: ...
 
     def drained(self) -> None: ...
 
@@ -134,12 +131,12 @@ class Nobody:
 
 
 def kept_in(pool: Pool) -> tuple[Connection, Recording]:
-    connection, transport = Connection(pool), Recording()
-    connection.connection_made(transport)
+    connection, wire = Connection(pool), Recording()
+    connection.connection_made(wire)
     connection.begin(Nobody(), headless=False, chunks=False)
     connection.sent()
     connection.data_received(ANSWER)
-    return connection, transport
+    return connection, wire
 
 
 @pytest_asyncio.fixture
@@ -197,25 +194,25 @@ async def test_many_refusals_sent_ahead_do_not_nest(stage: Stage) -> None:
 
 
 async def test_a_head_that_does_not_get_on_ends_the_connection(stage: Stage) -> None:
-    client, transport = stage.connected()
+    client, wire = stage.connected()
     client.data_received(GET[:5])
     stage.later(LIMITS.head_timeout / 2)
     client.data_received(GET[5:7])
     stage.later(LIMITS.head_timeout / 2 - 3 * TICK)
-    assert transport.ended == ""
+    assert wire.ended == ""
     stage.later(6 * TICK)
-    assert transport.ended == "aborted"
+    assert wire.ended == "aborted"
 
 
 async def test_an_idle_connection_ends(stage: Stage) -> None:
-    (client, transport), (upstream, _) = stage.connected(), stage.kept()
+    (client, wire), (upstream, _) = stage.connected(), stage.kept()
     stage.later(LIMITS.keep_alive - 1)
     client.data_received(GET)
     upstream.data_received(ANSWER)
     stage.later(LIMITS.keep_alive - 1)
-    assert transport.ended == ""
+    assert wire.ended == ""
     stage.later(2)
-    assert transport.ended == "aborted"
+    assert wire.ended == "aborted"
 
 
 async def test_a_connection_to_an_instance_is_kept_for_so_long(stage: Stage) -> None:

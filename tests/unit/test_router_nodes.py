@@ -7,6 +7,7 @@ from router.channel import Nodes
 from router.endpoints import Endpoints
 from router.nodes import MOST, NodeCounts
 from router.table import EndpointEntry
+from router.wire import Poll
 
 
 def entry(node: str) -> EndpointEntry:
@@ -18,7 +19,9 @@ def entry(node: str) -> EndpointEntry:
 def endpoints(*nodes: str) -> tuple[Endpoints, list[Endpoints]]:
     """And what was told of errors."""
     erring: list[Endpoints] = []
-    made = Endpoints(workers=1, rng=random.Random(1), clock=lambda: 0.0, limits=RouterLimits(), erred=erring.append)
+    made = Endpoints(
+        Poll(), workers=1, rng=random.Random(1), clock=lambda: 0.0, limits=RouterLimits(), erred=erring.append
+    )
     made.replace([entry(node) for node in nodes])
     return made, erring
 

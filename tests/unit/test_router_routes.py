@@ -4,11 +4,14 @@ from hotswap.settings import RouterLimits
 from router.routes import Route, Routes
 from router.rows import Owner, Row
 from router.table import Missing, Table
+from router.wire import Poll
 from tests.router_entries import alias, endpoint, removed, update, version
 
 
 def routes() -> Routes:
-    return Routes(workers=1, rng=random.Random(3), clock=lambda: 0.0, limits=RouterLimits(), on_error=lambda: None)
+    return Routes(
+        Poll(), workers=1, rng=random.Random(3), clock=lambda: 0.0, limits=RouterLimits(), on_error=lambda: None
+    )
 
 
 def rows(weights: dict[int, int], *, revision: int, function: str = "fn") -> list[Row]:

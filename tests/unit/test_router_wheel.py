@@ -1,17 +1,14 @@
 import math
-from dataclasses import dataclass, field
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.wheel import TICK, Wheel
+from router.wheel import TICK, Timed, Wheel
 
 
-@dataclass(eq=False)
-class Alarm:
-    deadline: float = math.inf
-    look: float = math.inf
-    rung: list[float] = field(default_factory=list)
+class Alarm(Timed):
+    def __init__(self) -> None:
+        self.rung: list[float] = []
 
     def overdue(self, now: float) -> None:
         self.rung.append(now)
