@@ -25,13 +25,13 @@ from typing import Final
 from router.table import EndpointEntry
 
 DECAY_SECONDS: Final = 10.0
-FAILURES_TO_EJECT = 5
-EJECTION_SECONDS = 30.0
-MOST_EJECTED = 0.1
-LEAST_HEALTHY = 0.5
-STANDBY_SECONDS = 2.0
+FAILURES_TO_EJECT: Final = 5
+EJECTION_SECONDS: Final = 30.0
+MOST_EJECTED: Final = 0.1
+LEAST_HEALTHY: Final = 0.5
+STANDBY_SECONDS: Final = 2.0
 """For which a standby endpoint that failed is left alone."""
-RETRY_SHARE = 0.2
+RETRY_SHARE: Final = 0.2
 RETRY_RESERVE: Final = 10.0
 """Retries that are free before any requests have earned them."""
 
@@ -135,7 +135,10 @@ class Group:
         ]
         if not able:
             return self._wakes(now, avoid) if self._standby else None
-        picked = able[0] if len(able) == 1 else _better(*self._two(able), now)
+        picked = able[0]
+        if len(able) > 1:
+            one, other = self._two(able)
+            picked = _better(one, other, now)
         picked.in_flight += 1
         picked.probing = picked.ejected_until is not None
         return picked

@@ -24,12 +24,14 @@ from router.codec.reports import Reports
 from router.usage import NO_CELL, SHEET, Sheets
 
 MICROSECONDS: Final = int(Count.MICROSECONDS)
+BUCKETS: Final = FIXED
+BOUNDS: Final = BOUNDARIES
 IN_FLIGHT: Final = ROW
 """Place of the word that tells how many are in flight, after those of `hotswap.metrics`."""
 STRIDE: Final = ROW + 1
-WORD = 8
+WORD: Final = 8
 """Bytes."""
-CAPACITY = 262_144
+CAPACITY: Final = 262_144
 """Rows of a file: enough for 10,000 functions with 26 live (alias, version, alias revision) each."""
 
 PLATFORM: Final = int(Count.PLATFORM)
@@ -41,6 +43,7 @@ RING: Final = 16
 PLACES: Final = 128
 """The ring: the row of the n-th of them is at place n modulo so many. All of it lies in row 0."""
 FAILED: Final = frozenset(map(int, ERRORS))
+_bucket: Final = bisect_left
 
 
 class Own(IntEnum):
@@ -164,7 +167,7 @@ class Counting:
         if cold:
             words[at + Count.COLD] += 1
         words[at + MICROSECONDS] += int(seconds * 1_000_000)
-        words[at + FIXED + bisect_left(BOUNDARIES, seconds)] += 1
+        words[at + BUCKETS + _bucket(BOUNDS, seconds)] += 1
 
     def user(self, row: int, cell: int, outcome: int, *, seconds: float) -> None:
         """The same invocation by its user, where users are tied to versions."""

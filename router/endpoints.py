@@ -8,6 +8,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
+from typing import Final
 
 from hotswap.settings import RouterLimits
 from router.balance import Group, Load, share
@@ -15,7 +16,7 @@ from router.table import EndpointEntry
 from router.upstream import ConnectFailed, Connection, Pool
 from router.wire import Poll
 
-MOST_HELD = 1_024
+MOST_HELD: Final = 1_024
 """Invocations of one version that a worker holds."""
 
 Key = tuple[str, str]

@@ -33,13 +33,13 @@ from router.wire import Wire
 
 log = logging.getLogger(__name__)
 
-WEBSOCKET = b"websocket"
+WEBSOCKET: Final = b"websocket"
 CR: Final = 13
-EMPTY_LINES = re.compile(rb"\A(?:\r\n)++")
-NOBODY_THERE = Peer("unknown")
+EMPTY_LINES: Final = re.compile(rb"\A(?:\r\n)++")
+NOBODY_THERE: Final = Peer("unknown")
 LARGE: Final = 8_192
 """Bytes of a piece from which on a copy of it costs more than to tell the kernel of several parts."""
-NOBODY = b"-"
+NOBODY: Final = b"-"
 """Id of a request that could not be read."""
 
 

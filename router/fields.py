@@ -10,33 +10,34 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
 from functools import lru_cache
+from typing import Final
 
 from router.problems import malformed
 
 Field = tuple[bytes, bytes]
 
-HOP_BY_HOP = frozenset(
+HOP_BY_HOP: Final = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization"}
     | {b"te", b"trailer", b"transfer-encoding", b"upgrade"}
 )
 """RFC 9110 section 7.6.1; what Connection names is added to these."""
-NOT_HOP_BY_HOP = frozenset({b"host", b"content-length", b"authorization"})
+NOT_HOP_BY_HOP: Final = frozenset({b"host", b"content-length", b"authorization"})
 """A Connection that names one of these would have a proxy strip what the receiver relies on."""
-OURS = frozenset(
+OURS: Final = frozenset(
     {b"hotswap-request-id", b"hotswap-function", b"hotswap-version", b"hotswap-error", b"forwarded"}
     | {b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"}
 )
 """Set afresh by the router: nobody else's are believed."""
-REWRITTEN = frozenset({b"host", b"content-length", b"expect", b"via"})
-FRAMING = frozenset({b"content-length", b"transfer-encoding"})
-REQUEST_DROPPED = HOP_BY_HOP | OURS | REWRITTEN
-RESPONSE_DROPPED = HOP_BY_HOP | frozenset(
+REWRITTEN: Final = frozenset({b"host", b"content-length", b"expect", b"via"})
+FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
+REQUEST_DROPPED: Final = HOP_BY_HOP | OURS | REWRITTEN
+RESPONSE_DROPPED: Final = HOP_BY_HOP | frozenset(
     {b"hotswap-request-id", b"hotswap-version", b"hotswap-error", b"hotswap-metric"}
 )
 """The connection to the client and what the router tells are its own; reports are for the router."""
-VIA = b"1.1 hotswap"
-REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
-AUTHORITY = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
+VIA: Final = b"1.1 hotswap"
+REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+AUTHORITY: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
 """RFC 3986 section 3.2, without userinfo, which RFC 9110 section 4.2.4 tells to treat as an error."""
 
 

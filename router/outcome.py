@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from http import HTTPStatus
+from typing import Final
 
 from hotswap.metrics import Count
 from router.codec.responses import Head
@@ -24,7 +25,7 @@ def judge(head: Head, *, invoke: bool) -> tuple[Head, Count]:
     return head, Count.CLIENT_ERROR if head.status < HTTPStatus.INTERNAL_SERVER_ERROR else Count.STATUS
 
 
-ERROR = "Hotswap-Error"
+ERROR: Final = "Hotswap-Error"
 """Tells apart what became of an invocation, where nothing but the status would; no function can say it."""
 
 

@@ -32,7 +32,7 @@ from router.usage import NO_CELL
 log = logging.getLogger(__name__)
 
 END: Final = b"\r\n\r\n"
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Relay(Receiver):

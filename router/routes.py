@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Final
 
 from hotswap import users
 from hotswap.model import FULL_WEIGHT
@@ -99,7 +100,7 @@ Granted = dict[tuple[str, int], dict[int, int]]
 """By alias and alias revision: the row of each version."""
 
 
-MOST_ERRANT = 256
+MOST_ERRANT: Final = 256
 """Versions of which it is remembered that they had errors."""
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
 from http import HTTPStatus
-from typing import Protocol
+from typing import Final, Protocol
 
 from hotswap.metrics import Count
 from router.balance import Load
@@ -13,8 +13,8 @@ from router.problems import Problem
 from router.routes import Route
 from router.table import VersionEntry
 
-RETRY_AFTER = (("Retry-After", "1"),)
-ROW_LIMIT = 5.0
+RETRY_AFTER: Final = (("Retry-After", "1"),)
+ROW_LIMIT: Final = 5.0
 """Seconds for the parent to say where a version that was named itself is counted."""
 
 AskRow = Callable[[str, int], Awaitable[int]]

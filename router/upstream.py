@@ -28,7 +28,7 @@ from router.connecting import connected
 from router.reading import FIRST, HELD, Ahead
 from router.wire import End, Poll, Wire
 
-MOST_IDLE = 2_048
+MOST_IDLE: Final = 2_048
 """Connections that a pool keeps."""
 
 

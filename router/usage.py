@@ -15,29 +15,29 @@ from hotswap.usage import LONGEST_NAME, MOST_NAMES, VALUES, Reported, Usage, val
 from hotswap.users import CELLS, GROUP_CELLS, GROUPS
 from router.codec.reports import Reports
 
-WORD = 8
+WORD: Final = 8
 """Bytes."""
-INVOCATIONS = CELLS // 64
+INVOCATIONS: Final = CELLS // 64
 """The places of words in a sheet; before this one, the bits of the cells."""
-ERRORS = INVOCATIONS + GROUPS
-MICROSECONDS = ERRORS + GROUPS
-MALFORMED = MICROSECONDS + GROUPS
-CROWDED = MALFORMED + 1
-REPORTED = CROWDED + 1
+ERRORS: Final = INVOCATIONS + GROUPS
+MICROSECONDS: Final = ERRORS + GROUPS
+MALFORMED: Final = MICROSECONDS + GROUPS
+CROWDED: Final = MALFORMED + 1
+REPORTED: Final = CROWDED + 1
 """`MOST_NAMES` times what is told of one name."""
 
-COUNT = LONGEST_NAME // WORD
+COUNT: Final = LONGEST_NAME // WORD
 """The places of words of one name; before this one, the name. While this word is 0 the place is free."""
-SUM = COUNT + 1
-SQUARES = SUM + 1
-SUMS = SQUARES + 1
-COUNTS = SUMS + GROUPS
-WHO = COUNTS + GROUPS
-SPREAD = WHO + CELLS // 64
-NAMED = SPREAD + VALUES
+SUM: Final = COUNT + 1
+SQUARES: Final = SUM + 1
+SUMS: Final = SQUARES + 1
+COUNTS: Final = SUMS + GROUPS
+WHO: Final = COUNTS + GROUPS
+SPREAD: Final = WHO + CELLS // 64
+NAMED: Final = SPREAD + VALUES
 
-PAGES = -(-(REPORTED + MOST_NAMES * NAMED) * WORD // mmap.PAGESIZE)
-SHEET = PAGES * mmap.PAGESIZE // WORD
+PAGES: Final = -(-(REPORTED + MOST_NAMES * NAMED) * WORD // mmap.PAGESIZE)
+SHEET: Final = PAGES * mmap.PAGESIZE // WORD
 """Words from one sheet to the next: whole pages, so that each can be given back."""
 NO_CELL: Final = -1
 """In the place of a cell: nobody is tied to a version."""

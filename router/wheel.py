@@ -7,10 +7,11 @@ finds that it is not over and puts it where it now belongs; only one that moves 
 
 import math
 from collections import defaultdict
+from typing import Final
 
 from mypy_extensions import mypyc_attr
 
-TICK = 0.1
+TICK: Final = 0.1
 """Seconds; a limit is found to be over so much too late at most."""
 
 

@@ -6,14 +6,14 @@ from typing import Final
 
 from router.codec.grammar import FIELD, TEXT
 
-MOST_EXTENSION = 16_384
+MOST_EXTENSION: Final = 16_384
 """Bytes of a body's chunk extensions and trailers together: they say nothing to us."""
 SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;" + TEXT + rb"*)?")
 """No space around it: where one reader skips it another one may read a size that differs."""
-PLAIN_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})\r\n")
-BEGUN = re.compile(rb"(?:" + SIZE.pattern + rb")?\r?")
+PLAIN_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})\r\n")
+BEGUN: Final = re.compile(rb"(?:" + SIZE.pattern + rb")?\r?")
 """What may become a size with the bytes that come."""
-LAST_CHUNK = b"0\r\n\r\n"
+LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
 class BadBody(ValueError):

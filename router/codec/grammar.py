@@ -3,36 +3,38 @@
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from typing import Final
 
-END = b"\r\n\r\n"
+END: Final = b"\r\n\r\n"
 """Of a head."""
-MOST_LINE = 8_192
+MOST_LINE: Final = 8_192
 """Bytes of a request line or of a field; as nginx and Apache have it."""
-MOST_FIELDS = 128
-MOST_HEAD = 65_536
+MOST_FIELDS: Final = 128
+MOST_HEAD: Final = 65_536
 """Bytes."""
-MOST_LENGTH = 2**63 - 1
+MOST_LENGTH: Final = 2**63 - 1
 """Of a body: what fits the signed 64 bits that most readers count with."""
 
-TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
+TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 """RFC 9110 section 5.6.2."""
-TEXT = rb"[\t\x20-\x7e\x80-\xff]"
+TEXT: Final = rb"[\t\x20-\x7e\x80-\xff]"
 """RFC 9110 section 5.5, with obs-text: no control character but a tab."""
-BAD = b"\n"
-BYTES = bytes(32 if re.fullmatch(TEXT, bytes([byte])) else BAD[0] for byte in range(256))
+BAD: Final = 10
+"""A byte that is not text; a number, since Python takes bytes that it looks for to be one first, in vain."""
+BYTES = bytes(32 if re.fullmatch(TEXT, bytes([byte])) else BAD for byte in range(256))
 """A table that translates each byte of text to a space, and all others to `BAD`."""
 NAME = re.compile(TOKEN + rb"++")
-FIELD = re.compile(TOKEN + rb"++:" + TEXT + rb"*+")
+FIELD: Final = re.compile(TOKEN + rb"++:" + TEXT + rb"*+")
 """RFC 9112 section 5: no space before the colon, and no folding."""
-LENGTH = re.compile(rb"[0-9]{1,19}")
-NAMES_KEPT = 1_024
-LONGEST_KEPT = 64
+LENGTH: Final = re.compile(rb"[0-9]{1,19}")
+NAMES_KEPT: Final = 1_024
+LONGEST_KEPT: Final = 64
 """Bytes of a name."""
-LOOKALIKES = b"_"
+LOOKALIKES: Final = b"_"
 """What fields are found under that look like others."""
 NOTHING: frozenset[bytes] = frozenset()
-NOT_A_FIELD = "a field is not as RFC 9112 has it"
-BARE_LF = re.compile(rb"(?<!\r)\n")
+NOT_A_FIELD: Final = "a field is not as RFC 9112 has it"
+BARE_LF: Final = re.compile(rb"(?<!\r)\n")
 
 
 def length(values: list[bytes]) -> int | None:

@@ -7,12 +7,13 @@ answer is good all the same.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from hotswap.usage import MOST_VALUE, NAME
 
-MOST_REPORTS = 16
+MOST_REPORTS: Final = 16
 """Of one answer."""
-ITEM = re.compile(rb"(%b)=([+-]?[0-9]{1,16}(?:\.[0-9]{1,16})?(?:[eE][+-]?[0-9]{1,2})?)" % NAME.encode())
+ITEM: Final = re.compile(rb"(%b)=([+-]?[0-9]{1,16}(?:\.[0-9]{1,16})?(?:[eE][+-]?[0-9]{1,2})?)" % NAME.encode())
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
+from typing import Final
 
 from router import target
 from router.codec import grammar
@@ -27,18 +28,18 @@ from router.forwarding import Peer
 from router.problems import Problem, malformed
 from router.target import Target
 
-LINES_KEPT = 2_048
-LONGEST_KEPT = 1_024
+LINES_KEPT: Final = 2_048
+LONGEST_KEPT: Final = 1_024
 """Bytes of a request line."""
-HOSTS_KEPT = 256
-HEAD_KEPT = 4_096
+HOSTS_KEPT: Final = 256
+HEAD_KEPT: Final = 4_096
 """Bytes of the head that a connection keeps."""
 
-LINE = re.compile(rb"(" + TOKEN + rb"++) ([^\x00-\x20\x7f]++) HTTP/([0-9])\.([0-9])")
+LINE: Final = re.compile(rb"(" + TOKEN + rb"++) ([^\x00-\x20\x7f]++) HTTP/([0-9])\.([0-9])")
 """RFC 9112 section 3, one space between the parts. What a target may not be is told apart by `router.target`."""
-BEGUN = re.compile(TOKEN)
+BEGUN: Final = re.compile(TOKEN)
 DROPPED = Special(REQUEST_DROPPED | FRAMING)
-IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
+IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
 """RFC 9110 section 9.2.2."""
 
 
@@ -210,7 +211,7 @@ def _read_line(line: bytes) -> Line:
     )
 
 
-_read_line_once = lru_cache(maxsize=LINES_KEPT)(_read_line)
+_read_line_once: Final = lru_cache(maxsize=LINES_KEPT)(_read_line)
 
 
 def _target(told: bytes, method: bytes) -> Target | Problem:

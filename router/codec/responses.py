@@ -7,30 +7,31 @@ equal byte for byte.
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Final
 
 from router.codec import grammar
 from router.codec.grammar import MOST_FIELDS, TEXT, Special
 from router.codec.reports import Reports, read_reports
 from router.fields import FRAMING, HOP_BY_HOP, RESPONSE_DROPPED, VIA
 
-HEADS_KEPT = 512
-LONGEST_KEPT = 2_048
+HEADS_KEPT: Final = 512
+LONGEST_KEPT: Final = 2_048
 """Bytes of a head."""
-FINAL = 200
+FINAL: Final = 200
 """Statuses below this one are interim."""
-SWITCHING_PROTOCOLS = 101
+SWITCHING_PROTOCOLS: Final = 101
 """The only one of them that ends what is HTTP."""
-NO_CONTENT = 204
-ERRORS = 400
+NO_CONTENT: Final = 204
+ERRORS: Final = 400
 """Statuses from this one on are the errors of somebody."""
-NOT_MODIFIED = 304
-EXCEPTION = b"exception"
+NOT_MODIFIED: Final = 304
+EXCEPTION: Final = b"exception"
 """Value of Hotswap-Error with which an instance tells that its handler raised."""
 
-LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: (" + TEXT + rb"*+))?")
+LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: (" + TEXT + rb"*+))?")
 """RFC 9112 section 4. A missing reason with its space is let pass, as every client does."""
-SPECIAL = Special(RESPONSE_DROPPED | FRAMING)
-DATE = re.compile(rb"\r\ndate:", re.IGNORECASE)
+SPECIAL: Final = Special(RESPONSE_DROPPED | FRAMING)
+DATE: Final = re.compile(rb"\r\ndate:", re.IGNORECASE)
 
 
 class BadResponse(ValueError):
@@ -75,7 +76,7 @@ def _read(head: bytes) -> Head:
     return _edited(int(status), reason or b"", lines, minor=int(minor))
 
 
-_read_once = lru_cache(maxsize=HEADS_KEPT)(_read)
+_read_once: Final = lru_cache(maxsize=HEADS_KEPT)(_read)
 
 
 def _edited(status: int, reason: bytes, lines: bytes, *, minor: int) -> Head:

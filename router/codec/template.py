@@ -5,10 +5,11 @@ change nothing matters but which bytes it is made of: only fields that are sent 
 """
 
 from collections.abc import Container
+from typing import Final
 
 from router.codec.grammar import BAD, BYTES, END, block
 
-VALUE = b"\0"
+VALUE: Final = b"\0"
 """Where one stands; it is in no line that was read."""
 
 
@@ -47,7 +48,7 @@ class Template:
         return b"".join(pieces), at
 
 
-NO_TEMPLATE = Template([END], [b""], {})
+NO_TEMPLATE: Final = Template([END], [b""], {})
 
 
 def derive(before: bytes, now: bytes, *, kept: list[bytes], sent: bytes, also: Container[int]) -> Template | None:
