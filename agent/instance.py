@@ -39,7 +39,7 @@ class Instance:
     load: Load | None = None
     """What it has in flight; a program tells nothing of that."""
     worn: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when it said that it should be replaced."""
+    """Set when it is to be replaced: what it was asked does not end."""
     memory: int = 0
     """Bytes in use, when they were last looked at."""
 

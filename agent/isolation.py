@@ -37,11 +37,6 @@ class Room:
         """The file of `runtime.load`."""
         return self.folder / "load"
 
-    @property
-    def worn(self) -> Path:
-        """A file that the instance makes when it should be replaced: a handler of it holds a thread for good."""
-        return self.folder / "worn"
-
     def make(self) -> None:
         for path in (self.home, self.temporary):
             path.mkdir(parents=True, mode=0o700)
@@ -83,7 +78,7 @@ def environment(version: Version, *, instance: str, node: str, code: Path, room:
 
 
 def order_of(
-    version: Version, *, code: Path, socket: int, ready: int, load: int, limited: limits.Limits, room: Room
+    version: Version, *, code: Path, socket: int, ready: int, load: int, limited: limits.Limits
 ) -> order.Order:
     """For the kinds handler, asgi and wsgi; the numbers are descriptors that the process inherits."""
     manifest = version.manifest
@@ -99,7 +94,6 @@ def order_of(
         timeout=manifest.timeout.total_seconds(),
         memory=manifest.memory,
         load=load,
-        worn=str(room.worn),
         limits=limited,
     )
 

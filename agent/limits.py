@@ -21,6 +21,7 @@ from agent.incidents import Incidents
 from agent.instance import Instance
 from agent.memory import resident, share
 from agent.processes import PROC, sessions
+from agent.runtime.due import GRACE
 from agent.runtime.limits import Limits
 from hotswap.model import Manifest
 
@@ -52,7 +53,9 @@ def guards(groups: Groups) -> dict[str, str]:
     }
 
 
-WORN = "has a handler that did not stop at its time limit, and is replaced"
+OVERDUE = GRACE + 4.0
+"""Seconds beyond the time limit of its version after which an answer that is owed is not waited for any more."""
+WORN = "does not end what it was asked within its time limit, and is replaced"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,7 @@ class Watch:
             self._printed[instance.id] = output.mark(instance.log, self._printed.get(instance.id, 0), at=time.time())
             pids = members[instance.process.pid]
             instance.memory = sum(map(resident, pids))
-            if instance.room.worn.exists():
+            if _overdue(instance):
                 found.append((instance, Breach(Cause.TIMEOUT, WORN, deadly=False)))
             found += [(instance, breach) for breach in self._breaches(instance, pids)]
         return found
@@ -160,6 +163,13 @@ def out_of_memory(groups: Groups, instance: str, limit: int) -> str:
     if groups.killed_for_memory(instance):
         return f"using more than {limit} MiB of memory; {limit} MiB are allowed"
     return ""
+
+
+def _overdue(instance: Instance) -> bool:
+    """It may be that nothing in its process can run, so only the agent can tell; what could be cancelled in there has
+    been by now."""
+    reading = instance.load.read() if instance.load else None
+    return reading is not None and reading.owed > instance.version.manifest.timeout.total_seconds() + OVERDUE
 
 
 def _size(folder: str) -> int:

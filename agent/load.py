@@ -19,6 +19,8 @@ class Reading:
     """Seconds for which invocations were in flight, of all of them added up: it grows by their average each second."""
     idle: float
     """Seconds since the last one ended, or since it was ready; 0 while one is in flight."""
+    owed: float
+    """Seconds for which an answer is owed that is owed longest, without those in which its client was waited for."""
     first_ms: float | None
     """From when it was ready to the end of its first answer; `None` before that."""
 
@@ -39,11 +41,12 @@ class Load:
 
 def reading(told: bytes, *, now: int) -> Reading:
     """`now` is in nanoseconds, as are the cells."""
-    in_flight, busy, changed, ready, first = FORMAT.unpack(told)
+    in_flight, busy, changed, ready, first, oldest = FORMAT.unpack(told)
     since = max(0, now - changed) * NANO
     return Reading(
         in_flight=in_flight,
         busy=busy * NANO + in_flight * since,
         idle=0.0 if in_flight else since,
+        owed=max(0, now - oldest) * NANO if oldest else 0.0,
         first_ms=(first - ready) * NANO * 1e3 if first else None,
     )

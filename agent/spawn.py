@@ -154,7 +154,6 @@ class Spawner:
             ready=ready,
             load=load.fileno(),
             limited=limited,
-            room=room,
         )
         bytecode = self._bytecode / version.artifact
         if self._zygote is None:

@@ -9,23 +9,18 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from . import tail, traces
 from .answers import Answer, answer_of, bad_event, exception
 from .context import BadClientContext, Context, client_context
+from .due import GRACE
 from .events import BadEvent, Request, event_of
 from .order import Order
 
-GRACE = 1.0
-"""Seconds after the version's time limit, which the router keeps, at which an async handler is cancelled."""
-STOP_LIMIT = 4.0
-"""Seconds after that for a sync handler to end by itself, before its instance is replaced."""
 HUNG_EXIT_CODE = 4
 """Of a process whose threads are all held by handlers that do not end."""
 
@@ -51,11 +46,10 @@ class HandlerApp:
         if scope["type"] == "websocket":
             await send({"type": "websocket.close"})
             return
-        arrived = time.monotonic()
         body = await _body(receive)
         if body is None:
             return
-        answer = await self._answer(_request(scope, body), arrived)
+        answer = await self._answer(_request(scope, body), time.monotonic())
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.lines()})
         await send({"type": "http.response.body", "body": answer.body})
 
@@ -102,8 +96,8 @@ class HandlerApp:
         return await asyncio.wait_for(_awaited(value), _limit(context))
 
     async def _in_thread(self, event: Any, context: Context) -> Any:
-        """A thread cannot be stopped. So the agent is told to have another process take this one's place, and to end it
-        when what is in flight beside is done. When all threads are past their limit that is at once."""
+        """A thread cannot be stopped. When all of them are past their limit the process ends at once; before that its
+        agent has another one take its place, and ends it when what is in flight beside is done."""
         loop = asyncio.get_running_loop()
         run = contextvars.copy_context().run
         call = loop.run_in_executor(self._threads, run, _contained, self._handler, event, context)
@@ -117,17 +111,9 @@ class HandlerApp:
             )
             os._exit(HUNG_EXIT_CODE)
         try:
-            done, _ = await asyncio.wait([call], timeout=STOP_LIMIT)
-            if not done:
-                self._ask_to_be_replaced()
             return await call
         finally:
             self._hung -= 1
-
-    def _ask_to_be_replaced(self) -> None:
-        print("the handler is past its time limit and does not stop: the instance is replaced", file=sys.stderr)
-        with suppress(OSError):
-            Path(self._order.worn).touch()
 
 
 def _limit(context: Context) -> float:

@@ -27,8 +27,6 @@ class Order:
     """MiB."""
     load: int
     """Descriptor of the file of `load.py`."""
-    worn: str
-    """Path of a file to make when the process should be replaced."""
     limits: Limits
 
 

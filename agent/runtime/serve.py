@@ -26,6 +26,7 @@ import uvloop
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from . import tail
+from .due import GRACE, owing
 from .handler import HandlerApp, Receive, Send
 from .load import Load, counted
 from .order import Order
@@ -82,7 +83,7 @@ async def _serve(
     except BaseException as error:
         report.failed(error, what="init(context) failed")
     config = uvicorn.Config(
-        counted(_told(app), load),
+        counted(_told(owing(app, load, order.timeout + GRACE if order.kind == "asgi" else None)), load),
         http=HttpToolsProtocol,
         lifespan="auto" if order.kind == "asgi" else "off",
         log_level="warning",

@@ -214,6 +214,120 @@ async def test_an_instance_with_a_handler_that_does_not_stop_is_replaced_and_ans
     assert (one.cause, one.instance) == ("time-out", first.instance)
 
 
+ASGI = 'kind = "asgi"\nentrypoint = "app:app"\n'
+WSGI = 'kind = "wsgi"\nentrypoint = "app:app"\n'
+HOLDS_THE_LOOP = """
+    import time
+
+    async def handler(event, context):
+        if event == "hang":
+            time.sleep(600)
+        return event
+"""
+WILL_NOT_BE_CANCELLED = """
+    import asyncio
+
+    async def handler(event, context):
+        while event == "hang":
+            try:
+                await asyncio.sleep(600)
+            except asyncio.CancelledError:
+                pass
+        return event
+"""
+HANGING_WSGI = """
+    import time
+
+    def app(environ, start_response):
+        if b"hang" in environ["wsgi.input"].read():
+            time.sleep(600)
+        start_response("200 OK", [("Content-Type", "application/json")])
+        return [b'"fine"']
+"""
+ANSWERING = """
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+        await send({"type": "http.response.body", "body": b'"fine"'})
+"""
+HOLDS_THE_LOOP_OF_ASGI = f"""
+    import time
+
+    async def app(scope, receive, send):
+        if scope["type"] == "lifespan":
+            raise NotImplementedError
+        if b"hang" in (await receive())["body"]:
+            time.sleep(600)
+{ANSWERING}
+"""
+CANCELLED_ASGI = f"""
+    import asyncio
+    from pathlib import Path
+
+    async def app(scope, receive, send):
+        if scope["type"] == "lifespan":
+            raise NotImplementedError
+        if b"hang" in (await receive())["body"]:
+            try:
+                await asyncio.sleep(600)
+            finally:
+                Path("MARK").touch()
+{ANSWERING}
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        pytest.param(HANDLER, HOLDS_THE_LOOP, id="a handler that holds the loop"),
+        pytest.param(HANDLER, WILL_NOT_BE_CANCELLED, id="a handler that will not be cancelled"),
+        pytest.param(WSGI, HANGING_WSGI, id="a thread of a WSGI application"),
+        pytest.param(ASGI, HOLDS_THE_LOOP_OF_ASGI, id="an ASGI application that holds the loop"),
+    ],
+)
+async def test_an_instance_that_does_not_end_its_work_at_the_time_limit_is_replaced(
+    a_node: NodeUnderTest, kind: str, code: str
+) -> None:
+    await a_node.publish(1, {"app.py": code}, kind + 'concurrency = 4\ntimeout = "100ms"\ndrain_timeout = "1s"')
+    await a_node.assign({1: 1})
+    [first] = await a_node.endpoints(1)
+    hanging = asyncio.create_task(a_node.invoke(first, "hang"))
+
+    async def replaced() -> bool:
+        found = await a_node.store.endpoints.list("echo", 1)
+        return bool(found) and all(it.value.instance != first.instance for it in found)
+
+    hanging.add_done_callback(lambda task: task.cancelled() or task.exception())
+    await until(replaced)
+    hanging.cancel()  # as the router does at the time limit
+    [second] = await a_node.endpoints(1)
+    assert (await a_node.invoke(second, "fine"))[:2] == (200, "fine")
+
+    async def gone() -> bool:
+        return all(it.instance != first.instance for it in await a_node.status())
+
+    await until(gone)
+    [one] = (await (await a_node.stub()).Status(agent_pb2.StatusRequest())).incidents
+    assert (one.cause, one.instance) == ("time-out", first.instance)
+
+
+async def test_an_asgi_application_is_cancelled_after_its_time_limit_and_stays(
+    a_node: NodeUnderTest, tmp_path: Path
+) -> None:
+    mark = tmp_path / "cancelled"
+    code = CANCELLED_ASGI.replace("MARK", str(mark))
+    await a_node.publish(1, {"app.py": code}, ASGI + 'concurrency = 4\ntimeout = "100ms"')
+    await a_node.assign({1: 1})
+    [first] = await a_node.endpoints(1)
+    with suppress(aiohttp.ClientError):
+        await a_node.invoke(first, "hang")
+
+    async def cancelled() -> bool:
+        return mark.exists()
+
+    await until(cancelled)
+    assert (await a_node.invoke(first, "fine"))[:2] == (200, "fine")
+    assert not (await (await a_node.stub()).Status(agent_pb2.StatusRequest())).incidents
+
+
 async def test_a_version_that_does_not_exist_has_failed(a_node: NodeUnderTest) -> None:
     last = await outcome(a_node, {9: 1})
     assert last.state == agent_pb2.INSTANCE_STATE_FAILED

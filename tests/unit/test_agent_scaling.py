@@ -58,13 +58,13 @@ def test_what_has_something_in_flight_is_never_put_to_sleep_nor_fewer_left_than_
 
 
 def test_what_is_in_flight_goes_on_to_be_counted_until_it_is_read() -> None:
-    told = FORMAT.pack(2, 5 * SECOND, 100 * SECOND, 90 * SECOND, 90 * SECOND + 3_000_000)
-    assert reading(told, now=101 * SECOND) == Reading(in_flight=2, busy=7.0, idle=0.0, first_ms=3.0)
+    told = FORMAT.pack(2, 5 * SECOND, 100 * SECOND, 90 * SECOND, 90 * SECOND + 3_000_000, 97 * SECOND)
+    assert reading(told, now=101 * SECOND) == Reading(in_flight=2, busy=7.0, idle=0.0, owed=4.0, first_ms=3.0)
 
 
 def test_an_instance_without_anything_in_flight_is_idle() -> None:
-    told = FORMAT.pack(0, 5 * SECOND, 100 * SECOND, 90 * SECOND, 0)
-    assert reading(told, now=103 * SECOND) == Reading(in_flight=0, busy=5.0, idle=3.0, first_ms=None)
+    told = FORMAT.pack(0, 5 * SECOND, 100 * SECOND, 90 * SECOND, 0, 0)
+    assert reading(told, now=103 * SECOND) == Reading(in_flight=0, busy=5.0, idle=3.0, owed=0.0, first_ms=None)
 
 
 @given(st.binary(min_size=FORMAT.size, max_size=FORMAT.size), st.integers(0, 2**63))
@@ -115,7 +115,7 @@ def crew(folder: Path, members: int, *, least: int = 0, concurrency: int = 1) ->
 
 
 def serving(in_flight: int = 0, *, idle: float = 0.0) -> Reading:
-    return Reading(in_flight, 0.0, idle, None)
+    return Reading(in_flight, 0.0, idle, 0.0, None)
 
 
 async def test_of_a_new_version_one_starts_and_the_others_wait_until_it_is_ready(tmp_path: Path) -> None:
