@@ -111,10 +111,7 @@ class Access:
 
     async def logs(self, wanted: LogsWanted) -> AsyncGenerator[LogEntry | Missing, None]:
         self.caller.require(Operation.READ_LOGS, wanted.function)
-        versions = await self._service.meant(wanted.function, wanted.qualifier)
-        async with aclosing(self._logs.read(wanted, versions)) as told:
-            async for one in told:
-                yield one
+        return self._logs.read(wanted, await self._service.meant(wanted.function, wanted.qualifier))
 
     async def platform(self) -> Platform:
         self.caller.require(Operation.GET_PLATFORM)

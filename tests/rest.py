@@ -85,8 +85,13 @@ class Rest:
     async def stream(self, deployment: str, *, after: str = "") -> AsyncIterator[AsyncIterator[Told | str]]:
         """Events, and comments as texts, as they come."""
         headers = {"Last-Event-ID": after} if after else {}
-        url = f"http://{self.address}{PREFIX}/deployments/{deployment}/events/stream"
-        async with self.session.get(url, headers=headers) as answer:
+        async with self.stream_at(f"/deployments/{deployment}/events/stream", **headers) as told:
+            yield told
+
+    @asynccontextmanager
+    async def stream_at(self, path: str, **headers: str) -> AsyncIterator[AsyncIterator[Told | str]]:
+        headers = {**self.headers, "Accept": "text/event-stream", **headers}
+        async with self.session.get(f"http://{self.address}{PREFIX}{path}", headers=headers) as answer:
             assert answer.status == 200, await answer.read()
             assert answer.content_type == "text/event-stream"
             yield _parsed(answer.content)

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from controller.api.rest import events
+from controller.api.rest import streaming
 from hotswap.etcd.local import running
 from hotswap.settings import EtcdSettings
 from tests.controller_platform import FUNCTION
@@ -72,7 +72,7 @@ async def fuzz(world: World, folder: Path, *, examples: int, seed: int) -> tuple
 
 
 async def main() -> int:
-    events.STREAM_LIMIT = STREAMED
+    streaming.STREAM_LIMIT = STREAMED
     options = argparse.ArgumentParser(description="Fuzz the REST interface of a controller of its own.")
     options.add_argument("--examples", type=int, default=1000, help="requests for each operation and phase (1000)")
     options.add_argument("--seed", type=int, default=1)

@@ -132,7 +132,7 @@ class ControllerApi(controller_pb2_grpc.ControllerServicer):
             request=request.request,
             follow=request.follow,
         )
-        async with aclosing(self._access.logs(wanted)) as told:
+        async with aclosing(await self._access.logs(wanted)) as told:
             async for one in told:
                 yield documents.log_entry(one)
 

@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from tests.functions import write_function
+from tests.rest import Told, rest_at
 from tests.stage import Stage, staged
 
 LIMIT = 60.0
@@ -92,6 +93,32 @@ async def test_a_line_is_found_by_the_invocation_that_printed_it(stage: Stage) -
     assert f"{first}  got this" in shown
     assert "one is loaded" in shown
     assert "\x1b" not in shown
+
+
+async def test_rest_tells_what_is_kept_and_streams_what_comes_and_goes_on_where_it_was(stage: Stage) -> None:
+    await talker(stage, "told", "one")
+    first = await say(stage, "told", "this")
+    async with rest_at(stage.platform.rest, Authorization=f"Bearer {stage.platform.token}") as rest:
+        found = (await rest.get(f"/functions/told/logs?qualifier=1&request={first}")).made()
+        assert [line["text"] for line in found["lines"]] == ["got this", "logged this", '{"said": "this"}']
+        assert found["missing"] == []
+        assert not (await rest.get("/functions/told/logs?since=2100-01-01T00:00:00Z")).made()["lines"]
+        async with asyncio.timeout(LIMIT), rest.stream_at("/functions/told/logs?tail=1") as told:
+            kept = await until_streamed(told, '{"said": "this"}')
+            await say(stage, "told", "that")
+            await until_streamed(told, '{"said": "that"}')
+        async with asyncio.timeout(LIMIT), rest.stream_at("/functions/told/logs", **{"Last-Event-ID": kept.id}) as told:
+            assert (await until_streamed(told, "")).data["text"] == "got that"
+        (await rest.get("/functions/nobody/logs")).problem(404)
+        (await rest.get("/functions/told/logs?qualifier=7", headers={"Accept": "text/event-stream"})).problem(404)
+        (await rest.get("/functions/told/logs?tail=10001")).problem(400)
+
+
+async def until_streamed(told: AsyncIterator[Told | str], text: str) -> Told:
+    async for one in told:
+        if isinstance(one, Told) and text in one.data["text"]:
+            return one
+    raise AssertionError(f"the stream ends without {text!r}")
 
 
 async def test_a_qualifier_chooses_versions_and_tail_the_last_lines(stage: Stage) -> None:

@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from controller.api.rest import events
+from controller.api.rest import streaming
 from controller.api.rest.listener import CLOSING
 from tests.conditions import eventually
 from tests.controller_platform import LIMIT
@@ -78,7 +78,7 @@ async def test_a_second_controller_streams_too(world: World) -> None:
 
 
 async def test_in_silence_a_comment_is_sent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "HEARTBEAT", 0.05)
+    monkeypatch.setattr(streaming, "HEARTBEAT", 0.05)
     await world.deployed(1)
     name = await world.running(2)
     async with asyncio.timeout(LIMIT), world.rest.stream(name) as stream:
@@ -92,7 +92,7 @@ async def test_in_silence_a_comment_is_sent(world: World, monkeypatch: pytest.Mo
 async def test_a_stream_is_cut_off_after_its_limit_and_can_be_resumed(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "STREAM_LIMIT", 2.0)
+    monkeypatch.setattr(streaming, "STREAM_LIMIT", 2.0)
     await world.deployed(1)
     name = await world.running(2)
     told = await world.rest.told(name)

@@ -7,7 +7,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from controller.api.rest import events
+from controller.api.rest import streaming
 from controller.api.rest.route import PREFIX
 from controller.api.rest.routes import ROUTES
 from hotswap.deployment import Verb
@@ -72,7 +72,7 @@ async def test_a_request_of_the_model_fits_its_description(tmp_path: Path) -> No
 async def test_no_request_that_is_made_from_the_document_finds_a_fault(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "STREAM_LIMIT", STREAMED)
+    monkeypatch.setattr(streaming, "STREAM_LIMIT", STREAMED)
     code, report = await fuzz(world, tmp_path, examples=8, seed=1)
     assert code == 0, report
     assert f"{len(ROUTES)} selected" in report

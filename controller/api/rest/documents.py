@@ -1,8 +1,9 @@
 """The model as REST shows it. What is stored is not shown as it stands: write ids and the engine's bookkeeping stay."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from controller import service, steps, verbs
+from controller.logs import LogEntry
 from hotswap.comparison import Comparison
 from hotswap.deployment import AnyStep, Ask, Deployment, Event, Leader, Quarantine, Status
 from hotswap.judge.verdict import Verdict
@@ -145,11 +146,37 @@ class EventList(Model, frozen=True, kw_only=True):
     events: list[EventDocument]
 
 
+class LogLineDocument(Model, frozen=True, kw_only=True):
+    at: datetime
+    node: str
+    version: int
+    instance: str
+    request: str
+    """Of the invocation that printed it; empty for none."""
+    text: str
+    platform: bool
+    """It is the platform that tells this of the instance."""
+
+
+class LogLines(Model, frozen=True, kw_only=True):
+    lines: list[LogLineDocument]
+    missing: list[str]
+    """Nodes whose lines are not told, and why."""
+
+
+class Missing(Model, frozen=True, kw_only=True):
+    text: str
+
+
 class NodeDocument(Model, frozen=True, kw_only=True):
     name: str
     address: str
     capacity: int
     labels: dict[str, str]
+    guards: dict[str, str]
+    platform: str
+    """What packages have to fit, as in the names of wheels; empty where it is not known."""
+    python: str
     boot: str
 
 
@@ -264,7 +291,28 @@ def event(of: Stored[Event]) -> EventDocument:
 
 
 def node(of: Node) -> NodeDocument:
-    return NodeDocument(name=of.name, address=of.address, capacity=of.capacity, labels=of.labels, boot=of.boot)
+    return NodeDocument(
+        name=of.name,
+        address=of.address,
+        capacity=of.capacity,
+        labels=of.labels,
+        guards=of.guards,
+        platform=of.platform,
+        python=of.python,
+        boot=of.boot,
+    )
+
+
+def log_line(of: LogEntry) -> LogLineDocument:
+    return LogLineDocument(
+        at=datetime.fromtimestamp(of.at, UTC),
+        node=of.node,
+        version=of.version,
+        instance=of.instance,
+        request=of.request,
+        text=of.text,
+        platform=of.platform,
+    )
 
 
 def router(of: Router) -> RouterDocument:

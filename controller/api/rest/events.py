@@ -4,7 +4,6 @@ Events that came about together share a revision, so only the last of them has a
 connection between them resumes before all of them, and knows by their numbers what it has had.
 """
 
-import asyncio
 import logging
 import re
 from collections.abc import AsyncGenerator, Iterator
@@ -12,9 +11,8 @@ from contextlib import aclosing
 
 from aiohttp import web
 
-from controller.api.rest import documents
+from controller.api.rest import documents, streaming
 from controller.api.rest.deployments import OfDeployment
-from controller.api.rest.problems import REQUEST_ID, REQUEST_ID_HEADER
 from controller.api.rest.route import Answer, Api, Call, Nothing
 from controller.service import Update
 from hotswap.errors import HotswapError, Invalid
@@ -22,17 +20,6 @@ from hotswap.model import encode
 
 log = logging.getLogger(__name__)
 
-MEDIA_TYPE = "text/event-stream"
-HEADERS = {"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-"""The last keeps nginx from holding events back."""
-HEARTBEAT = 15.0
-"""Seconds of silence after which a comment is sent, so that nobody between takes the connection for dead."""
-WRITE_LIMIT = 30.0
-"""Seconds that a client may take nothing."""
-STREAM_LIMIT = 3600.0
-"""Seconds for one stream; a client that comes back for more is asked anew who it is."""
-RESUME_AFTER = 1000
-"""Milliseconds after which a client that lost the connection comes back."""
 REVISION = re.compile(r"[0-9]{1,18}")
 
 
@@ -43,25 +30,22 @@ async def events(api: Api, call: Call[OfDeployment, Nothing]) -> Answer:
 
 async def if_asked(api: Api, call: Call[OfDeployment, Nothing], request: web.Request) -> web.StreamResponse | None:
     """At the list's path a stream is given to whoever accepts one."""
-    _last_event_id(request)
-    wanted = MEDIA_TYPE in request.headers.get("Accept", "") and request.method == "GET"
-    return await stream(api, call, request) if wanted else None
+    last_event_id(request)
+    return await stream(api, call, request) if streaming.wanted(request) else None
 
 
 async def stream(api: Api, call: Call[OfDeployment, Nothing], request: web.Request) -> web.StreamResponse:
     """Until the deployment has ended, the client has gone or the controller stops; 204 when all was told before."""
-    name, since = call.parameters.deployment, _last_event_id(request)
+    name, since = call.parameters.deployment, last_event_id(request)
     if since and await _all_told(call, name, since):
         return web.Response(status=204)
     await call.access.deployment(name)
-    response = web.StreamResponse(headers={**HEADERS, REQUEST_ID_HEADER: REQUEST_ID.get()})
-    await response.prepare(request)
+    response = await streaming.begun(request)
     try:
-        await _write(response, f"retry: {RESUME_AFTER}\n\n")
         async with aclosing(_texts(api, call, since)) as texts:
             async for text in texts:
                 await api.authenticate(request)  # a token may be revoked meanwhile
-                await _write(response, text)
+                await streaming.write(response, text)
     except (HotswapError, TimeoutError, ConnectionError) as error:
         log.info("the events of %s are not told any further: %s", name, error)
     return response
@@ -78,49 +62,16 @@ async def _texts(api: Api, call: Call[OfDeployment, Nothing], since: int) -> Asy
     update: Update | None = None
     async with (
         aclosing(call.access.watch(call.parameters.deployment, since=since)) as updates,
-        aclosing(_with_silence(updates, api.ending)) as told,
+        aclosing(streaming.with_silence(updates, api.ending)) as told,
     ):
         try:
             async for one in told:
                 update = one or update
-                yield "".join(_events(one)) if one else ": still here\n\n"
-        except _CutOff:
+                yield "".join(_events(one)) if one else streaming.STILL_HERE
+        except streaming.CutOff:
             return
     if update:
         yield f"event: ended\ndata: {encode(documents.deployment(update.deployment)).decode()}\n\n"
-
-
-class _CutOff(Exception):
-    """The stream ends before the deployment does."""
-
-
-async def _with_silence(
-    updates: AsyncGenerator[Update, None], ending: asyncio.Event
-) -> AsyncGenerator[Update | None, None]:
-    """The updates, and `None` for each `HEARTBEAT` without one; raises `_CutOff` at the limit and the server's end."""
-    over = asyncio.create_task(asyncio.wait_for(ending.wait(), STREAM_LIMIT), name="stream is over")
-    coming: asyncio.Task[Update | None] | None = None
-    try:
-        while not over.done():
-            coming = coming or asyncio.create_task(_next(updates), name="next update")
-            await asyncio.wait({coming, over}, timeout=HEARTBEAT, return_when=asyncio.FIRST_COMPLETED)
-            if coming.done():
-                update, coming = coming.result(), None
-                if update is None:
-                    return
-                yield update
-            elif not over.done():
-                yield None
-        raise _CutOff
-    finally:
-        left = [task for task in (over, coming) if task]
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
-
-
-async def _next(updates: AsyncGenerator[Update, None]) -> Update | None:
-    return await anext(updates, None)
 
 
 def _events(update: Update) -> Iterator[str]:
@@ -131,13 +82,8 @@ def _events(update: Update) -> Iterator[str]:
         yield f"{identity}data: {encode(documents.event(event)).decode()}\n\n"
 
 
-def _last_event_id(request: web.Request) -> int:
+def last_event_id(request: web.Request) -> int:
     text = request.headers.get("Last-Event-ID", "0")
     if not REVISION.fullmatch(text):
         raise Invalid("the header Last-Event-ID is no revision", hint="send the id of the last event as it came")
     return int(text)
-
-
-async def _write(response: web.StreamResponse, text: str) -> None:
-    async with asyncio.timeout(WRITE_LIMIT):
-        await response.write(text.encode())

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from controller.api.rest import archives, caller, events, problems
+from controller.api.rest import archives, caller, events, problems, streaming
 from controller.api.rest.route import PREFIX, AnyRoute, Archive, Nothing
 
 Document = dict[str, Any]
@@ -43,10 +43,11 @@ LOCATION = {"Location": {"description": "Where it is.", "required": True, "schem
 RETRY_AFTER = {"Retry-After": {"description": "Seconds.", "required": True, "schema": {**TEXT, "pattern": "^[0-9]+$"}}}
 EVENT = {
     "type": "object",
-    "description": "An event has an EventDocument as `data`; the last one, `ended`, has the DeploymentDocument.",
+    "description": "What a deployment tells has an EventDocument as `data`, and the last one, `ended`, the "
+    "DeploymentDocument. A line of output has a LogLineDocument, and `missing` names a node whose lines are not told.",
     "properties": {
-        "event": {"enum": ["message", "ended"]},
-        "id": {**TEXT, "description": "The revision, at the last of the events that share it."},
+        "event": {"enum": ["message", "ended", "missing"]},
+        "id": {**TEXT, "description": "The revision, at the last of the events that share it; of a line its time."},
         "data": {**TEXT, "contentMediaType": "application/json"},
         "retry": {"type": "integer"},
     },
@@ -140,7 +141,7 @@ def _success(route: AnyRoute, schemas: _Schemas) -> Document:
     if route.handler:
         content["application/json"] = {"schema": schemas.of(route.answer)}
     if route.stream:
-        content[events.MEDIA_TYPE] = {"schema": EVENT}
+        content[streaming.MEDIA_TYPE] = {"schema": EVENT}
     headers = {**(ETAG if route.tagged else {}), **(LOCATION if route.status is HTTPStatus.CREATED else {})}
     return {"description": route.summary, "content": content, **({"headers": headers} if headers else {})}
 

@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import Any
 
-from controller.api.rest import aliases, deployments, documents, events, functions, platform
+from controller.api.rest import aliases, deployments, documents, events, functions, logs, platform
 from controller.api.rest.route import AnyRoute, Archive, Nothing, Route
 from controller.api.rest.sending import OfFunction, Sending
 from hotswap.comparison import Comparison
@@ -250,6 +250,17 @@ ROUTES: tuple[AnyRoute, ...] = (
         body=Nothing,
     ),
     *(_verb(verb) for verb in Verb),
+    Route(
+        method="GET",
+        path="/functions/{function}/logs",
+        name="readLogs",
+        summary="What a function printed; as a stream that goes on for whoever accepts text/event-stream",
+        handler=logs.find,
+        stream=logs.if_asked,
+        parameters=logs.OfLogs,
+        body=Nothing,
+        answer=documents.LogLines,
+    ),
     Route(
         method="GET",
         path="/platform",
