@@ -25,8 +25,10 @@ log = logging.getLogger(__name__)
 LEAF = "agent"
 MOVES = 10
 """Times that the processes of a group are looked at and moved, since they may start others meanwhile."""
-DELEGATED = "user.delegate"
-"""An attribute by which systemd marks the groups that it leaves to whom they are given."""
+DELEGATED = ("user.delegate", "trusted.delegate")
+"""Attributes by which systemd marks a group that it leaves to whom it is given; the second is that of older ones."""
+UNITS = (".service", ".scope", ".slice")
+"""Groups of systemd's. In what it has not delegated it takes the controllers back, when it is reloaded."""
 PERIOD = 100_000
 """Microseconds, over which the processor time is given out."""
 FORGOTTEN = 600.0
@@ -111,12 +113,15 @@ def _refusal(folder: Path, *, container: bool) -> str:
     for path in (folder, folder / "cgroup.procs"):  # a process comes from where the agent is, which needs both
         if not os.access(path, os.W_OK):
             return f"{path} may not be written to"
+    delegated = _delegated(folder)
+    if not delegated and folder.name.endswith(UNITS):
+        return f"systemd has not delegated {folder}; give the unit of the agent Delegate=yes"
     try:
-        if _emptied(folder, all_of_it=container or _delegated(folder)):
+        if _emptied(folder, all_of_it=container or delegated):
             return ""
     except OSError as error:
         return f"the agent cannot move into {folder / LEAF}: {error.strerror}"
-    return f"{folder} has other processes, too; start the agent in a group of its own (systemd: Delegate=yes)"
+    return f"{folder} has other processes, too; start the agent in a group of its own"
 
 
 def _emptied(folder: Path, *, all_of_it: bool) -> bool:
@@ -137,8 +142,9 @@ def _emptied(folder: Path, *, all_of_it: bool) -> bool:
 
 
 def _delegated(folder: Path) -> bool:
-    with suppress(OSError):
-        return os.getxattr(folder, DELEGATED) == b"1"
+    for name in DELEGATED:
+        with suppress(OSError):
+            return os.getxattr(folder, name) == b"1"
     return False
 
 
@@ -171,9 +177,10 @@ class Groups:
         return f"cgroup v{hierarchy.version}" if hierarchy else ""
 
     def keeps(self, control: Control, instance: str) -> bool:
-        """Whether the kernel limits this instance. One that was adopted may have been started without a group."""
+        """Whether the kernel limits this instance. One that was adopted may have been started without a group, and a
+        controller may be taken from the groups that are there."""
         hierarchy = self._of(control)
-        return hierarchy is not None and self._group(hierarchy, instance).is_dir()
+        return hierarchy is not None and (self._group(hierarchy, instance) / _file(hierarchy, control)).exists()
 
     def make(self, instance: str, allowed: Allowed) -> list[str]:
         """The files into which a process writes its number to join; raises `OSError`."""
@@ -266,15 +273,20 @@ def _limit(group: Path, hierarchy: Hierarchy, allowed: Allowed) -> None:
             (group / name).write_text(value)
 
 
+def _file(hierarchy: Hierarchy, control: Control) -> str:
+    """That holds the limit."""
+    first = {Control.MEMORY: "memory.limit_in_bytes", Control.CPU: "cpu.cfs_quota_us"}
+    return f"{control}.max" if hierarchy.version == 2 else first.get(control, "pids.max")
+
+
 def _settings(hierarchy: Hierarchy, allowed: Allowed) -> Iterator[tuple[str, str]]:
-    second = hierarchy.version == 2
     if Control.MEMORY in hierarchy.controls:
-        yield ("memory.max" if second else "memory.limit_in_bytes"), str(allowed.memory * MIB)
+        yield _file(hierarchy, Control.MEMORY), str(allowed.memory * MIB)
     if Control.PIDS in hierarchy.controls:
-        yield "pids.max", str(allowed.tasks)
+        yield _file(hierarchy, Control.PIDS), str(allowed.tasks)
     if Control.CPU in hierarchy.controls and allowed.cpu is not None:
         quota = int(allowed.cpu * PERIOD)
-        yield ("cpu.max", f"{quota} {PERIOD}") if second else ("cpu.cfs_quota_us", str(quota))
+        yield _file(hierarchy, Control.CPU), f"{quota} {PERIOD}" if hierarchy.version == 2 else str(quota)
 
 
 def _where_there(hierarchy: Hierarchy, allowed: Allowed) -> Iterator[tuple[str, str]]:

@@ -118,7 +118,7 @@ async def agent(group: Path, state_dir: Path, *, user: int = 0, inside: str = ""
     command = [sys.executable, "-c", AGENT, str(state_dir)]
     if inside:
         # what is mounted there has the group as its root
-        mounted = f'mount -t cgroup2 cgroup2 /sys/fs/cgroup && {inside} && exec "$@"'
+        mounted = f'umount /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup && {inside} && exec "$@"'
         command = ["unshare", "--cgroup", "--mount", "sh", "-c", mounted, "sh", *command]
     process = await asyncio.create_subprocess_exec(
         *("sh", "-c", start, "sh", *command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ}
@@ -158,8 +158,27 @@ async def test_a_group_that_is_shared_with_others_is_left_as_it_is(group: Path, 
         assert sorted(members(group)) == sorted([pid, found.pid])
 
 
+async def test_a_unit_that_systemd_has_not_delegated_is_not_relied_on(group: Path, tmp_path: Path) -> None:
+    """When that is reloaded it takes the controllers from the groups below, and with them all limits."""
+    unit = group / "hotswap.service"
+    (group / "cgroup.subtree_control").write_text("+memory +pids +cpu")
+    unit.mkdir()
+    async with agent(unit, tmp_path) as found:
+        assert found.guards == NONE
+        assert f"systemd has not delegated {unit}; give the unit of the agent Delegate=yes" in found.said
+        assert members(unit) == [found.pid]
+
+
+async def test_a_controller_that_is_taken_away_no_longer_keeps_its_limit(group: Path, tmp_path: Path) -> None:
+    (group / "cgroup.subtree_control").write_text("+memory +pids")
+    groups = Groups([Hierarchy(2, group, frozenset({Control.MEMORY, Control.PIDS}))], tmp_path)
+    groups.make("node-1-abc", ALLOWED)
+    (group / "cgroup.subtree_control").write_text("-memory")
+    assert [groups.keeps(it, "node-1-abc") for it in (Control.MEMORY, Control.PIDS)] == [False, True]
+
+
 async def test_out_of_a_delegated_group_all_move(group: Path, tmp_path: Path) -> None:
-    os.setxattr(group, cgroups.DELEGATED, b"1")
+    os.setxattr(group, cgroups.DELEGATED[0], b"1")
     async with other(group) as pid, agent(group, tmp_path) as found:
         assert (found.guards, found.said) == (ALL, "")
         assert (members(group), sorted(members(group / "agent"))) == ([], sorted([pid, found.pid]))
