@@ -2,13 +2,13 @@
 
 Version 2 has one hierarchy for all controllers, version 1 one for each; a machine may have both. Groups are made below
 the agent's own, so that what limits the agent limits its instances as well. In version 2 a group that has processes
-cannot give controllers to those below it: an agent that has its group to itself moves into a leaf of it, `agent`, and
-systemd puts it there by `Delegate=yes` with `DelegateSubgroup=agent`. A group that is shared is left as it is.
+cannot give controllers to those below it, so the agent moves into a leaf of it, `agent`, unless it was started there.
+It takes along what else is in the group if that was given to it: by systemd's `Delegate=yes`, or as that of a
+container. A group that it shares with others is left as it is.
 
 An instance joins its groups itself (`runtime.limits`), before it runs what is not ours.
 """
 
-import errno
 import hashlib
 import logging
 import os
@@ -16,13 +16,19 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
 log = logging.getLogger(__name__)
 
 LEAF = "agent"
+MOVES = 10
+"""Times that the processes of a group are looked at and moved, since they may start others meanwhile."""
+DELEGATED = ("user.delegate", "trusted.delegate")
+"""Attributes by which systemd marks a group that it leaves to whom it is given; the second is that of older ones."""
+UNITS = (".service", ".scope", ".slice")
+"""Groups of systemd's. In what it has not delegated it takes the controllers back, when it is reloaded."""
 PERIOD = 100_000
 """Microseconds, over which the processor time is given out."""
 FORGOTTEN = 600.0
@@ -63,21 +69,22 @@ def detect(proc: Path = Path("/proc/self")) -> list[Hierarchy]:
         entries = [line.split(":", 2) for line in (proc / "cgroup").read_text().splitlines()]
     except OSError:
         return []
-    found: list[Hierarchy] = []
+    found: dict[Control, Hierarchy] = {}
     for mount in mounts:
         kind, options = mount[mount.index("-") + 1], mount[-1].split(",")
         names = {Control(name) for name in options if name in list(Control)}
         if kind == "cgroup2":
             path = next((path for number, _, path in entries if number == "0"), "/")
-            hierarchy = _second(_own(mount, path))
+            hierarchy = _second(_own(mount, path), container=path == "/")
         elif kind == "cgroup" and names:
             path = next((path for _, held, path in entries if names & set(held.split(","))), "/")
             hierarchy = Hierarchy(1, _own(mount, path), frozenset(names))
         else:
             continue
-        if hierarchy.controls and os.access(hierarchy.folder, os.W_OK):
-            found.append(hierarchy)
-    return found
+        if os.access(hierarchy.folder, os.W_OK):
+            for control in hierarchy.controls:
+                found.setdefault(control, hierarchy)  # the same may be mounted twice
+    return list(dict.fromkeys(found.values()))
 
 
 def _own(mount: list[str], path: str) -> Path:
@@ -88,38 +95,70 @@ def _own(mount: list[str], path: str) -> Path:
     return place if place.is_dir() else point
 
 
-def _second(own: Path) -> Hierarchy:
+def _second(own: Path, *, container: bool) -> Hierarchy:
+    """`container`: all that this process may see is below it, so it is a container's, unless it is the machine's."""
     folder = own.parent if own.name == LEAF else own
     try:
         present = [Control(it) for it in (folder / "cgroup.controllers").read_text().split() if it in list(Control)]
     except OSError:
         present = []
+    if present and (why := _refusal(folder, container=container)):
+        log.warning("instances are not limited by cgroup v2: %s", why)
+        present = []
     return Hierarchy(2, folder, frozenset(it for it in present if _enabled(folder, it)))
 
 
-def _enabled(folder: Path, control: Control) -> bool:
-    """Whether the groups below have the controller; it is switched on for them if it can be."""
-    for last in (False, True):
-        try:
-            (folder / "cgroup.subtree_control").write_text(f"+{control}")
-        except OSError as error:
-            if last or error.errno != errno.EBUSY or not _moved(folder):
-                return False
-        else:
+def _refusal(folder: Path, *, container: bool) -> str:
+    """Why groups in there can have neither controllers nor processes; empty once they can."""
+    for path in (folder, folder / "cgroup.procs"):  # a process comes from where the agent is, which needs both
+        if not os.access(path, os.W_OK):
+            return f"{path} may not be written to"
+    delegated = _delegated(folder)
+    if not delegated and folder.name.endswith(UNITS):
+        return f"systemd has not delegated {folder}; give the unit of the agent Delegate=yes"
+    try:
+        if _emptied(folder, all_of_it=container or delegated):
+            return ""
+    except OSError as error:
+        return f"the agent cannot move into {folder / LEAF}: {error.strerror}"
+    return f"{folder} has other processes, too; start the agent in a group of its own"
+
+
+def _emptied(folder: Path, *, all_of_it: bool) -> bool:
+    """Whether no process is in the way, after this one has moved into the leaf; or all that are in the group."""
+    for _ in range(MOVES):
+        if not (folder / "cgroup.type").exists():  # only the machine's root has none, and it may have processes
             return True
+        members = (folder / "cgroup.procs").read_text().split()
+        if not members:
+            return True
+        if not all_of_it and members != [str(os.getpid())]:
+            return False
+        (folder / LEAF).mkdir(exist_ok=True)
+        for pid in members:
+            with suppress(ProcessLookupError):
+                (folder / LEAF / "cgroup.procs").write_text(pid)
     return False
 
 
-def _moved(folder: Path) -> bool:
-    """Into the leaf, if nobody else is in the group."""
+def _delegated(folder: Path) -> bool:
+    for name in DELEGATED:
+        with suppress(OSError):
+            return os.getxattr(folder, name) == b"1"
+    return False
+
+
+def _enabled(folder: Path, control: Control) -> bool:
+    """Whether the groups below have the controller, now that it is switched on for them."""
     try:
-        if (folder / "cgroup.procs").read_text().split() != [str(os.getpid())]:
-            return False
-        (folder / LEAF).mkdir(exist_ok=True)
-        (folder / LEAF / "cgroup.procs").write_text(str(os.getpid()))
-    except OSError:
+        (folder / "cgroup.subtree_control").write_text(f"+{control}")
+    except OSError as error:
+        log.warning("instances are not limited in their %s by cgroup v2: %s: %s", control, folder, error.strerror)
         return False
     return True
+
+
+TRIAL = Allowed(memory=64, tasks=64, cpu=1.0)
 
 
 class Groups:
@@ -128,7 +167,7 @@ class Groups:
     def __init__(self, hierarchies: list[Hierarchy], state_dir: Path) -> None:
         """Agents on one machine may have the same name; their state directories tell them apart."""
         self._mark = f"hotswap-{hashlib.sha256(str(state_dir).encode()).hexdigest()[:8]}-"
-        self._hierarchies = [it for it in hierarchies if self._tried(it)]
+        self._hierarchies = [it for it in map(self._tried, hierarchies) if it.controls]
         for hierarchy in self._hierarchies:
             _sweep(hierarchy)
 
@@ -136,6 +175,12 @@ class Groups:
         """What keeps a limit, in words; empty when it is not the kernel."""
         hierarchy = self._of(control)
         return f"cgroup v{hierarchy.version}" if hierarchy else ""
+
+    def keeps(self, control: Control, instance: str) -> bool:
+        """Whether the kernel limits this instance. One that was adopted may have been started without a group, and a
+        controller may be taken from the groups that are there."""
+        hierarchy = self._of(control)
+        return hierarchy is not None and (self._group(hierarchy, instance) / _file(hierarchy, control)).exists()
 
     def make(self, instance: str, allowed: Allowed) -> list[str]:
         """The files into which a process writes its number to join; raises `OSError`."""
@@ -153,6 +198,17 @@ class Groups:
         file = "memory.events" if hierarchy.version == 2 else "memory.oom_control"
         return _field(self._group(hierarchy, instance) / file, "oom_kill")
 
+    def out_of_its_memory(self, instance: str) -> bool:
+        """Whether it has reached its own limit; else the machine, or a group that this is in, had no more."""
+        hierarchy = self._of(Control.MEMORY)
+        if hierarchy is None:
+            return False
+        group = self._group(hierarchy, instance)
+        if hierarchy.version == 2:
+            return _field(group / "memory.events", "oom") > 0
+        most = max(_count(group / f"memory.{it}max_usage_in_bytes") for it in ("", "memsw."))
+        return most > _count(group / "memory.limit_in_bytes") - MIB  # what is refused may be some pages at once
+
     def refused_processes(self, instance: str) -> int:
         """How many times it could not fork."""
         hierarchy = self._of(Control.PIDS)
@@ -168,13 +224,11 @@ class Groups:
         processes take a moment to go stays for the next time. The processes that were found."""
         left: set[int] = set()
         for hierarchy in self._hierarchies:
-            group = self._group(hierarchy, instance)
-            left.update(_members(group))
-            for pid in left:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            with suppress(OSError):
-                group.rmdir()
+            groups = list(_tree(self._group(hierarchy, instance)))
+            left.update(_ended(groups))
+            for group in groups:
+                with suppress(OSError):
+                    group.rmdir()
         return left
 
     def _of(self, control: Control) -> Hierarchy | None:
@@ -183,17 +237,24 @@ class Groups:
     def _group(self, hierarchy: Hierarchy, instance: str) -> Path:
         return hierarchy.folder / (self._mark + instance)
 
-    def _tried(self, hierarchy: Hierarchy) -> bool:
-        """A group is made and limited, since nothing else tells whether that is allowed."""
+    def _tried(self, hierarchy: Hierarchy) -> Hierarchy:
+        """With the controls by which a group could be limited, since nothing else tells whether that is allowed."""
         group = self._group(hierarchy, "trial")
+        controls = set()
         try:
             group.mkdir(exist_ok=True)
-            _limit(group, hierarchy, Allowed(memory=64, tasks=64, cpu=1.0))
+            for control in hierarchy.controls:
+                try:
+                    _limit(group, replace(hierarchy, controls=frozenset({control})), TRIAL)
+                except OSError as error:
+                    log.warning("%s of instances is not limited by control groups: %s", control, error)
+                else:
+                    controls.add(control)
             group.rmdir()
         except OSError as error:
             log.info("control groups in %s cannot be used: %s", hierarchy.folder, error)
-            return False
-        return True
+            controls.clear()
+        return replace(hierarchy, controls=frozenset(controls))
 
 
 def _sweep(hierarchy: Hierarchy) -> None:
@@ -207,38 +268,67 @@ def _sweep(hierarchy: Hierarchy) -> None:
 def _limit(group: Path, hierarchy: Hierarchy, allowed: Allowed) -> None:
     for name, value in _settings(hierarchy, allowed):
         (group / name).write_text(value)
-    for name, value in _swap(hierarchy, allowed):
-        if (group / name).exists():  # not where the kernel keeps no account of swap
+    for name, value in _where_there(hierarchy, allowed):
+        if (group / name).exists():
             (group / name).write_text(value)
 
 
+def _file(hierarchy: Hierarchy, control: Control) -> str:
+    """That holds the limit."""
+    first = {Control.MEMORY: "memory.limit_in_bytes", Control.CPU: "cpu.cfs_quota_us"}
+    return f"{control}.max" if hierarchy.version == 2 else first.get(control, "pids.max")
+
+
 def _settings(hierarchy: Hierarchy, allowed: Allowed) -> Iterator[tuple[str, str]]:
-    second = hierarchy.version == 2
     if Control.MEMORY in hierarchy.controls:
-        yield ("memory.max" if second else "memory.limit_in_bytes"), str(allowed.memory * MIB)
+        yield _file(hierarchy, Control.MEMORY), str(allowed.memory * MIB)
     if Control.PIDS in hierarchy.controls:
-        yield "pids.max", str(allowed.tasks)
+        yield _file(hierarchy, Control.PIDS), str(allowed.tasks)
     if Control.CPU in hierarchy.controls and allowed.cpu is not None:
         quota = int(allowed.cpu * PERIOD)
-        yield ("cpu.max", f"{quota} {PERIOD}") if second else ("cpu.cfs_quota_us", str(quota))
+        yield _file(hierarchy, Control.CPU), f"{quota} {PERIOD}" if hierarchy.version == 2 else str(quota)
 
 
-def _swap(hierarchy: Hierarchy, allowed: Allowed) -> Iterator[tuple[str, str]]:
-    if Control.MEMORY in hierarchy.controls:
-        yield (
-            ("memory.swap.max", "0")
-            if hierarchy.version == 2
-            else (
-                "memory.memsw.limit_in_bytes",
-                str(allowed.memory * MIB),
-            )
-        )
+def _where_there(hierarchy: Hierarchy, allowed: Allowed) -> Iterator[tuple[str, str]]:
+    """Not every kernel keeps an account of swap, or ends all of a group when it has to end one."""
+    if Control.MEMORY not in hierarchy.controls:
+        return
+    if hierarchy.version == 2:
+        yield "memory.swap.max", "0"
+        yield "memory.oom.group", "1"
+    else:
+        yield "memory.memsw.limit_in_bytes", str(allowed.memory * MIB)
+
+
+def _tree(group: Path) -> Iterator[Path]:
+    """With the groups that an instance has made in its own, which come first."""
+    for folder, _, _ in os.walk(group, topdown=False):
+        yield Path(folder)
+
+
+def _ended(groups: list[Path]) -> set[int]:
+    """Kills the processes of a tree of groups, its root being the last; those that were there."""
+    found = {pid for group in groups for pid in _members(group)}
+    try:
+        (groups[-1] / "cgroup.kill").write_text("1")
+    except (OSError, IndexError):  # version 1, and kernels before 5.14
+        for pid in found:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    return found
 
 
 def _members(group: Path) -> list[int]:
     with suppress(OSError):
-        return [int(pid) for pid in (group / "cgroup.procs").read_text().split()]
+        pids = map(int, (group / "cgroup.procs").read_text().split())
+        return [pid for pid in pids if pid]  # 0 for one outside of our namespace
     return []
+
+
+def _count(path: Path) -> int:
+    with suppress(OSError, ValueError):
+        return int(path.read_text())
+    return 0
 
 
 def _field(path: Path, name: str) -> int:

@@ -125,7 +125,7 @@ class Watch:
 
     def _memory(self, instance: Instance, pids: list[int]) -> Iterator[Breach]:
         limit = instance.version.manifest.memory
-        if self._groups.guard(Control.MEMORY):
+        if self._groups.keeps(Control.MEMORY, instance.id):
             if why := out_of_memory(self._groups, instance.id, limit):
                 yield Breach(Cause.MEMORY, why)
         elif instance.memory > limit * MIB:
@@ -135,7 +135,7 @@ class Watch:
 
     def _processes(self, instance: Instance, pids: list[int]) -> Iterator[Breach]:
         tasks = allowed(instance.version.manifest).tasks
-        if self._groups.guard(Control.PIDS):
+        if self._groups.keeps(Control.PIDS, instance.id):
             if self._groups.refused_processes(instance.id):
                 text = f"has {tasks} processes and threads, and can start no more"
                 yield Breach(Cause.PROCESSES, text, deadly=False)
@@ -160,9 +160,11 @@ class Watch:
 
 def out_of_memory(groups: Groups, instance: str, limit: int) -> str:
     """Empty unless the kernel has killed a process of it; `limit` in MiB."""
-    if groups.killed_for_memory(instance):
+    if not groups.killed_for_memory(instance):
+        return ""
+    if groups.out_of_its_memory(instance):
         return f"using more than {limit} MiB of memory; {limit} MiB are allowed"
-    return ""
+    return f"memory, of which its node had no more; of its own limit of {limit} MiB some was left"
 
 
 def _overdue(instance: Instance) -> bool:

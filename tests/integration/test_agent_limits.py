@@ -174,6 +174,19 @@ async def test_one_that_eats_memory_is_killed(tmp_path: Path, etcd: EtcdSettings
         assert "100 MiB are allowed" in (await incident(a_node, "memory")).text
 
 
+@pytest.mark.parametrize("before", [True, False], ids=["cgroup", "watchdog"])
+async def test_one_of_an_earlier_agent_stays_limited(tmp_path: Path, etcd: EtcdSettings, *, before: bool) -> None:
+    """Though the next agent gives groups to those that it starts itself."""
+    kept_by_the_kernel(tmp_path, Control.MEMORY)
+    async with beside_a_neighbour(tmp_path / "node", etcd, MEMORY, "memory = 100", cgroups=before) as (a_node, hog):
+        await a_node.kill()
+        await a_node.start(cgroups=True)
+        assert hog.instance in {one.instance for one in await a_node.status()}
+        await attempt(a_node, hog, None)
+        found = await incident(a_node, "memory")
+        assert (found.instance, "100 MiB are allowed" in found.text) == (hog.instance, True)
+
+
 @pytest.mark.parametrize("kernel", [True, False], ids=["cgroup", "watchdog"])
 async def test_one_that_forks_without_end_gets_no_more(tmp_path: Path, etcd: EtcdSettings, *, kernel: bool) -> None:
     if kernel:

@@ -1,6 +1,7 @@
 """Control groups: found in either layout as the kernel tells it, limited, read, and taken away with what is in them."""
 
 import asyncio
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +42,7 @@ def first(folder: Path, name: str, *, below: str = "", root: str = "/") -> str:
 def second(folder: Path, *, controllers: str, procs: str = "") -> str:
     own = folder / "unified" / "service"
     own.mkdir(parents=True)
+    (own / "cgroup.type").write_text("domain\n")
     (own / "cgroup.controllers").write_text(controllers)
     (own / "cgroup.procs").write_text(procs)
     return f"/ {folder / 'unified'} rw,nosuid - cgroup2 cgroup2 rw"
@@ -82,6 +84,26 @@ def test_an_agent_that_was_put_into_the_leaf_makes_groups_beside_it(tmp_path: Pa
     assert [it.folder for it in cgroups.detect(proc)] == [tmp_path / "unified/service"]
 
 
+def test_what_is_mounted_twice_is_one_hierarchy(tmp_path: Path) -> None:
+    mount = second(tmp_path, controllers="memory pids")
+    proc = told(tmp_path, [mount, mount], ["0::/service"])
+    assert [it.folder for it in cgroups.detect(proc)] == [tmp_path / "unified/service"]
+
+
+def test_a_group_that_is_shared_is_not_used_and_that_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    proc = told(tmp_path, [second(tmp_path, controllers="memory", procs=f"1\n{os.getpid()}\n")], ["0::/service"])
+    assert cgroups.detect(proc) == []
+    assert f"{tmp_path / 'unified/service'} has other processes, too" in caplog.text
+    assert not (tmp_path / "unified/service" / cgroups.LEAF).exists()
+
+
+def test_version_1_is_used_where_version_2_has_no_controllers(tmp_path: Path) -> None:
+    """They are mounted beside each other, at /sys/fs/cgroup/unified the one that only has processes."""
+    mounts = [second(tmp_path, controllers=""), first(tmp_path, "memory")]
+    proc = told(tmp_path, mounts, ["4:memory:/", "0::/service"])
+    assert [(it.version, it.folder) for it in cgroups.detect(proc)] == [(1, tmp_path / "memory")]
+
+
 def test_a_hierarchy_without_controllers_of_ours_is_none(tmp_path: Path) -> None:
     proc = told(tmp_path, [second(tmp_path, controllers="hugetlb")], ["0::/service"])
     assert cgroups.detect(proc) == []
@@ -97,7 +119,11 @@ def test_where_there_is_no_proc_there_is_no_group(tmp_path: Path) -> None:
         (
             1,
             {"memory.limit_in_bytes": "67108864", "pids.max": "20", "cpu.cfs_quota_us": "50000"},
-            {"memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n", "pids.events": "max 7\n"},
+            {
+                "memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n",
+                "memory.memsw.max_usage_in_bytes": "67100672\n",
+                "pids.events": "max 7\n",
+            },
         ),
         (
             2,
@@ -115,10 +141,31 @@ def test_a_group_has_its_limits_and_tells_what_came_of_them(
     group = Path(joined).parent
     assert {name: (group / name).read_text() for name in settings} == settings
     assert groups.guard(Control.MEMORY) == f"cgroup v{version}"
+    assert groups.keeps(Control.MEMORY, "node-1-abc")
+    assert not groups.keeps(Control.MEMORY, "node-1-other")
+    assert not groups.out_of_its_memory("node-1-abc")
     assert (groups.killed_for_memory("node-1-abc"), groups.refused_processes("node-1-abc")) == (0, 0)
     for name, text in counts.items():
         (group / name).write_text(text)
     assert (groups.killed_for_memory("node-1-abc"), groups.refused_processes("node-1-abc")) == (2, 7)
+    assert groups.out_of_its_memory("node-1-abc")
+
+
+def test_a_limit_that_cannot_be_set_takes_no_other_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = Path.write_text
+
+    def written(path: Path, text: str) -> int:
+        if path.name == "cpu.max":
+            raise PermissionError("not here")
+        return write(path, text)
+
+    monkeypatch.setattr(Path, "write_text", written)
+    monkeypatch.setattr(Path, "rmdir", lambda path: [file.unlink() for file in path.iterdir()])
+    groups = Groups([Hierarchy(2, tmp_path, ALL)], Path("/state"))
+    kept = {control: groups.guard(control) for control in Control}
+    assert kept == {Control.MEMORY: "cgroup v2", Control.PIDS: "cgroup v2", Control.CPU: ""}
+    [joined] = groups.make("node-1-abc", ALLOWED)
+    assert not (Path(joined).parent / "cpu.max").exists()
 
 
 def test_groups_that_cannot_be_made_are_not_relied_on(tmp_path: Path) -> None:
