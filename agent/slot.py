@@ -112,9 +112,8 @@ class Slot:
     @property
     def view(self) -> View:
         ready = self.state in PUBLISHED
-        worn = self.instance is not None and self.instance.worn.is_set()
         known = ready and self._known
-        return View(self, self.version, ready=ready, known=known, retiring=self.retiring, worn=worn)
+        return View(self, self.version, ready=ready, known=known, retiring=self.retiring, worn=self.worn)
 
     @property
     def progress(self) -> Progress:
@@ -134,6 +133,10 @@ class Slot:
     @property
     def retiring(self) -> bool:
         return self._retired.is_set()
+
+    @property
+    def worn(self) -> bool:
+        return self.instance is not None and self.instance.worn.is_set()
 
     @property
     def asleep(self) -> bool:
@@ -340,10 +343,12 @@ class Slot:
         await self._unless_hurried(self._drain(instance))
         self._tools.announcer.withdraw(instance.endpoint(self._tools.node))
         grace = {"grace": HURRIED_GRACE} if self._tools.hurry.is_set() else {}
-        if instance.worn.is_set():  # a thread that does not stop would not let it end
-            instance.process.kill("was stopped by the agent")
+        if instance.worn.is_set():  # SIGTERM would wait for what does not end
+            instance.process.kill(
+                "was killed for not ending what it was asked within its time limit", because=Cause.TIMEOUT
+            )
         left = await self._tools.launcher.stop(instance, **grace)
-        if instance.process.because not in (None, Cause.STOPPED):
+        if instance.process.because not in (None, Cause.STOPPED, Cause.TIMEOUT):
             self._note(instance, instance.process.because, instance.process.cause)
         self._note_left(instance, left)
 
