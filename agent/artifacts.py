@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Set
 from pathlib import Path
 
+from agent import packages
 from hotswap import archive
 from hotswap.errors import Invalid, Unavailable
 from hotswap.rpc import controller_pb2, controller_pb2_grpc, wire
@@ -45,6 +46,9 @@ class Artifacts:
         self._folder = folder
         self._leader = leader
         self._bytecode = bytecode
+        self._packages = folder.with_name("packages")
+        self._sharing = asyncio.Lock()
+        """What is shared is linked to a moment later."""
         self._credentials = credentials(token)
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         folder.mkdir(parents=True, exist_ok=True)
@@ -61,8 +65,14 @@ class Artifacts:
         async with self._locks[digest]:
             if not await asyncio.to_thread(target.exists):
                 await self._fetch(digest, size, target)
+            async with self._sharing:
+                await asyncio.to_thread(packages.share, target, self._packages)
             os.utime(target)
         return target
+
+    def path(self, digest: str) -> Path:
+        """Where its files are once they were asked for."""
+        return self._folder / digest
 
     async def tidy(self, *, in_use: Callable[[], Set[str]], space: int) -> None:
         """Again and again removes the files of what is not in use, the longest unused first, down to `space` bytes.
@@ -86,6 +96,8 @@ class Artifacts:
             left += size
             if left > space:
                 await self._remove(folder, in_use)
+        async with self._sharing:
+            await asyncio.to_thread(self._remove_packages)
 
     async def _remove(self, folder: Path, in_use: Callable[[], Set[str]]) -> None:
         async with self._locks[folder.name]:
@@ -96,6 +108,11 @@ class Artifacts:
         await asyncio.to_thread(shutil.rmtree, gone)
         await asyncio.to_thread(shutil.rmtree, self._bytecode / folder.name, ignore_errors=True)
         log.info("removed the files of artifact %s, which does not run here", folder.name[:12])
+
+    def _remove_packages(self) -> None:
+        codes = [folder for folder in self._folder.iterdir() if not folder.name.startswith(".")]
+        for gone in packages.remove_unused(self._packages, codes):
+            shutil.rmtree(self._bytecode / gone, ignore_errors=True)
 
     async def _fetch(self, digest: str, size: int, target: Path) -> None:
         part = self._folder / f".{digest}.part"

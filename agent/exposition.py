@@ -7,12 +7,14 @@ would begin some. Prometheus says by itself which node it has asked.
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
+from itertools import accumulate
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, SummaryMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from agent.cause import Cause
+from agent.coldstarts import BOUNDS, ColdStarts
 from agent.ledger import Key, Ledger
 from agent.progress import State
 from agent.resources import used
@@ -42,8 +44,9 @@ class AgentCollector(Collector):
         for pid, using in found.items():
             memory[leaders[pid]] += using.memory
         self._ledger.seen(found)
+        self._ledger.cold.look()
         self._ledger.forget(states)
-        self._families = [*_present(states, memory), *_past(self._ledger)]
+        self._families = [*_present(states, memory), *_past(self._ledger), _cold(self._ledger.cold)]
 
 
 def _present(states: Mapping[Key, Counter[State]], memory: Counter[Key]) -> Iterator[Metric]:
@@ -63,6 +66,7 @@ def _past(ledger: Ledger) -> Iterator[Metric]:
     """Of all versions that the node has run since its agent began."""
     cpu = _counter("cpu_seconds", "Processor time of instances that run and of those that have ended")
     starts = _counter("starts", "Instances that became ready")
+    wakes = _counter("wakes", "Instances that an invocation has woken, which waited for them")
     restarts = _counter("restarts", "Instances that were started again after one had failed")
     ends = _counter("ends", "Instances that ended, or did not become ready, by cause", "cause")
     parts = SummaryMetricFamily("hotswap_instance_start_seconds", "What starts took, by part", labels=[*LABELS, "part"])
@@ -70,12 +74,22 @@ def _past(ledger: Ledger) -> Iterator[Metric]:
         cpu.add_metric(_labels(key), spent)
     for key, account in ledger.accounts.items():
         starts.add_metric(_labels(key), account.starts)
+        wakes.add_metric(_labels(key), account.wakes)
         restarts.add_metric(_labels(key), account.restarts)
         for cause in Cause:
             ends.add_metric([*_labels(key), cause.value], account.ends[cause])
         for part, (count, seconds) in account.parts.items():
             parts.add_metric([*_labels(key), part], count_value=count, sum_value=seconds)
-    yield from (cpu, starts, restarts, ends, parts)
+    yield from (cpu, starts, wakes, restarts, ends, parts)
+
+
+def _cold(cold: ColdStarts) -> Metric:
+    """Of the node."""
+    told = HistogramMetricFamily("hotswap_cold_start_seconds", "What cold starts on the node took", labels=["part"])
+    for part, histogram in cold.parts.items():
+        bounds = [*map(str, BOUNDS), "+Inf"]
+        told.add_metric([part], [*zip(bounds, accumulate(histogram.counts), strict=True)], histogram.seconds)
+    return told
 
 
 def _counter(name: str, text: str, *more: str) -> CounterMetricFamily:

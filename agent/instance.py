@@ -34,8 +34,8 @@ class Instance:
     room: Room
     confined: bool = False
     figures: dict[str, float] = field(default_factory=dict)
-    """What its start took, and what the runtime told when it was ready: fetch_ms, ready_ms, import_ms, init_ms,
-    warm_ms, memory."""
+    """What its start took, and what the runtime told when it was ready: fetch_ms, spawn_ms, ready_ms, import_ms,
+    init_ms, warm_ms, memory."""
     load: Load | None = None
     """What it has in flight; a program tells nothing of that."""
     worn: asyncio.Event = field(default_factory=asyncio.Event)

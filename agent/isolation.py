@@ -45,7 +45,9 @@ class Room:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def environment(version: Version, *, instance: str, node: str, code: Path, room: Room, port: int) -> dict[str, str]:
+def environment(
+    version: Version, *, instance: str, node: str, code: Path, packages: Path | None, room: Room, port: int
+) -> dict[str, str]:
     """All that the instance sees of its environment; nothing of the agent's own."""
     manifest = version.manifest
     platform = {
@@ -70,6 +72,8 @@ def environment(version: Version, *, instance: str, node: str, code: Path, room:
         "AWS_DEFAULT_REGION": REGION,
         "TZ": ":UTC",
     }
+    if packages:
+        defaults["PYTHONPATH"] = str(packages)  # for programs, and what a function starts
     if manifest.kind is Kind.HANDLER:
         defaults["_HANDLER"] = str(manifest.entrypoint).replace(":", ".")
     http = {"PORT": str(port)} if manifest.kind is Kind.HTTP else {}
@@ -78,7 +82,7 @@ def environment(version: Version, *, instance: str, node: str, code: Path, room:
 
 
 def order_of(
-    version: Version, *, code: Path, socket: int, ready: int, load: int, limited: limits.Limits
+    version: Version, *, code: Path, packages: Path | None, socket: int, ready: int, load: int, limited: limits.Limits
 ) -> order.Order:
     """For the kinds handler, asgi and wsgi; the numbers are descriptors that the process inherits."""
     manifest = version.manifest
@@ -88,6 +92,7 @@ def order_of(
         kind=manifest.kind.value,
         entrypoint=str(manifest.entrypoint),
         code=str(code),
+        packages=str(packages or ""),
         socket=socket,
         ready=ready,
         concurrency=manifest.concurrency,

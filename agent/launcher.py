@@ -77,13 +77,14 @@ class Launcher:
     async def _start(
         self, version: Version, code: Path, standby: Standby | None, warming: Callable[[], None] | None
     ) -> Instance:
+        asked = time.monotonic()
         spawned = await self._spawner.spawn(version, code, standby)
         instance = spawned.instance
         began = time.monotonic()
         try:
             await until_ready(instance, spawned.ready)
             ready = time.monotonic()
-            instance.figures["ready_ms"] = (ready - began) * 1e3
+            instance.figures |= {"spawn_ms": (began - asked) * 1e3, "ready_ms": (ready - began) * 1e3}
             if warming:
                 warming()
                 await warm(instance, self._session)

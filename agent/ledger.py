@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from agent.cause import Cause
+from agent.coldstarts import ColdStarts
 from agent.instance import Instance
 from agent.resources import Used
 from hotswap.figures import PARTS
@@ -24,6 +25,7 @@ Key = tuple[str, int]
 @dataclass(slots=True)
 class Account:
     starts: int = 0
+    wakes: int = 0
     restarts: int = 0
     ends: Counter[Cause] = field(default_factory=Counter)
     parts: dict[str, tuple[int, float]] = field(default_factory=dict)
@@ -34,6 +36,7 @@ class Account:
 
 class Ledger:
     def __init__(self) -> None:
+        self.cold = ColdStarts()
         self.accounts: dict[Key, Account] = {}
         """Those that something was written to last are last."""
         self._seen: dict[Instance, float] = {}
@@ -51,6 +54,11 @@ class Ledger:
                 count, seconds = account.parts.get(part, (0, 0.0))
                 account.parts[part] = count + 1, seconds + milliseconds / 1e3
 
+    def woken(self, instance: Instance) -> None:
+        """It was started by an invocation that waits for it."""
+        self._of(_key(instance)).wakes += 1
+        self.cold.woken(instance)
+
     def adopted(self, instances: Iterable[Instance], found: Mapping[int, Used]) -> None:
         """`found`: what they had used by then, by pid."""
         for instance in instances:
@@ -64,6 +72,7 @@ class Ledger:
 
     def ended(self, instance: Instance) -> None:
         """By itself or not; nothing is written of one that does not end."""
+        self.cold.ended(instance)
         if instance.process.running or instance not in self._seen:
             return
         exited, account = instance.process.exited.result(), self._of(_key(instance))

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from agent import processes
 from agent.cgroups import Groups
-from agent.zygote import Zygote
+from agent.zygotes import Zygotes
 
 log = logging.getLogger(__name__)
 
@@ -19,12 +19,12 @@ EVERY = 1.0
 """Seconds between two looks."""
 
 
-async def watch(*, lives: Callable[[str], bool], zygote: Zygote | None, groups: Groups) -> None:
+async def watch(*, lives: Callable[[str], bool], zygotes: Zygotes | None, groups: Groups) -> None:
     """Until it is cancelled. `lives` tells of an instance whether it runs or starts."""
     suspects: set[int] = set()
     while True:
-        if not (zygote and zygote.busy):  # what it has just forked is nobody's for a moment
-            known = processes.waited_for | ({zygote.pid} if zygote else set())
+        if not (zygotes and zygotes.busy):
+            known = processes.waited_for | ({zygote.pid for zygote in zygotes} if zygotes else set())
             found = {pid for pid in processes.children(os.getpid()) if pid not in known}
             for pid in found:
                 _look(pid, lives, suspected=pid in suspects)

@@ -53,7 +53,14 @@ def chosen(isolation: Isolation) -> str | None:
 
 
 def command(
-    inner: list[str], *, bwrap: str, code: Path, room: Room, bytecode: Path, limited: limits.Limits
+    inner: list[str],
+    *,
+    bwrap: str,
+    code: Path,
+    packages: Path | None,
+    room: Room,
+    bytecode: Path,
+    limited: limits.Limits,
 ) -> list[str]:
     """What runs the inner command in a sandbox; it joins its control groups outside, where they can be seen."""
     bytecode.mkdir(parents=True, exist_ok=True)
@@ -61,7 +68,9 @@ def command(
     seen += ["--size", str(limited.disk * MIB), "--tmpfs", "/tmp"]  # noqa: S108 - before all that may be in it
     for path in _interpreter():
         seen += ["--ro-bind", path, path]
-    own = ["--ro-bind", str(code), str(code)]
+    own: list[str] = []
+    for folder in filter(None, (code, packages)):
+        own += ["--ro-bind", str(folder), str(folder)]
     for folder in (room.folder, bytecode):
         own += ["--bind", str(folder), str(folder)]
     return [*seen, *own, "--chdir", str(code), "--", *inner]

@@ -12,7 +12,7 @@ import os
 import resource
 import secrets
 import signal
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Set
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from random import SystemRandom
@@ -20,7 +20,7 @@ from typing import Any
 
 import aiohttp
 
-from agent import cgroups, crew, orphans, sandbox
+from agent import cgroups, crew, orphans, packages, sandbox
 from agent.admin import answering
 from agent.artifacts import Artifacts
 from agent.cgroups import Groups
@@ -40,7 +40,7 @@ from agent.service import NAME, AgentService
 from agent.slot import Tools
 from agent.spawn import Spawner
 from agent.supervisor import Supervisor
-from agent.zygote import Zygote
+from agent.zygotes import Zygotes
 from hotswap import etcd
 from hotswap.admin import admin_ports
 from hotswap.errors import HotswapError, NotFound, Refused, Unavailable
@@ -109,8 +109,8 @@ class Agent:
         self._routers: asyncio.Future[Routers] = asyncio.get_running_loop().create_future()
 
     async def serve(self, ending: asyncio.Event) -> None:
-        async with aiohttp.ClientSession() as session, self._forking() as zygote, asyncio.TaskGroup() as slots:
-            launcher = self._launcher(session, zygote)
+        async with aiohttp.ClientSession() as session, self._forking() as zygotes, asyncio.TaskGroup() as slots:
+            launcher = self._launcher(session, zygotes)
             supervisor = Supervisor(self._tools(launcher), self._outputs, slots)
             adopted = await launcher.adopt_all()
             self._versions |= {(it.version.function, it.version.number): it.version for it in adopted}
@@ -120,8 +120,8 @@ class Agent:
                 self._announcer.run(),
                 Watch(self._groups, self._incidents).run(supervisor.instances),
                 crew.watch(supervisor.crews),
-                orphans.watch(lives=self._records.has, zygote=zygote, groups=self._groups),
-                _warmed(zygote),
+                orphans.watch(lives=self._records.has, zygotes=zygotes, groups=self._groups),
+                _kept(zygotes, lambda: self._packages_in_use(supervisor)),
                 self._artifacts.tidy(in_use=lambda: self._in_use(supervisor), space=self._settings.cache * MIB),
                 self._follow_assignments(supervisor),
                 self._follow_routers(),
@@ -175,16 +175,18 @@ class Agent:
             await asyncio.get_running_loop().create_future()
 
     @asynccontextmanager
-    async def _forking(self) -> AsyncIterator[Zygote | None]:
+    async def _forking(self) -> AsyncIterator[Zygotes | None]:
         settings = self._settings
-        zygote = Zygote(preload=settings.preload) if settings.zygote and not self._bwrap else None
+        if not settings.zygote or self._bwrap:
+            yield None
+            return
+        zygotes = Zygotes(preload=settings.preload, most=settings.zygotes, bytecode=settings.state_dir / "bytecode")
         try:
-            yield zygote
+            yield zygotes
         finally:
-            if zygote:
-                await zygote.close()
+            await zygotes.close()
 
-    def _launcher(self, session: aiohttp.ClientSession, zygote: Zygote | None) -> Launcher:
+    def _launcher(self, session: aiohttp.ClientSession, zygotes: Zygotes | None) -> Launcher:
         settings = self._settings
         spawner = Spawner(
             node=settings.name,
@@ -193,7 +195,7 @@ class Agent:
             records=self._records,
             outputs=self._outputs,
             groups=self._groups,
-            zygote=zygote,
+            zygotes=zygotes,
             bwrap=self._bwrap,
         )
         return Launcher(spawner, session, self._records)
@@ -233,6 +235,10 @@ class Agent:
         slots = ((slot.function, slot.version) for slot in supervisor.slots())
         return {self._versions[slot].artifact for slot in slots if slot in self._versions}
 
+    def _packages_in_use(self, supervisor: Supervisor) -> set[Path]:
+        found = (packages.of(self._artifacts.path(digest)) for digest in self._in_use(supervisor))
+        return {one for one in found if one}
+
     async def _known(self, revision: int) -> None:
         routers = await asyncio.shield(self._routers)
         await routers.applied("endpoints", revision)
@@ -257,10 +263,11 @@ def _open_many_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def _warmed(zygote: Zygote | None) -> None:
-    """So that the first instance need not wait for it."""
-    if zygote:
-        await zygote.warm()
+async def _kept(zygotes: Zygotes | None, in_use: Callable[[], Set[Path]]) -> None:
+    """The first one at once, so that no instance need wait for it; those of packages as long as these are in use."""
+    if zygotes:
+        await zygotes.platform.warm()
+        await zygotes.tidy(in_use)
 
 
 @asynccontextmanager

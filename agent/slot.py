@@ -241,6 +241,7 @@ class Slot:
         finally:
             self._forget_standby()
         self._has(instance, fetched)
+        self._tools.ledger.woken(instance)
         log.info("%s:%d was woken: %s", self.function, self.version, instance.parts)
 
     async def _fetched(self, version: Version) -> tuple[Path, float]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from agent import limits, sandbox, sockets
+from agent import limits, packages, sandbox, sockets
 from agent.cause import Cause
 from agent.cgroups import Groups
 from agent.instance import Instance, StartFailed
@@ -25,7 +25,7 @@ from agent.records import Record, Records
 from agent.runtime.birth import Birth
 from agent.runtime.load import SIZE
 from agent.standby import Standby
-from agent.zygote import Zygote
+from agent.zygotes import Zygotes
 from hotswap.model import Kind, Version
 
 
@@ -46,12 +46,12 @@ class Spawner:
         records: Records,
         outputs: Outputs,
         groups: Groups,
-        zygote: Zygote | None,
+        zygotes: Zygotes | None,
         bwrap: str | None = None,
     ) -> None:
-        """Without a zygote every instance is a new interpreter. `bwrap` is the program by which they are kept apart."""
+        """Without zygotes every instance is a new interpreter. `bwrap` is the program by which they are kept apart."""
         self._node = node
-        self._zygote = zygote
+        self._zygotes = zygotes
         self._host = host
         self._rooms = state_dir / "rooms"
         self._bytecode = state_dir / "bytecode"
@@ -138,7 +138,10 @@ class Spawner:
         """The pid of a child of ours."""
         version, name, port = record.version, record.instance, record.port
         output = files.enter_context(self._log(record).open("ab"))
-        shown = environment(version, instance=name, node=self._node, code=code, room=self._room(name), port=port)
+        vendored = packages.of(code)
+        shown = environment(
+            version, instance=name, node=self._node, code=code, packages=vendored, room=self._room(name), port=port
+        )
         groups = self._groups.make(name, limits.allowed(version.manifest))
         limited = limits.limits(version.manifest, [] if self._bwrap else groups)
         if listener is None:
@@ -150,17 +153,19 @@ class Spawner:
         told = order_of(
             version,
             code=code,
+            packages=vendored,
             socket=listener.fileno(),
             ready=ready,
             load=load.fileno(),
             limited=limited,
         )
         bytecode = self._bytecode / version.artifact
-        if self._zygote is None:
+        if self._zygotes is None:
             command = self._confined(runtime_command(told, bytecode), record, code, groups)
             return _executed(command, output, code, shown, [ready, listener.fileno(), load.fileno()])
-        birth = Birth(name, told, shown, str(code), str(bytecode), self._zygote.preload)
-        return await self._zygote.fork(
+        zygote = self._zygotes.of(vendored)
+        birth = Birth(name, told, shown, str(code), str(bytecode), zygote.preload, str(zygote.packages or ""))
+        return await zygote.fork(
             birth, listener=listener.fileno(), ready=ready, load=load.fileno(), output=output.fileno()
         )
 
@@ -171,6 +176,7 @@ class Spawner:
             command,
             bwrap=self._bwrap,
             code=code,
+            packages=packages.of(code),
             room=self._room(record.instance),
             bytecode=self._bytecode / record.version.artifact,
             limited=limits.limits(record.version.manifest, groups),

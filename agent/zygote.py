@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from agent.instance import StartFailed
 from agent.isolation import BOOT, SYSTEM_PATH
@@ -28,8 +29,16 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 class Zygote:
-    def __init__(self, *, preload: Sequence[str] = ()) -> None:
+    def __init__(
+        self, *, preload: Sequence[str] = (), packages: Path | None = None, bytecode: Path | None = None
+    ) -> None:
+        """What is preloaded comes from the packages, where there are any; compiled modules of theirs are in a folder of
+        their own."""
         self.preload = list(preload)
+        self.packages = packages
+        self.ready = False
+        """It has started, so that nobody has to wait for that."""
+        self._bytecode = bytecode
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
         self._turn = asyncio.Lock()
@@ -105,7 +114,10 @@ class Zygote:
         with its:
             room = guise.FILLER * guise.ROOM
             self._process = subprocess.Popen(  # noqa: ASYNC220 - a fork and an exec
-                [sys.executable, "-I", "-u", str(BOOT), "zygote", str(its.fileno()), room, *preload],
+                [
+                    *(sys.executable, "-I", "-u", str(BOOT), "zygote", str(its.fileno()), room),
+                    *(str(self.packages or ""), str(self._bytecode or ""), *preload),
+                ],
                 stdin=subprocess.DEVNULL,
                 env={
                     "PATH": SYSTEM_PATH,
@@ -125,12 +137,14 @@ class Zygote:
             await self._end()
             raise
         if said == b"ready":
+            self.ready = True
             log.info("instances are forked from process %d", self._process.pid)
             return ours
         await self._end()
         raise StartFailed(said.decode() or "the zygote ends while it starts")
 
     async def _end(self) -> None:
+        self.ready = False
         if self._channel:
             self._channel.close()
         if self._process:

@@ -24,6 +24,8 @@ from typing import IO
 from hotswap import ignoring
 from hotswap.errors import Invalid
 
+PACKAGES = ".packages"
+"""The folder in an archive for what was vendored; it is searched for modules after the function's own."""
 NAME_BYTES = 255
 PATH_BYTES = 1024
 HEADER_BYTES = 1 << 20
@@ -70,14 +72,14 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def build(folder: Path, target: Path, *, beside: Path | None = None) -> Built:
-    """Writes the archive of a folder to `target`, with the files of another one beside those; where both have one of
-    a name it is the folder's. Raises `Invalid` for what an archive cannot hold."""
+def build(folder: Path, target: Path, *, packages: Path | None = None) -> Built:
+    """Writes the archive of a folder to `target`, with packages that were vendored for it in a folder of their own.
+    Raises `Invalid` for what an archive cannot hold."""
     files = {name: folder / name for name in _files(folder, ignoring.read(folder))}
     if not files:
         raise Invalid(f"{folder} has no files to publish")
-    if beside:
-        files = {name: beside / name for name in _files(beside, lambda _: False)} | files
+    if packages:
+        files |= {f"{PACKAGES}/{name}": packages / name for name in _files(packages, lambda _: False)}
     with (
         target.open("wb") as raw,
         _gzipped(raw) as zipped,

@@ -5,7 +5,7 @@ from datetime import datetime
 from hotswap.metrics import ERRORS, Count, CounterRow, Tally
 from hotswap.model import Model, VersionNumber
 
-PARTS = ("fetch", "ready", "import", "init", "warm", "first")
+PARTS = ("fetch", "spawn", "ready", "import", "init", "warm", "first")
 """Of a start, in their order."""
 
 

@@ -87,7 +87,9 @@ class AgentSettings:
     zygote: bool = True
     """Fork instances from a process that has imported the platform; else each is a new interpreter."""
     preload: tuple[str, ...] = ()
-    """Modules that the zygote imports as well, for all functions that do not bring their own."""
+    """Modules that zygotes import as well: of what a function's packages bring theirs, else the platform's."""
+    zygotes: int = 4
+    """How many sets of packages have a zygote of their own at the same time, beside the platform's."""
     admin: str = "127.0.0.1:0"
     """Metrics and health."""
     isolation: Isolation = "process"

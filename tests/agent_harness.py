@@ -142,14 +142,25 @@ class NodeUnderTest:
         assert agent.returncode is not None
         return agent.returncode
 
-    async def publish(self, number: int, files: dict[str, str], settings: str, *, name: str = "echo") -> Version:
-        """A version with these files; `settings` is its hotswap.toml but for the name."""
-        source = Path(tempfile.mkdtemp(dir=self.folder))
-        for path, text in files.items():
-            (source / path).write_text(dedent(text))
+    async def publish(
+        self,
+        number: int,
+        files: dict[str, str],
+        settings: str,
+        *,
+        name: str = "echo",
+        packages: dict[str, str] | None = None,
+    ) -> Version:
+        """A version with these files; `settings` is its hotswap.toml but for the name. `packages` are the files of what
+        was vendored."""
+        source, vendored = Path(tempfile.mkdtemp(dir=self.folder)), Path(tempfile.mkdtemp(dir=self.folder))
+        for folder, wanted in ((source, files), (vendored, packages or {})):
+            for path, text in wanted.items():
+                (folder / path).parent.mkdir(exist_ok=True)
+                (folder / path).write_text(dedent(text))
         (source / manifest.FILE).write_text(f'function = "{name}"\n{dedent(settings)}')
         packed = self.folder / "packed"
-        built = archive.build(source, packed)
+        built = archive.build(source, packed, packages=vendored if packages else None)
         packed.rename(self.controller.folder / built.sha256)
         version = Version(
             function=name,

@@ -21,6 +21,8 @@ class Birth:
     """Folder for compiled modules."""
     preloaded: list[str]
     """What was imported for every function; one that brings its own gets its own."""
+    packages: str
+    """Where that came from; empty for the platform."""
 
 
 def encode(birth: Birth) -> bytes:
@@ -49,9 +51,12 @@ def take(told: int, socket: int, ready: int, load: int, output: int) -> Birth:
 
 def _forget(birth: Birth) -> None:
     """What the function brings itself is imported anew, and from its own folder."""
+    folders = [birth.order.code]
+    if birth.order.packages and birth.order.packages != birth.packages:
+        folders.append(birth.order.packages)
     for name in birth.preloaded:
         top = name.partition(".")[0]
-        if any(os.path.exists(os.path.join(birth.order.code, file)) for file in (top, f"{top}.py")):
+        if any(os.path.exists(os.path.join(folder, file)) for folder in folders for file in (top, f"{top}.py")):
             for loaded in [one for one in sys.modules if one == top or one.startswith(f"{top}.")]:
                 del sys.modules[loaded]
     if "numpy" in sys.modules:  # its generator, unlike Python's own, would be the same in all children

@@ -1,7 +1,8 @@
 """The script that an instance begins as; exec'd by path with `python -I`.
 
     boot.py serve ORDER                      runs a handler, asgi or wsgi function; ORDER is the JSON of `order.Order`
-    boot.py zygote CHANNEL ROOM MODULE…      forks such functions, with these modules imported; see `zygote.py`
+    boot.py zygote CHANNEL ROOM PACKAGES BYTECODE MODULE…
+                                             forks such functions, with these modules imported; see `zygote.py`
     boot.py confined LIMITS COMMAND…         becomes what runs one of these in a sandbox
     boot.py program LIMITS READY COMMAND…    becomes a program of kind http; LIMITS is the JSON of `limits.Limits`
 
@@ -47,8 +48,8 @@ def main(mode: str, *arguments: str) -> None:
         module("program").run(int(descriptor), command)
     else:
         if mode == "zygote":
-            channel, _, *preload = arguments
-            order = module("zygote").run(int(channel), preload).order  # in a child
+            channel, _, packages, bytecode, *preload = arguments
+            order = module("zygote").run(int(channel), packages, bytecode, preload).order  # in a child
         else:
             order = module("order").parse(arguments[0])
         sys.argv[:] = [order.entrypoint]

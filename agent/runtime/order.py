@@ -16,6 +16,8 @@ class Order:
     entrypoint: str
     code: str
     """Folder of the function; the first on the import path."""
+    packages: str
+    """Folder of those that were vendored with it, the next one; empty if there are none."""
     socket: int
     """Descriptor of the bound socket."""
     ready: int

@@ -49,7 +49,7 @@ def run(order: Order) -> None:
 def _run(order: Order, report: Report, load: Load) -> None:
     prepare = PREPARE[order.kind]()
     started = time.perf_counter()
-    sys.path.insert(0, order.code)
+    sys.path[:0] = [order.code, order.packages] if order.packages else [order.code]
     try:
         module, entrypoint = _load(order.entrypoint)
     except BaseException as error:

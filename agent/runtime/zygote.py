@@ -11,6 +11,8 @@ import gc
 import importlib
 import os
 import socket
+import sys
+from collections.abc import Iterable
 from typing import NoReturn
 
 from . import birth, guise
@@ -27,11 +29,12 @@ PRELOADED = (
 """What `serve` comes to import by name, beside what it imports itself."""
 
 
-def run(descriptor: int, preload: list[str]) -> birth.Birth:
-    """Forks for as long as the agent lives; returns in each child, with what that is to run."""
+def run(descriptor: int, packages: str, bytecode: str, preload: list[str]) -> birth.Birth:
+    """Forks for as long as the agent lives; returns in each child, with what that is to run. What is preloaded comes
+    from the packages, if these are not empty."""
     channel = socket.socket(fileno=descriptor)
     guise.find()
-    _load(channel, preload)
+    _load(channel, packages, bytecode, preload)
     gc.collect()
     gc.freeze()  # pages that nobody writes to stay shared
     while True:
@@ -47,17 +50,41 @@ def run(descriptor: int, preload: list[str]) -> birth.Birth:
         channel.send(str(pid).encode() if pid else b"0")
 
 
-def _load(channel: socket.socket, preload: list[str]) -> None:
+def _load(channel: socket.socket, packages: str, bytecode: str, preload: list[str]) -> None:
     """Tells the agent what could not be imported, or what has started threads; then it may not be forked."""
     importlib.import_module(f"{__package__}.serve")
-    for name in (*PRELOADED, *preload):
+    _import(channel, PRELOADED)
+    if packages:
+        sys.pycache_prefix = bytecode
+        sys.path.insert(0, packages)
+        _import(channel, preload)
+        sys.path.remove(packages)
+    else:
+        _import(channel, preload)
+    channel.send(b"ready")
+
+
+def _import(channel: socket.socket, names: Iterable[str]) -> None:
+    for name in names:
         try:
             importlib.import_module(name)
         except Exception as error:
             _refuse(channel, f'"{name}" cannot be preloaded: {type(error).__name__}: {error}')
-        if len(os.listdir("/proc/self/task")) > 1:
+        if _threads() > 1 and _threads_after_a_fork() > 1:
             _refuse(channel, f'"{name}" starts threads when it is imported, so it cannot be preloaded')
-    channel.send(b"ready")
+
+
+def _threads() -> int:
+    return len(os.listdir("/proc/self/task"))
+
+
+def _threads_after_a_fork() -> int:
+    """Who knows of forks ends its threads before each, and starts them again when they are needed; as numpy's BLAS."""
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    return _threads()
 
 
 def _refuse(channel: socket.socket, why: str) -> NoReturn:

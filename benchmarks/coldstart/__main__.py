@@ -4,7 +4,8 @@ Forked from the zygote, as agents do; as a new interpreter (`hotswap agent --no-
 installed, functions-framework and AWS's awslambdaric behind a small runtime API. In turn, round by round; told are
 medians. Of ours the parts: *spawn* until there is a process that is written down, *import* and *init* as the runtime
 tells them, *ready* until the agent knows, *first* until the first invocation is answered. Artifacts are unpacked
-already. *woken* is an instance that sleeps, from the connection that wakes it.
+already. *woken* is an instance that sleeps, from the connection that wakes it. Where numpy is installed: a function
+that has it vendored, from the zygote of its packages (*numpy*) and from the platform's (*numpy, platform*).
 """
 
 import argparse
@@ -13,7 +14,7 @@ import json
 import statistics
 import tempfile
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ from time import perf_counter
 
 from aiohttp import ClientSession
 
+from agent import packages
 from agent.cgroups import Groups, detect
 from agent.instance import Instance
 from agent.launcher import Launcher
@@ -29,11 +31,13 @@ from agent.readiness import INVOCATION_PATH
 from agent.records import Records
 from agent.spawn import Spawned, Spawner
 from agent.standby import Standby
-from agent.zygote import Zygote
+from agent.zygotes import Zygotes
 from benchmarks.coldstart import functions, peers
+from hotswap.archive import PACKAGES
 from hotswap.model import Kind, Manifest, Version
 
 ROUNDS, QUICK = 40, 10
+HEAVY = "numpy"
 NODE = "n"
 Parts = dict[str, float]
 """Milliseconds."""
@@ -53,9 +57,11 @@ class Timed(Spawner):
 
 
 class Ours:
-    def __init__(self, room: Path, session: ClientSession, zygote: Zygote | None) -> None:
+    def __init__(
+        self, room: Path, session: ClientSession, zygotes: Zygotes | None, *, code: str = functions.LAMBDA
+    ) -> None:
         self._session = session
-        self._code = functions.write(room / "code", functions.LAMBDA)
+        self._code = functions.write(room / "code", code)
         records = Records(room / "instances")
         self._spawner = Timed(
             node=NODE,
@@ -64,13 +70,18 @@ class Ours:
             records=records,
             outputs=Outputs(room / "logs"),
             groups=Groups(detect(), room),
-            zygote=zygote,
+            zygotes=zygotes,
         )
         self._launcher = Launcher(self._spawner, session, records)
         manifest = Manifest(function="f", kind=Kind.HANDLER, entrypoint="app:handler")
         self._version = Version(
             function="f", number=1, artifact="a", size=0, manifest=manifest, published=datetime.now(UTC)
         )
+
+    def bring(self, sets: Path) -> None:
+        """numpy, as it is vendored."""
+        functions.vendor(HEAVY, self._code / PACKAGES)
+        packages.share(self._code, sets)
 
     async def once(self) -> Parts:
         begun = perf_counter()
@@ -109,19 +120,35 @@ class Ours:
 
 
 @asynccontextmanager
-async def forking() -> AsyncIterator[Zygote]:
-    zygote = Zygote()
-    await zygote.warm()
+async def forking(room: Path, *, preload: Sequence[str]) -> AsyncIterator[Zygotes]:
+    zygotes = Zygotes(preload=preload, most=1, bytecode=room / "bytecode")
+    await zygotes.platform.warm()
     try:
-        yield zygote
+        yield zygotes
     finally:
-        await zygote.close()
+        await zygotes.close()
+
+
+async def settled(one: Ours, zygotes: Zygotes) -> None:
+    """Its packages have a zygote, which the first instance begins."""
+    await one.once()
+    for zygote in zygotes:
+        await zygote.warm()
 
 
 async def measured(rounds: int, room: Path) -> dict[str, Parts]:
     found: defaultdict[str, list[Parts]] = defaultdict(list)
-    async with ClientSession() as session, forking() as zygote:
-        ours = {"zygote": Ours(room / "zygote", session, zygote), "exec": Ours(room / "exec", session, None)}
+    async with (
+        ClientSession() as session,
+        forking(room, preload=()) as platform,
+        forking(room, preload=[HEAVY]) as preloading,
+    ):
+        ours = {"zygote": Ours(room / "zygote", session, platform), "exec": Ours(room / "exec", session, None)}
+        if functions.installed(HEAVY):
+            for name, zygotes in ((HEAVY, preloading), (f"{HEAVY}, platform", platform)):
+                ours[name] = Ours(room / name, session, zygotes, code=functions.HEAVY)
+                ours[name].bring(room / "sets")
+            await settled(ours[HEAVY], preloading)
         framework = functions.write(room / "framework", functions.FRAMEWORK)
         runtime = functions.write(room / "lambda", functions.LAMBDA)
         for _ in range(rounds):

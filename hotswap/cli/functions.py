@@ -36,9 +36,9 @@ def publish(folder: Path, *, platform: str, python: str, anew: bool, form: outpu
     """
     manifest.read(folder)
     runtime = vendoring.Runtime(platform, python)
-    beside = _vendored(folder, runtime, target, anew=anew) if (folder / vendoring.FILE).exists() else None
+    packages = _vendored(folder, runtime, target, anew=anew) if (folder / vendoring.FILE).exists() else None
     with target.connected() as controller:
-        sent = send(controller, folder, beside=beside)
+        sent = send(controller, folder, packages=packages)
     version = sent.version
     if form == "json":
         output.print_json(output.document(version))

@@ -30,11 +30,11 @@ class Sent:
     """It had been published before."""
 
 
-def send(controller: ControllerStub, folder: Path, *, beside: Path | None = None) -> Sent:
-    """Publishes the folder, with the files of another one beside its own. Raises what the controller raised."""
+def send(controller: ControllerStub, folder: Path, *, packages: Path | None = None) -> Sent:
+    """Publishes the folder, with the packages that were vendored for it. Raises what the controller raised."""
     with tempfile.TemporaryDirectory() as room:
         path = Path(room, "artifact.tar.gz")
-        built = archive.build(folder, path, beside=beside)
+        built = archive.build(folder, path, packages=packages)
         archive.inspect(path)  # what would be refused need not be sent
         header = pb.PublishHeader(
             manifest_toml=(folder / manifest.FILE).read_text(encoding="utf-8"), sha256=built.sha256, size=built.size

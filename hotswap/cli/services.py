@@ -249,7 +249,14 @@ def router(
     "--preload",
     multiple=True,
     metavar="MODULE",
-    help="Have the zygote import this as well; a function that brings its own has its own. May be given several times.",
+    help="Have zygotes import this too, the function's own where its packages bring it. May be given several times.",
+)
+@click.option(
+    "--zygotes",
+    type=click.IntRange(min=0),
+    default=4,
+    show_default=True,
+    help="How many sets of packages have a zygote of their own at the same time.",
 )
 @click.option(
     "--isolation",
@@ -273,6 +280,7 @@ def agent(
     state_dir: Path | None,
     zygote: bool,
     preload: tuple[str, ...],
+    zygotes: int,
     isolation: Isolation,
     insecure: bool,
     etcd: EtcdSettings,
@@ -300,6 +308,7 @@ def agent(
         token=token,
         zygote=zygote,
         preload=preload,
+        zygotes=zygotes,
         cache=cache,
         admin=admin,
         isolation=isolation,

@@ -56,8 +56,11 @@ async def told(a_node: NodeUnderTest, version: int = 1) -> Told:
     for family in text_string_to_metric_families(await text_of(a_node)):
         for sample in family.samples:
             labels = dict(sample.labels)
-            assert labels.pop("function") == "echo"
-            if labels.pop("version") == str(version):
+            if "function" not in labels:  # of the node
+                assert sample.name.startswith("hotswap_cold_start_seconds")
+            elif labels.pop("function") != "echo" or labels.pop("version") != str(version):
+                continue
+            if "le" not in labels:
                 found[sample.name, ",".join(labels.values())] = sample.value
     return found
 
@@ -128,6 +131,27 @@ async def test_one_that_does_not_become_ready_is_told(a_node: NodeUnderTest) -> 
 
     await until(failed)
     assert (await told(a_node))["hotswap_instance_starts_total", ""] == 0
+
+
+async def test_cold_starts_are_told_by_their_parts(a_node: NodeUnderTest) -> None:
+    await a_node.start()
+    await a_node.publish(1, {"app.py": BURNING}, MANIFEST + 'min_instances = 0\nidle_timeout = "100ms"\n')
+    await a_node.assign({1: 1})
+
+    async def asleep() -> bool:
+        found = await a_node.store.endpoints.list("echo", 1)
+        return bool(found) and found[0].value.standby
+
+    await until(asleep)
+    before = await told(a_node)
+    assert before["hotswap_instance_wakes_total", ""] == before["hotswap_cold_start_seconds_count", "all"] == 0
+    [endpoint] = await a_node.endpoints(1)
+    assert (await a_node.invoke(endpoint, {"seconds": 0}))[0] == 200
+    after = await becomes(a_node, "hotswap_cold_start_seconds_count", "all", 1)
+    assert after["hotswap_instance_wakes_total", ""] == 1
+    parts = {part: after["hotswap_cold_start_seconds_sum", part] for part in ("fetch", "spawn", "ready", "first")}
+    assert all(parts.values())
+    assert after["hotswap_cold_start_seconds_sum", "all"] == pytest.approx(sum(parts.values()))
 
 
 async def test_the_next_agent_counts_from_where_it_took_an_instance_over(a_node: NodeUnderTest) -> None:

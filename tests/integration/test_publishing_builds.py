@@ -18,6 +18,7 @@ from tests.unit.test_cli_controller import Control, controlled
 from tests.wheels import wheel
 
 HANDLER = 'function = "shop"\nkind = "handler"\nentrypoint = "app:handler"\n'
+PARCEL = ".packages/parcel/__init__.py"
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -72,8 +73,8 @@ def test_what_is_required_is_published_beside_the_code(ground: Ground) -> None:
     ground.require("parcel")
     content = ground.content(ground.published())
     assert set(content) == {
-        *("app.py", "hotswap.toml", "requirements.txt", "parcel/__init__.py"),
-        *(f"parcel-1.0.dist-info/{name}" for name in ("METADATA", "WHEEL", "entry_points.txt")),
+        *("app.py", "hotswap.toml", "requirements.txt", PARCEL),
+        *(f".packages/parcel-1.0.dist-info/{name}" for name in ("METADATA", "WHEEL", "entry_points.txt")),
     }
 
 
@@ -108,7 +109,7 @@ def test_what_was_looked_up_is_not_looked_up_again_until_it_is_asked_for(ground:
     assert ground.published() == first
     renewed = ground.published("--anew")
     assert renewed["number"] == first["number"] + 1
-    assert b"2.0" in ground.content(renewed)["parcel/__init__.py"]
+    assert b"2.0" in ground.content(renewed)[PARCEL]
 
 
 def test_another_requirement_is_looked_up_also_where_it_stands_in_a_file_that_is_referred_to(ground: Ground) -> None:
@@ -116,9 +117,9 @@ def test_another_requirement_is_looked_up_also_where_it_stands_in_a_file_that_is
     wheel(ground.wheels, "parcel", "2.0")
     ground.require("-r base.txt")
     ground.write("base.txt", "parcel==1.0\n")
-    assert b"1.0" in ground.content(ground.published())["parcel/__init__.py"]
+    assert b"1.0" in ground.content(ground.published())[PARCEL]
     ground.write("base.txt", "parcel==2.0\n")
-    assert b"2.0" in ground.content(ground.published())["parcel/__init__.py"]
+    assert b"2.0" in ground.content(ground.published())[PARCEL]
 
 
 def test_wheels_are_those_of_the_nodes(ground: Ground) -> None:
@@ -127,7 +128,7 @@ def test_wheels_are_those_of_the_nodes(ground: Ground) -> None:
         wheel(ground.wheels, "parcel", tag=tag)
     ground.require("parcel")
     content = ground.content(ground.published("--platform", there, "--python", "3.9"))
-    assert there.encode() in content["parcel/__init__.py"]
+    assert there.encode() in content[PARCEL]
     said = ground.refused("--platform", there)
     assert f"there is no wheel of parcel for {there}, Python {HERE}" in said
     assert "pip wheel --wheel-dir wheels 'parcel'" in said
@@ -173,11 +174,13 @@ def test_a_folder_that_installs_nothing_is_published_as_it_is(ground: Ground) ->
     assert set(ground.content(ground.published())) == {"app.py", "hotswap.toml", "requirements.txt"}
 
 
-def test_a_module_of_the_folder_stands_before_a_package_of_its_name(ground: Ground) -> None:
+def test_a_module_of_the_folder_and_a_package_of_its_name_are_both_there(ground: Ground) -> None:
     wheel(ground.wheels, "parcel")
     ground.require("parcel")
     ground.write("parcel/__init__.py", "VERSION = 'mine'")
-    assert ground.content(ground.published())["parcel/__init__.py"] == b"VERSION = 'mine'"
+    content = ground.content(ground.published())
+    assert content["parcel/__init__.py"] == b"VERSION = 'mine'"
+    assert b"1.0" in content[PARCEL]
 
 
 def test_what_is_ignored_is_not_published(ground: Ground) -> None:

@@ -1,0 +1,63 @@
+"""The packages that were vendored with a version, in one place for all versions that have the same ones.
+
+They are published in a folder of their own (`hotswap.archive.PACKAGES`). When an archive has been unpacked, that folder
+is moved to where sets of packages are, under the hash of what is in it, and a link takes its place. The hash is made
+here, of the files: whoever says to have the same packages as another must have them.
+"""
+
+import hashlib
+import os
+import shutil
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+from hotswap.archive import PACKAGES
+
+SUFFIXES = ("", ".py", ".abi3.so")
+"""Of what a package or a module is, at the top; and those of modules for one interpreter only."""
+
+
+def share(code: Path, sets: Path) -> None:
+    """Of an unpacked archive; may be called again, and after a call that was cut off."""
+    own = code / PACKAGES
+    if own.is_symlink() or not own.is_dir():
+        return
+    shared = sets / _digest(own)
+    sets.mkdir(parents=True, exist_ok=True)
+    if shared.exists():
+        shutil.rmtree(own)
+    else:
+        own.rename(shared)
+    own.symlink_to(os.path.relpath(shared, code))
+
+
+def of(code: Path) -> Path | None:
+    """The set of an unpacked archive that has one."""
+    link = code / PACKAGES
+    return link.resolve() if link.is_dir() else None
+
+
+def remove_unused(sets: Path, codes: Iterable[Path]) -> list[str]:
+    """Sets that none of the unpacked archives has; their names."""
+    used = {found.name for code in codes if (found := of(code))}
+    gone = [folder for folder in sets.glob("*") if folder.name not in used]
+    for folder in gone:
+        shutil.rmtree(folder, ignore_errors=True)
+    return [folder.name for folder in gone]
+
+
+def brings(packages: Path, module: str) -> bool:
+    """Whether a module comes from there."""
+    top = module.partition(".")[0]
+    return any((packages / f"{top}{suffix}").exists() for suffix in SUFFIXES) or any(packages.glob(f"{top}.cpython-*"))
+
+
+def _digest(folder: Path) -> str:
+    """Of the names, contents and rights of all files below."""
+    told = hashlib.sha256()
+    for path in sorted((path for path in folder.rglob("*") if path.is_file()), key=os.fsencode):
+        name, executable = os.fsencode(path.relative_to(folder)), path.stat().st_mode & stat.S_IXUSR
+        with path.open("rb") as file:
+            told.update(b"%d %s %d %s\n" % (len(name), name, executable, hashlib.file_digest(file, "sha256").digest()))
+    return told.hexdigest()

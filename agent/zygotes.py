@@ -1,0 +1,100 @@
+"""The zygotes of an agent: one of the platform, and one for each set of packages of which something is preloaded.
+
+What is preloaded is what the agent was told to; of a set that brings such modules itself the set's. Nothing of a
+function's own is ever imported, since packages have a folder of their own (`agent.packages`). There is one interpreter,
+the agent's. A set's zygote is begun when an instance with that set starts; that one, and those that come before it is
+ready, are the platform's. So nobody waits for it, and if nothing of the set can be preloaded nothing is lost.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Iterator, Sequence, Set
+from pathlib import Path
+from typing import Any
+
+from agent import packages
+from agent.zygote import Zygote
+
+log = logging.getLogger(__name__)
+
+TIDY_EVERY = 60.0
+"""Seconds."""
+
+
+class Zygotes:
+    def __init__(self, *, preload: Sequence[str], most: int, bytecode: Path) -> None:
+        """`most` sets have one at the same time. Its compiled modules are in a folder of its name in `bytecode`."""
+        self.platform = Zygote(preload=preload)
+        self._preload = preload
+        self._most = most
+        self._bytecode = bytecode
+        self._of_sets: OrderedDict[Path, Zygote] = OrderedDict()
+        """The last used last."""
+        self._useless: set[Path] = set()
+        """Sets of which nothing can be preloaded."""
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __iter__(self) -> Iterator[Zygote]:
+        return iter([self.platform, *self._of_sets.values()])
+
+    @property
+    def busy(self) -> bool:
+        """What one of them has just forked is nobody's for a moment."""
+        return any(zygote.busy for zygote in self)
+
+    def of(self, found: Path | None) -> Zygote:
+        """From which an instance with this set of packages is forked now."""
+        if found is None or found in self._useless:
+            return self.platform
+        zygote = self._of_sets.get(found) or self._begin(found)
+        if zygote is None:
+            return self.platform
+        self._of_sets.move_to_end(found)
+        return zygote if zygote.ready else self.platform
+
+    async def keep(self, in_use: Set[Path]) -> None:
+        """Those of these sets, and no others."""
+        self._useless &= in_use
+        gone = [self._of_sets.pop(found) for found in list(self._of_sets) if found not in in_use]
+        for zygote in gone:
+            await zygote.close()
+
+    async def tidy(self, in_use: Callable[[], Set[Path]]) -> None:
+        """Again and again, until it is cancelled."""
+        while True:
+            await asyncio.sleep(TIDY_EVERY)
+            await self.keep(in_use())
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.keep(frozenset())
+        await self.platform.close()
+
+    def _begin(self, found: Path) -> Zygote | None:
+        names = [name for name in self._preload if packages.brings(found, name)]
+        if not names:
+            return None
+        zygote = self._of_sets[found] = Zygote(preload=names, packages=found, bytecode=self._bytecode / found.name)
+        self._beside(self._warmed(found, zygote))
+        if len(self._of_sets) > self._most:
+            _, last = self._of_sets.popitem(last=False)
+            self._beside(last.close())
+        return zygote
+
+    async def _warmed(self, found: Path, zygote: Zygote) -> None:
+        await zygote.warm()
+        if zygote.ready and zygote.preload:
+            return
+        log.warning("instances with the packages %s are forked without them", found.name[:12])
+        self._useless.add(found)
+        if self._of_sets.get(found) is zygote:
+            del self._of_sets[found]
+        await zygote.close()
+
+    def _beside(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
