@@ -68,14 +68,12 @@ class Spawner:
             raise StartFailed(f"nothing can listen for it: {error}") from error
 
     async def spawn(self, version: Version, code: Path, standby: Standby | None) -> Spawned:
-        """Takes the standby's socket, which is the instance's alone afterwards. Raises `StartFailed` when the machine
-        does not let it."""
+        """On the standby's socket, which stays in the agent's hands too, so that who has connected outlives a process
+        that ends before it is ready. Raises `StartFailed` when the machine does not let it."""
         name = standby.instance if standby else self._name()
         try:
             with ExitStack() as files:
-                listener = self._listener(version, standby)
-                if listener:
-                    files.enter_context(listener)
+                listener = standby.listener if standby else self._listener(version, files)
                 self._room(name).make()
                 return await self._spawn(version, code, name, listener, files)
         except (OSError, ValueError) as error:  # a ValueError for what no command or environment may hold
@@ -102,10 +100,8 @@ class Spawner:
         self._records.remove(instance)
         return len(left)
 
-    def _listener(self, version: Version, standby: Standby | None) -> socket.socket | None:
-        if standby:
-            return standby.listener
-        return None if version.manifest.kind is Kind.HTTP else sockets.bind(self._host)
+    def _listener(self, version: Version, files: ExitStack) -> socket.socket | None:
+        return None if version.manifest.kind is Kind.HTTP else files.enter_context(sockets.bind(self._host))
 
     async def _spawn(
         self, version: Version, code: Path, name: str, listener: socket.socket | None, files: ExitStack
