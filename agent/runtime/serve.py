@@ -25,7 +25,6 @@ import uvicorn.lifespan.on
 import uvloop
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from . import tail
 from .due import Dues, within_limit
 from .handler import HandlerApp, Receive, Send
 from .load import Load, counted
@@ -178,8 +177,6 @@ Prepare = Callable[[ModuleType, Any, Order, Dues], Awaitable[App]]
 
 
 def _handler() -> Prepare:
-    tail.install()
-
     async def prepare(module: ModuleType, entrypoint: Any, order: Order, dues: Dues) -> App:
         app = HandlerApp(entrypoint, order, dues)
         init = getattr(module, "init", None)
