@@ -135,15 +135,15 @@ class Spawner:
         version, name, port = record.version, record.instance, record.port
         output = files.enter_context(self._log(record).open("ab"))
         vendored = packages.of(code)
+        room, listen = self._room(name), (self._host, port)
         shown = environment(
-            version, instance=name, node=self._node, code=code, packages=vendored, room=self._room(name), port=port
+            version, instance=name, node=self._node, code=code, packages=vendored, room=room, listen=listen
         )
         groups = self._groups.make(name, limits.allowed(version.manifest))
         limited = limits.limits(version.manifest, [] if self._bwrap else groups)
         if listener is None:
-            command = program_command(version, port=port, ready=ready, limited=limited)
+            command = program_command(version, listen=listen, ready=ready, limited=limited)
             return _executed(self._confined(command, record, code, groups), output, code, shown, [ready])
-        room = self._room(name)
         load = files.enter_context(room.load.open("wb+"))
         load.truncate(SIZE)
         told = order_of(
