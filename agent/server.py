@@ -49,6 +49,7 @@ from hotswap.mirror import mirrored
 from hotswap.model import Node, Version
 from hotswap.routers import Routers
 from hotswap.rpc import agent_pb2_grpc, wire
+from hotswap.runtimes import HERE
 from hotswap.settings import AgentSettings, host_and_port
 from hotswap.store import Store
 
@@ -254,6 +255,8 @@ class Agent:
             labels=dict(settings.labels),
             boot=secrets.token_hex(8),
             guards=self._guards,
+            platform=HERE.platform,
+            python=HERE.python,
         )
 
 

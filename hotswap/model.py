@@ -193,6 +193,10 @@ class Node(Record, frozen=True, kw_only=True):
     """New at every start of the agent."""
     guards: dict[str, str] = {}
     """What keeps instances within limits (memory, processes, cpu, disk, files), and apart (isolation)."""
+    platform: str = ""
+    """Of the interpreter that its instances run with, as in the names of wheels: `manylinux_2_36_x86_64`."""
+    python: str = ""
+    """Its version: `3.12`."""
 
 
 class Assignment(Record, frozen=True, kw_only=True):

@@ -14,12 +14,11 @@ import secrets
 import shutil
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from hotswap.errors import Invalid, Unavailable
+from hotswap.runtimes import Runtime
 
 FILE = "requirements.txt"
 FORM = 1
@@ -31,47 +30,11 @@ LIMIT = 900.0
 NOTES = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
 """Files in which pip says how and where it installed."""
 NESTED = re.compile(r"(?:-r|-c|--requirement|--constraint)(?:\s+|=)(?P<file>\S+)")
-PYTHON = re.compile(r"3\.\d{1,2}")
-PLATFORM = re.compile(r"[a-z0-9_]+")
 NO_VERSION = re.compile(
     r"Could not find a version that satisfies the requirement (?P<wanted>.+?) \(from versions: (?P<versions>.*?)\)",
     re.DOTALL,
 )
 LAST_LINES = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Runtime:
-    """What the packages are to run on."""
-
-    platform: str = ""
-    """As in the names of wheels, `manylinux_2_28_aarch64`; empty for this machine's."""
-    python: str = ""
-    """`3.12`; empty for the one that runs now."""
-
-    def check(self) -> None:
-        if self.python and not PYTHON.fullmatch(self.python):
-            raise Invalid(f'--python: "{self.python}" is no version of Python', hint="for example --python 3.12")
-        if self.platform and not PLATFORM.fullmatch(self.platform):
-            raise Invalid(
-                f'--platform: "{self.platform}" is no platform as wheels name them',
-                hint="for example --platform manylinux_2_28_aarch64",
-            )
-
-    def __str__(self) -> str:
-        platform = self.platform or sysconfig.get_platform()
-        python = self.python or f"{sys.version_info.major}.{sys.version_info.minor}"
-        return f"{platform}, Python {python}"
-
-    @property
-    def options(self) -> list[str]:
-        """For pip, which takes what it runs on itself where it is told nothing."""
-        python = self.python or f"{sys.version_info.major}.{sys.version_info.minor}"
-        abi = f"cp{python.replace('.', '')}"
-        tags = ["--python-version", python, "--implementation", "cp", "--abi", abi, "--abi", "abi3", "--abi", "none"]
-        if self.platform:
-            return ["--platform", self.platform, *tags]
-        return tags if self.python else []
 
 
 def vendored(

@@ -25,6 +25,7 @@ from hotswap.mirror import Mirror, mirrored
 from hotswap.model import Alias, Endpoint, Function, Kind, Manifest, Node, Router, Version, encode
 from hotswap.rpc import agent_pb2, agent_pb2_grpc, controller_pb2_grpc, wire
 from hotswap.rpc import controller_pb2 as pb
+from hotswap.runtimes import HERE, Runtime
 from hotswap.settings import ControllerSettings
 from hotswap.store import Store
 
@@ -214,6 +215,8 @@ class Platform:
         self.store = Store(kv)
         self.behaviour = Behaviour()
         self.folder = folder
+        self.runtime = HERE
+        """What nodes say that packages have to fit."""
         self.agents: dict[str, ScriptedAgent] = {}
         self.admin = ""
         """The token of an admin; controllers that are added later ask for one, if there is any."""
@@ -231,7 +234,14 @@ class Platform:
         server, port = await wire.start("127.0.0.1:0", register)
         lease = await self.kv.grant(TTL)
         work = asyncio.create_task(agent.run(lease.id))
-        node = Node(name=name, address=f"127.0.0.1:{port}", labels=labels, boot="1")
+        node = Node(
+            name=name,
+            address=f"127.0.0.1:{port}",
+            labels=labels,
+            boot="1",
+            platform=self.runtime.platform,
+            python=self.runtime.python,
+        )
         try:
             await self.store.transaction().announce(node, lease=lease.id).commit()
             yield agent
@@ -354,9 +364,12 @@ class Platform:
 
 
 @asynccontextmanager
-async def platform(kv: KV, folder: Path, *, nodes: int = 2, routers: int = 1) -> AsyncIterator[Platform]:
+async def platform(
+    kv: KV, folder: Path, *, nodes: int = 2, routers: int = 1, runtime: Runtime = HERE
+) -> AsyncIterator[Platform]:
     """Nodes n1, n2 … and routers r1, r2 …, with versions 1 to 3 published; no controller yet."""
     made = Platform(kv, folder)
+    made.runtime = runtime
     async with AsyncExitStack() as stack:
         for i in range(nodes):
             await stack.enter_async_context(made.node(f"n{i + 1}"))

@@ -128,6 +128,8 @@ def node(of: Node) -> pb.Node:
         capacity=of.capacity,
         boot=of.boot,
         guards=of.guards,
+        platform=of.platform,
+        python=of.python,
     )
 
 

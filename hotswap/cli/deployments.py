@@ -192,6 +192,7 @@ def _node_row(node: pb.Node) -> output.Row:
         "NODE": node.name,
         "ADDRESS": node.address,
         "LABELS": labels,
+        "PLATFORM": f"{node.platform}, Python {node.python}" if node.platform else "",
         "ISOLATION": isolation,
         "LIMITS KEPT BY": kept,
     }

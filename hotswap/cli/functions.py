@@ -5,13 +5,16 @@ from pathlib import Path
 
 import click
 
-from hotswap import manifest, vendoring
+from hotswap import manifest, runtimes, vendoring
 from hotswap.cli import output
 from hotswap.cli.client import ANSWER_LIMIT, Target, controller_options, me
 from hotswap.cli.completion import function_argument
 from hotswap.cli.sending import send
 from hotswap.cli.verbs import why_option
+from hotswap.model import Manifest
 from hotswap.rpc import controller_pb2 as pb
+from hotswap.rpc.controller_pb2_grpc import ControllerStub
+from hotswap.runtimes import Runtime
 
 DIGEST_SHOWN = 12
 """Digits of a sha256 that people are shown."""
@@ -19,8 +22,10 @@ DIGEST_SHOWN = 12
 
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--platform", default="", metavar="TAG", help="The nodes', if another: manylinux_2_28_aarch64.")
-@click.option("--python", default="", metavar="VERSION", help="The nodes', if another: 3.12.")
+@click.option(
+    "--platform", default="", metavar="TAG", help="For other machines than the nodes: manylinux_2_28_aarch64."
+)
+@click.option("--python", default="", metavar="VERSION", help="For another Python than theirs: 3.12.")
 @click.option("--anew", is_flag=True, help="Look requirements up that were looked up before.")
 @output.output_option
 @controller_options
@@ -34,10 +39,12 @@ def publish(folder: Path, *, platform: str, python: str, anew: bool, form: outpu
     \b
     hotswap publish examples/image-processor/v1
     """
-    manifest.read(folder)
-    runtime = vendoring.Runtime(platform, python)
-    packages = _vendored(folder, runtime, target, anew=anew) if (folder / vendoring.FILE).exists() else None
+    described = manifest.read(folder)
     with target.connected() as controller:
+        packages = None
+        if (folder / vendoring.FILE).exists():
+            runtime = Runtime(platform, python) if platform or python else _of_nodes(controller, described)
+            packages = _vendored(folder, runtime, target, anew=anew)
         sent = send(controller, folder, packages=packages)
     version = sent.version
     if form == "json":
@@ -49,7 +56,13 @@ def publish(folder: Path, *, platform: str, python: str, anew: bool, form: outpu
     click.echo(f"deploy it: hotswap deploy {name} {number} --strategy all-at-once --wait")
 
 
-def _vendored(folder: Path, runtime: vendoring.Runtime, target: Target, *, anew: bool) -> Path:
+def _of_nodes(controller: ControllerStub, described: Manifest) -> Runtime:
+    """What fits the nodes that the function may run on."""
+    found = controller.GetPlatform(pb.GetPlatformRequest(), timeout=ANSWER_LIMIT, metadata=me())
+    return runtimes.common(found.nodes, described.placement.labels)
+
+
+def _vendored(folder: Path, runtime: Runtime, target: Target, *, anew: bool) -> Path:
     return vendoring.vendored(
         (folder / vendoring.FILE).resolve(),
         runtime=runtime,

@@ -8,7 +8,7 @@ that was used before goes on where that one stopped.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from hotswap.errors import Unavailable
 from hotswap.etcd.local import LocalEtcd
 from hotswap.mirror import Mirror, mirrored
 from hotswap.model import Node, Router
-from hotswap.settings import EtcdSettings, PrometheusSettings
+from hotswap.settings import EtcdSettings, Isolation, PrometheusSettings
 from hotswap.store import Store
 
 READY_LIMIT = 60.0
@@ -43,10 +43,14 @@ class Platform:
         rest: str = "127.0.0.1:0",
         router: str = "127.0.0.1:0",
         admin: str = "127.0.0.1:0",
+        artifacts: str | None = None,
+        isolation: Isolation = "process",
+        preload: Sequence[str] = (),
         prometheus: PrometheusSettings | None = None,
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """The addresses are those to bind; for port 0 one is found, and kept when the service is started again."""
+        """The addresses are those to bind; for port 0 one is found, and kept when the service is started again.
+        `artifacts`, `isolation` and `preload` are as for `hotswap controller` and `hotswap agent`."""
         self.state_dir = state_dir.absolute()
         self.controller, self.rest, self.router, self.admin = controller, rest, router, admin
         self.token = ""
@@ -55,6 +59,9 @@ class Platform:
         self._external = external_etcd is not None
         self._agents = [f"node-{number}" for number in range(1, agents + 1)]
         self._workers = workers
+        self._artifacts = artifacts
+        self._isolation: Isolation = isolation
+        self._preload = preload
         self._prometheus = prometheus
         self._tell = tell
         self._services: dict[str, Supervised] = {}
@@ -171,10 +178,17 @@ class Platform:
     def _commands(self, programs: Programs) -> dict[str, Callable[[], list[str]]]:
         return {
             "controller": lambda: programs.controller(
-                "controller", bind=self.controller, rest=self.rest, prometheus=self._prometheus
+                "controller",
+                bind=self.controller,
+                rest=self.rest,
+                artifacts=self._artifacts,
+                prometheus=self._prometheus,
             ),
             "router": lambda: programs.router("router", bind=self.router, admin=self.admin, workers=self._workers),
-            **{name: partial(programs.agent, name) for name in self._agents},
+            **{
+                name: partial(programs.agent, name, isolation=self._isolation, preload=self._preload)
+                for name in self._agents
+            },
         }
 
     async def _start_one(self, tasks: asyncio.TaskGroup, name: str, program: Program) -> None:

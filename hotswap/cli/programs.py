@@ -1,12 +1,13 @@
 """The command lines by which a platform starts its services: the same that a person would type."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from hotswap import aws_keys
 from hotswap.cli.sources import source_arguments
-from hotswap.settings import EtcdSettings, PrometheusSettings
+from hotswap.settings import EtcdSettings, Isolation, PrometheusSettings
 
 DRAIN = 10.0
 """Seconds that requests in flight may take when the router stops."""
@@ -23,8 +24,16 @@ class Programs:
     admin_token_file: Path
     agent_token: str = field(repr=False)
 
-    def controller(self, name: str, *, bind: str, rest: str, prometheus: PrometheusSettings | None = None) -> list[str]:
-        where = ("--bind", bind, "--rest", rest, "--artifacts", self.state_dir / "artifacts")
+    def controller(
+        self,
+        name: str,
+        *,
+        bind: str,
+        rest: str,
+        artifacts: str | None = None,
+        prometheus: PrometheusSettings | None = None,
+    ) -> list[str]:
+        where = ("--bind", bind, "--rest", rest, "--artifacts", artifacts or self.state_dir / "artifacts")
         auth = ("--auth", "--admin-token-file", self.admin_token_file)
         keys = ("--aws-credentials", self.state_dir / aws_keys.FILE)
         return self._service("controller", name, *where, *auth, *keys, *source_arguments(prometheus))
@@ -33,8 +42,9 @@ class Programs:
         where = ("--bind", bind, "--admin", admin, "--state-dir", self.state_dir / "router")
         return self._service("router", name, "--insecure", *where, "--workers", workers, "--drain", f"{DRAIN:g}s")
 
-    def agent(self, name: str) -> list[str]:
-        return self._service("agent", name, "--insecure", "--state-dir", self.state_dir / "nodes" / name)
+    def agent(self, name: str, *, isolation: Isolation = "process", preload: Sequence[str] = ()) -> list[str]:
+        where = ("--insecure", "--state-dir", self.state_dir / "nodes" / name, "--isolation", isolation)
+        return self._service("agent", name, *where, *(text for one in preload for text in ("--preload", one)))
 
     def environment(self, service: str) -> dict[str, str]:
         """What no list of processes should show."""

@@ -86,16 +86,31 @@ insecure_option = click.option(
 )
 
 
-@click.command(context_settings={"show_default": True})
-@name_option
-@click.option("--bind", default="127.0.0.1:7070", help="host:port of its gRPC.")
-@click.option("--rest", default="127.0.0.1:7071", help="host:port of its REST; port 0 takes a free one.")
-@click.option(
+artifacts_option = click.option(
     "--artifacts",
     metavar="FOLDER|s3://BUCKET",
     show_default=False,
     help="Where the published archives are, for all controllers: a folder, or s3://BUCKET[/PREFIX][?endpoint=URL].",
 )
+isolation_option = click.option(
+    "--isolation",
+    type=click.Choice(["process", "bwrap", "auto"]),
+    default="process",
+    help="bwrap: instances see nothing of each other or of the agent, and are not forked; auto: so where it works.",
+)
+preload_option = click.option(
+    "--preload",
+    multiple=True,
+    metavar="MODULE",
+    help="Have zygotes import this too, the function's own where its packages bring it. May be given several times.",
+)
+
+
+@click.command(context_settings={"show_default": True})
+@name_option
+@click.option("--bind", default="127.0.0.1:7070", help="host:port of its gRPC.")
+@click.option("--rest", default="127.0.0.1:7071", help="host:port of its REST; port 0 takes a free one.")
+@artifacts_option
 @click.option("--auth", is_flag=True, help="Callers need a token; see `hotswap token`.")
 @click.option(
     "--admin-token-file",
@@ -245,12 +260,7 @@ def router(
     default=True,
     help="Fork instances from a process that has imported the platform, or make each a new interpreter.",
 )
-@click.option(
-    "--preload",
-    multiple=True,
-    metavar="MODULE",
-    help="Have zygotes import this too, the function's own where its packages bring it. May be given several times.",
-)
+@preload_option
 @click.option(
     "--zygotes",
     type=click.IntRange(min=0),
@@ -258,12 +268,7 @@ def router(
     show_default=True,
     help="How many sets of packages have a zygote of their own at the same time.",
 )
-@click.option(
-    "--isolation",
-    type=click.Choice(["process", "bwrap", "auto"]),
-    default="process",
-    help="bwrap: instances see nothing of each other or of the agent, and are not forked; auto: so where it works.",
-)
+@isolation_option
 @log_level_option
 @insecure_option
 @etcd_options

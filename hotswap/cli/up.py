@@ -7,9 +7,9 @@ import click
 
 from hotswap import logs
 from hotswap.cli import running
-from hotswap.cli.services import insecure_option, parse_etcd
+from hotswap.cli.services import artifacts_option, insecure_option, isolation_option, parse_etcd, preload_option
 from hotswap.cli.sources import source_options
-from hotswap.settings import EtcdSettings, PrometheusSettings, check_listener
+from hotswap.settings import EtcdSettings, Isolation, PrometheusSettings, check_listener
 
 
 @click.command(context_settings={"show_default": True})
@@ -21,6 +21,9 @@ from hotswap.settings import EtcdSettings, PrometheusSettings, check_listener
 @click.option("--rest", default="127.0.0.1:7071", help="host:port of the controller's REST; port 0: a free one.")
 @click.option("--admin", default="127.0.0.1:0", help="host:port of the router's metrics; port 0: a free one.")
 @click.option("--etcd", metavar="URL[,…]", help="An etcd that runs already, instead of one of our own.")
+@artifacts_option
+@isolation_option
+@preload_option
 @source_options
 @insecure_option
 def up(
@@ -33,6 +36,9 @@ def up(
     rest: str,
     admin: str,
     etcd: str | None,
+    artifacts: str | None,
+    isolation: Isolation,
+    preload: tuple[str, ...],
     prometheus: PrometheusSettings | None,
     insecure: bool,
 ) -> None:
@@ -62,6 +68,9 @@ def up(
         rest=rest,
         router=router,
         admin=admin,
+        artifacts=artifacts,
+        isolation=isolation,
+        preload=preload,
         prometheus=prometheus,
         tell=click.echo,
     )

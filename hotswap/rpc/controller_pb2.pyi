@@ -1609,10 +1609,15 @@ class Node(_message.Message):
     CAPACITY_FIELD_NUMBER: _builtins.int
     BOOT_FIELD_NUMBER: _builtins.int
     GUARDS_FIELD_NUMBER: _builtins.int
+    PLATFORM_FIELD_NUMBER: _builtins.int
+    PYTHON_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     address: _builtins.str
     capacity: _builtins.int
     boot: _builtins.str
+    platform: _builtins.str
+    """Of its agent's interpreter, as in the names of wheels; empty where it is not known."""
+    python: _builtins.str
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
@@ -1628,10 +1633,12 @@ class Node(_message.Message):
         capacity: _builtins.int = ...,
         boot: _builtins.str = ...,
         guards: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        platform: _builtins.str = ...,
+        python: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "boot", b"boot", "capacity", b"capacity", "guards", b"guards", "labels", b"labels", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "boot", b"boot", "capacity", b"capacity", "guards", b"guards", "labels", b"labels", "name", b"name", "platform", b"platform", "python", b"python"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

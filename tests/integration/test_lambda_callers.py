@@ -30,8 +30,8 @@ KEYS = {
 
 
 @asynccontextmanager
-async def made(etcd: EtcdSettings, folder: Path, **options: int) -> AsyncIterator[Platform]:
-    async with connected(etcd) as kv, platform(kv, folder, **options) as one:
+async def made(etcd: EtcdSettings, folder: Path, *, nodes: int = 2, routers: int = 1) -> AsyncIterator[Platform]:
+    async with connected(etcd) as kv, platform(kv, folder, nodes=nodes, routers=routers) as one:
         yield one
 
 

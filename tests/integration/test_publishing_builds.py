@@ -14,6 +14,7 @@ import pytest
 from click.testing import Result
 
 from hotswap.archive import LIMITS
+from hotswap.runtimes import Runtime
 from tests.unit.test_cli_controller import Control, controlled
 from tests.wheels import wheel
 
@@ -132,6 +133,19 @@ def test_wheels_are_those_of_the_nodes(ground: Ground) -> None:
     said = ground.refused("--platform", there)
     assert f"there is no wheel of parcel for {there}, Python {HERE}" in said
     assert "pip wheel --wheel-dir wheels 'parcel'" in said
+
+
+def test_wheels_are_for_the_nodes_where_nobody_says_for_what(tmp_path: Path) -> None:
+    there = "manylinux_2_28_aarch64"
+    with controlled(tmp_path / "platform", runtime=Runtime(there, "3.9")) as control:
+        ground = Ground(tmp_path, control)
+        for tag in ("cp39-cp39-manylinux2014_aarch64", "cp39-cp39-manylinux2014_x86_64"):
+            wheel(ground.wheels, "parcel", tag=tag)
+        ground.require("parcel")
+        assert f"for {there}, Python 3.9" in ground.publish().stderr
+        assert b"manylinux2014_aarch64" in ground.content(ground.published())[PARCEL]
+        [node, _] = control.document("list", "nodes")
+        assert (node["platform"], node["python"]) == (there, "3.9")
 
 
 def test_a_requirement_that_is_nowhere_is_told_with_what_to_do(ground: Ground) -> None:

@@ -287,3 +287,13 @@ async def test_the_rest_interface_is_told_and_answers(tmp_path: Path) -> None:
         token = (tmp_path / "state" / "admin-token").read_text().strip()
         async with rest_at(address, Authorization=f"Bearer {token}") as rest:
             assert (await rest.get("/leader")).made()["rest"] == address
+
+
+async def test_agents_and_controller_are_started_as_up_is_told(tmp_path: Path) -> None:
+    archives = str(tmp_path / "archives")
+    async with up(tmp_path, "--isolation", "auto", "--preload", "wave", "--artifacts", archives) as it:
+        await it.until("Ctrl-C")
+        shown = {name: " ".join(psutil.Process(one.pid).cmdline()) for name, one in it.running.processes.items()}
+        assert "--isolation auto --preload wave" in shown["node-1"]
+        assert f"--artifacts {archives}" in shown["controller"]
+        assert await it.end() == 0

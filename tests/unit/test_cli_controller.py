@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 from hotswap import auth
 from hotswap.cli.main import cli
 from hotswap.memory import MemoryKV
+from hotswap.runtimes import HERE, Runtime
 from tests.controller_platform import FUNCTION, Platform, platform
 
 LIMIT = 20.0
@@ -49,7 +50,7 @@ class Control:
 
 
 @contextmanager
-def controlled(folder: Path, *, admin: str = "") -> Iterator[Control]:
+def controlled(folder: Path, *, admin: str = "", runtime: Runtime = HERE) -> Iterator[Control]:
     """The commands block, so the controller has a thread and a loop of its own. It asks for tokens if there is one."""
     ready: Future[Control] = Future()
     loop = asyncio.new_event_loop()
@@ -57,7 +58,7 @@ def controlled(folder: Path, *, admin: str = "") -> Iterator[Control]:
 
     async def serve() -> None:
         try:
-            async with platform(MemoryKV(), folder) as made:
+            async with platform(MemoryKV(), folder, runtime=runtime) as made:
                 made.admin = admin
                 async with made.leading("c1"):
                     ready.set_result(Control(await made.leader(by="c1"), made))
@@ -148,7 +149,7 @@ def test_a_deployment_that_is_held_ends_with_3_and_names_the_next_command(
 
 def test_a_deployment_that_outlasts_the_time_goes_on_and_ends_with_2(control: Control) -> None:
     assert control.run("deploy", FUNCTION, "1", "--strategy", "all-at-once", "--wait").exit_code == 0
-    result = control.canary(2, "--wait", "--timeout", "300ms", canaryDuration="PT10M")
+    result = control.canary(2, "--wait", "--timeout", "3s", canaryDuration="PT10M")
     assert result.exit_code == 2, result.output
     assert "still Running" in result.stderr
     [running, _] = control.document("list", "deployments")

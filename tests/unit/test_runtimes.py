@@ -1,0 +1,59 @@
+"""Which packages fit which nodes."""
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import pytest
+
+from hotswap.errors import Invalid
+from hotswap.runtimes import HERE, Runtime, common
+
+
+@dataclass(frozen=True)
+class Node:
+    name: str
+    platform: str = ""
+    python: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+ARM = Node("arm", "manylinux_2_28_aarch64", "3.12", {"arch": "arm"})
+OLD = Node("old", "manylinux_2_28_x86_64", "3.12", {"arch": "intel"})
+NEW = Node("new", "manylinux_2_36_x86_64", "3.12", {"arch": "intel"})
+MUSL = Node("musl", "linux_x86_64", "3.12")
+LATER = Node("later", "manylinux_2_28_x86_64", "3.13")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "labels", "found"),
+    [
+        pytest.param([], {}, Runtime(), id="nobody tells: this machine"),
+        pytest.param([Node("of a former time")], {}, Runtime(), id="nor does one that does not know"),
+        pytest.param([Node("n", HERE.platform, HERE.python)], {}, Runtime(), id="as this machine"),
+        pytest.param([ARM], {}, Runtime(ARM.platform, "3.12"), id="as the node"),
+        pytest.param([NEW, OLD], {}, Runtime(OLD.platform, "3.12"), id="the older C library"),
+        pytest.param([NEW, OLD, ARM], {"arch": "arm"}, Runtime(ARM.platform, "3.12"), id="where it may run"),
+        pytest.param([MUSL], {}, Runtime("linux_x86_64", "3.12"), id="another C library"),
+    ],
+)
+def test_packages_are_for_all_nodes_that_the_function_may_run_on(
+    nodes: list[Node], labels: dict[str, str], found: Runtime
+) -> None:
+    assert common(nodes, labels) == found
+
+
+@pytest.mark.parametrize("nodes", [[ARM, OLD], [OLD, LATER], [MUSL, OLD]])
+def test_where_none_fit_all_the_nodes_are_named_with_what_to_do(nodes: list[Node]) -> None:
+    with pytest.raises(Invalid) as refused:
+        common(nodes, {})
+    for node in nodes:
+        assert f"{node.name}: {node.platform}, Python {node.python}" in str(refused.value)
+    assert "--platform" in refused.value.hint
+
+
+def test_wheels_for_an_older_c_library_fit_too() -> None:
+    options = Runtime("manylinux_2_17_x86_64", "3.12").options
+    platforms = [value for option, value in pairwise(options) if option == "--platform"]
+    assert platforms[:3] == ["manylinux_2_17_x86_64", "manylinux2014_x86_64", "manylinux_2_16_x86_64"]
+    assert platforms[-3:] == ["manylinux_2_5_x86_64", "manylinux1_x86_64", "linux_x86_64"]
+    assert Runtime("musllinux_1_2_x86_64").options[:2] == ["--platform", "musllinux_1_2_x86_64"]
