@@ -182,6 +182,7 @@ async def test_an_instance_with_a_handler_that_does_not_stop_is_replaced_and_ans
     ("kind", "code"),
     [
         pytest.param(HANDLER, HOLDS_THE_LOOP, id="a handler that holds the loop"),
+        pytest.param(HANDLER + "min_instances = 0\n", HOLDS_THE_LOOP, id="one of which none need run"),
         pytest.param(HANDLER, WILL_NOT_BE_CANCELLED, id="a handler that will not be cancelled"),
         pytest.param(WSGI, HANGING_WSGI, id="a thread of a WSGI application"),
         pytest.param(ASGI, HOLDS_THE_LOOP_OF_ASGI, id="an ASGI application that holds the loop"),
