@@ -28,6 +28,10 @@ class Member(Protocol):
     def retiring(self) -> bool: ...
 
     @property
+    def worn(self) -> bool:
+        """It is to be replaced."""
+
+    @property
     def asleep(self) -> bool: ...
 
     def reading(self) -> Reading | None:
@@ -125,7 +129,7 @@ class Crew:
         manifest = self._manifest
         if manifest is None or not manifest.elastic:
             return True
-        up = sum(other.up and not other.retiring for other in self.members if other is not member)
+        up = sum(other.up and not (other.retiring or other.worn) for other in self.members if other is not member)
         return up < max(manifest.min_instances, 0 if self._is_proven else 1)
 
     def _average(self, found: dict[Member, Reading], now: float, *, over: float) -> float | None:

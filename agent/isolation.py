@@ -3,6 +3,7 @@
 This keeps functions from harming each other by accident. It is *not* a boundary between tenants: all run as one user.
 """
 
+import re
 import shutil
 import sys
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from hotswap.model import Kind, Version
 BOOT = Path(__file__).parent / "runtime" / "boot.py"
 REGION = "us-east-1"
 """For code that asks where on AWS it runs; a version's `env` may say otherwise."""
+PLACE = re.compile(r"\$(?:(HOST|PORT)\b|\{(HOST|PORT)\})")
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -46,9 +48,17 @@ class Room:
 
 
 def environment(
-    version: Version, *, instance: str, node: str, code: Path, packages: Path | None, room: Room, port: int
+    version: Version,
+    *,
+    instance: str,
+    node: str,
+    code: Path,
+    packages: Path | None,
+    room: Room,
+    listen: tuple[str, int],
 ) -> dict[str, str]:
-    """All that the instance sees of its environment; nothing of the agent's own."""
+    """All that the instance sees of its environment; nothing of the agent's own. `listen`: host and port, told to those
+    who have to listen themselves."""
     manifest = version.manifest
     platform = {
         "HOTSWAP_FUNCTION": version.function,
@@ -76,7 +86,7 @@ def environment(
         defaults["PYTHONPATH"] = str(packages)  # for programs, and what a function starts
     if manifest.kind is Kind.HANDLER:
         defaults["_HANDLER"] = str(manifest.entrypoint).replace(":", ".")
-    http = {"PORT": str(port)} if manifest.kind is Kind.HTTP else {}
+    http = _places(listen) if manifest.kind is Kind.HTTP else {}
     order = platform | http | defaults  # what tells of the instance first: see `runtime.guise`
     return order | manifest.env | platform | http
 
@@ -109,7 +119,13 @@ def runtime_command(told: order.Order, bytecode: Path) -> list[str]:
     return [sys.executable, "-I", "-u", "-X", f"pycache_prefix={bytecode}", str(BOOT), "serve", order.encode(told)]
 
 
-def program_command(version: Version, *, port: int, ready: int, limited: limits.Limits) -> list[str]:
-    """For the kind http; `$PORT` in an argument becomes the port."""
-    command = [part.replace("${PORT}", str(port)).replace("$PORT", str(port)) for part in version.manifest.entrypoint]
+def program_command(version: Version, *, listen: tuple[str, int], ready: int, limited: limits.Limits) -> list[str]:
+    """For the kind http; `$HOST` and `$PORT` in an argument become what they are."""
+    places = _places(listen)
+    command = [PLACE.sub(lambda found: places[found[1] or found[2]], part) for part in version.manifest.entrypoint]
     return [sys.executable, "-I", "-S", str(BOOT), "program", limits.encode(limited), str(ready), *command]
+
+
+def _places(listen: tuple[str, int]) -> dict[str, str]:
+    host, port = listen
+    return {"HOST": host, "PORT": str(port)}

@@ -21,7 +21,6 @@ from agent.incidents import Incidents
 from agent.instance import Instance
 from agent.memory import resident, share
 from agent.processes import PROC, sessions
-from agent.runtime.due import GRACE
 from agent.runtime.limits import Limits
 from hotswap.model import Manifest
 
@@ -53,9 +52,9 @@ def guards(groups: Groups) -> dict[str, str]:
     }
 
 
-OVERDUE = GRACE + 4.0
-"""Seconds beyond the time limit of its version after which an answer that is owed is not waited for any more."""
-WORN = "does not end what it was asked within its time limit, and is replaced"
+OVERDUE = 5.0
+"""Seconds after its version's time limit for an instance to end what it was asked. What can be cancelled in there has
+been by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +72,8 @@ class Watch:
         self._told: defaultdict[str, set[Cause]] = defaultdict(set)
         """What was told of an instance that goes on, so that it is told once."""
         self._next_walk: dict[str, float] = {}
+        self._late: set[str] = set()
+        """Those that were overdue at the last look."""
         self._printed: dict[str, int] = {}
         """Bytes that an instance had printed, when it was last looked at."""
 
@@ -80,8 +81,9 @@ class Watch:
         """Until it is cancelled: keeps the limits, and the output files from growing without end."""
         while True:
             present = [instance for instance in instances() if instance.process.running]
+            late = self._overdue(present)
             found = await asyncio.to_thread(self._look, present) if present else []
-            for instance, breach in found:
+            for instance, breach in late + found:
                 self._act(instance, breach)
             self._forget({instance.id for instance in present})
             await asyncio.sleep(EVERY)
@@ -105,10 +107,18 @@ class Watch:
             self._printed[instance.id] = output.mark(instance.log, self._printed.get(instance.id, 0), at=time.time())
             pids = members[instance.process.pid]
             instance.memory = sum(map(resident, pids))
-            if _overdue(instance):
-                found.append((instance, Breach(Cause.TIMEOUT, WORN, deadly=False)))
             found += [(instance, breach) for breach in self._breaches(instance, pids)]
         return found
+
+    def _overdue(self, present: list[Instance]) -> list[tuple[Instance, Breach]]:
+        """Those that are at two looks in a row: while a machine stands still nobody can run."""
+        late = {instance: text for instance in present if (text := overdue(instance))}
+        before, self._late = self._late, {instance.id for instance in late}
+        return [
+            (instance, Breach(Cause.TIMEOUT, text, deadly=False))
+            for instance, text in late.items()
+            if instance.id in before
+        ]
 
     def _breaches(self, instance: Instance, pids: list[int]) -> Iterator[Breach]:
         manifest = instance.version.manifest
@@ -167,11 +177,16 @@ def out_of_memory(groups: Groups, instance: str, limit: int) -> str:
     return f"memory, of which its node had no more; of its own limit of {limit} MiB some was left"
 
 
-def _overdue(instance: Instance) -> bool:
-    """It may be that nothing in its process can run, so only the agent can tell; what could be cancelled in there has
-    been by now."""
+def overdue(instance: Instance) -> str:
+    """What it does beyond its time limit; empty for nothing. It may be that nothing in its process can run, so only the
+    agent can tell."""
     reading = instance.load.read() if instance.load else None
-    return reading is not None and reading.owed > instance.version.manifest.timeout.total_seconds() + OVERDUE
+    limit = instance.version.manifest.timeout.total_seconds() + OVERDUE
+    if reading is None:
+        return ""
+    if reading.held > limit:
+        return "holds its event loop beyond its time limit, and is replaced"
+    return "does not end what it was asked within its time limit, and is replaced" if reading.owed > limit else ""
 
 
 def _size(folder: str) -> int:

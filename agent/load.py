@@ -20,7 +20,9 @@ class Reading:
     idle: float
     """Seconds since the last one ended, or since it was ready; 0 while one is in flight."""
     owed: float
-    """Seconds for which an answer is owed that is owed longest, without those in which its client was waited for."""
+    """Seconds for which that answer is owed which is owed longest, without those in which its client was waited for."""
+    held: float
+    """Seconds for which its loop has not run; 0 before it was ready."""
     first_ms: float | None
     """From when it was ready to the end of its first answer; `None` before that."""
 
@@ -41,12 +43,13 @@ class Load:
 
 def reading(told: bytes, *, now: int) -> Reading:
     """`now` is in nanoseconds, as are the cells."""
-    in_flight, busy, changed, ready, first, oldest = FORMAT.unpack(told)
+    in_flight, busy, changed, ready, first, beat, oldest = FORMAT.unpack(told)
     since = max(0, now - changed) * NANO
     return Reading(
         in_flight=in_flight,
         busy=busy * NANO + in_flight * since,
         idle=0.0 if in_flight else since,
         owed=max(0, now - oldest) * NANO if oldest else 0.0,
+        held=max(0, now - beat) * NANO if beat else 0.0,
         first_ms=(first - ready) * NANO * 1e3 if first else None,
     )

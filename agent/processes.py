@@ -21,7 +21,7 @@ STOP_GRACE = 5.0
 REAP_LIMIT = 10.0
 """Seconds after which a killed process that is still there (in an uninterruptible call) is given up."""
 HUNG_EXIT_CODE = 4
-"""Of a process whose threads are all held by handlers that do not end; see `runtime.handler`."""
+"""Of a process whose threads are all held by work that does not end; see `runtime.due`."""
 SIGNALLED = 128
 """Of a sandbox: plus the number of the signal that has killed the program inside."""
 INSTANCE_VARIABLE = "HOTSWAP_INSTANCE"

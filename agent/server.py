@@ -37,9 +37,9 @@ from agent.proven import Proven
 from agent.records import Records
 from agent.resources import used
 from agent.service import NAME, AgentService
-from agent.slot import Tools
 from agent.spawn import Spawner
 from agent.supervisor import Supervisor
+from agent.tools import Tools
 from agent.zygotes import Zygotes
 from hotswap import etcd
 from hotswap.admin import admin_ports

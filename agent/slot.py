@@ -11,36 +11,32 @@ nothing in flight when it is stopped. Until then nobody is woken: one slot never
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
-from random import Random
 from typing import Any, TypeVar
 
 from agent import sockets
-from agent.artifacts import Artifacts
 from agent.backoff import Streak
 from agent.cause import Cause
 from agent.crew import Crew
 from agent.decide import View
-from agent.incidents import Incidents
 from agent.instance import Instance, StartFailed
-from agent.launcher import Launcher
-from agent.ledger import Ledger
 from agent.load import Reading
-from agent.nodes import Announcer
 from agent.progress import Progress, State
-from agent.proven import Proven
 from agent.races import cancelled, first, unless
+from agent.refusal import refusing
 from agent.standby import Standby
+from agent.tools import Tools
+from agent.waking import wake
 from hotswap.errors import HotswapError, Invalid, NotFound
-from hotswap.model import Endpoint, Version
+from hotswap.model import Endpoint
 
 log = logging.getLogger(__name__)
 
 KNOWN_LIMIT = 30.0
 """Seconds that routers may take to learn of an endpoint, or of its end; one that is dead loses its lease before."""
+REFUSAL_LIMIT = 5.0
+"""Seconds for the end of an endpoint to be written down and known, while those who come there are refused."""
 HURRIED_GRACE = 1.0
 """Seconds between SIGTERM and SIGKILL when the agent itself was told to hurry."""
 
@@ -48,26 +44,6 @@ PUBLISHED = frozenset({State.READY, State.ASLEEP, State.WAKING})
 """The states in which invocations may come."""
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What slots work with; all of them share it."""
-
-    node: str
-    artifacts: Artifacts
-    launcher: Launcher
-    proven: Proven
-    announcer: Announcer
-    version: Callable[[str, int], Awaitable[Version]]
-    """Raises `NotFound`, or `Unavailable` when the store is away."""
-    known: Callable[[int], Awaitable[None]]
-    """Returns when every router has the endpoints of this revision."""
-    random: Random
-    ledger: Ledger
-    hurry: asyncio.Event
-    """Set when the agent must end now."""
-    incidents: Incidents
 
 
 class Slot:
@@ -112,9 +88,8 @@ class Slot:
     @property
     def view(self) -> View:
         ready = self.state in PUBLISHED
-        worn = self.instance is not None and self.instance.worn.is_set()
         known = ready and self._known
-        return View(self, self.version, ready=ready, known=known, retiring=self.retiring, worn=worn)
+        return View(self, self.version, ready=ready, known=known, retiring=self.retiring, worn=self.worn)
 
     @property
     def progress(self) -> Progress:
@@ -134,6 +109,10 @@ class Slot:
     @property
     def retiring(self) -> bool:
         return self._retired.is_set()
+
+    @property
+    def worn(self) -> bool:
+        return self.instance is not None and self.instance.worn.is_set()
 
     @property
     def asleep(self) -> bool:
@@ -200,14 +179,14 @@ class Slot:
                 await self._unless_hurried(self._wake(standby))
         except StartFailed as error:
             self._tools.ledger.failed(self.function, self.version)
-            self._fail(str(error), served=0, final=error.final)
+            self._fail(str(error), final=error.final)
         except (Invalid, NotFound) as error:
-            self._fail(str(error), served=0, final=True)
+            self._fail(str(error), final=True)
         except HotswapError as error:
-            self._fail(str(error), served=0, final=False)
+            self._fail(str(error))
         except Exception as error:  # whatever one version brings about must not end the node's other slots
             log.exception("%r cannot be started", self)
-            self._fail(f"{type(error).__name__}: {error}", served=0, final=False)
+            self._fail(f"{type(error).__name__}: {error}")
 
     async def _begin(self) -> None:
         """With an instance, or with a standby."""
@@ -219,36 +198,42 @@ class Slot:
             self._standby = standby = tools.launcher.standby(version)
             await self._publish(standby.endpoint(tools.node), State.ASLEEP)
             return
-        code, fetched = await self._fetched(version)
+        code, fetched = await tools.fetched(version)
         self._move(State.STARTING)
         instance = await tools.launcher.start(version, code, warming=lambda: self._move(State.WARMING))
-        self._has(instance, fetched)
+        instance.figures["fetch_ms"] = fetched * 1e3
+        self._has(instance)
 
     async def _wake(self, standby: Standby) -> None:
-        """Who has connected waits for this; if it fails, the kernel tells them."""
+        """Who has connected waits for this, and is told if it fails."""
         self.up = True
         self.wakes += 1
         self._move(State.WAKING)
         try:
-            code, fetched = await self._fetched(standby.version)
-            instance = await self._tools.launcher.wake(standby, code)
-        except Exception:
-            self._tools.announcer.withdraw(standby.endpoint(self._tools.node))
+            instance = await wake(self._tools, standby, self._streak, failed=self._wakes_again)
+        except Exception as error:
+            await self._refuse(standby, error)
             raise
         finally:
             self._forget_standby()
-        self._has(instance, fetched)
+        self._has(instance)
         self._tools.ledger.woken(instance)
         log.info("%s:%d was woken: %s", self.function, self.version, instance.parts)
 
-    async def _fetched(self, version: Version) -> tuple[Path, float]:
-        """The folder of its code, and the seconds that took."""
-        began = time.monotonic()
-        code = await self._tools.artifacts.folder(version.artifact, version.size)
-        return code, time.monotonic() - began
+    def _wakes_again(self, error: StartFailed) -> None:
+        self._tools.ledger.failed(self.function, self.version)
+        self.last_exit, self.last_cause = str(error), Cause.START
+        self._streak = self._streak.failed(served=0)
+        self._move(State.WAKING, str(error))
+        self._restarts()
 
-    def _has(self, instance: Instance, fetched: float) -> None:
-        instance.figures["fetch_ms"] = fetched * 1e3
+    async def _refuse(self, standby: Standby, error: Exception) -> None:
+        """Until routers send nobody there any more."""
+        with suppress(TimeoutError):
+            async with refusing(standby, error), asyncio.timeout(REFUSAL_LIMIT):
+                await self._withdrawn(standby.endpoint(self._tools.node))
+
+    def _has(self, instance: Instance) -> None:
         self.instance, self.last_instance = instance, instance.id
         self._tools.ledger.started(instance)
 
@@ -310,7 +295,7 @@ class Slot:
             ended = instance.process.exited.result()
             self._note(instance, ended.kind, str(ended))
             self._note_left(instance, left)
-            self._fail(str(ended), served=time.monotonic() - since, final=False, cause=ended.kind)
+            self._fail(str(ended), served=time.monotonic() - since, cause=ended.kind)
 
     async def _publish(self, endpoint: Endpoint, state: State) -> None:
         revision = await self._tools.announcer.announce(endpoint)
@@ -341,10 +326,12 @@ class Slot:
         await self._unless_hurried(self._drain(instance))
         self._tools.announcer.withdraw(instance.endpoint(self._tools.node))
         grace = {"grace": HURRIED_GRACE} if self._tools.hurry.is_set() else {}
-        if instance.worn.is_set():  # a thread that does not stop would not let it end
-            instance.process.kill("was stopped by the agent")
+        if instance.worn.is_set():  # SIGTERM would wait for what does not end
+            instance.process.kill(
+                "was killed for not ending what it was asked within its time limit", because=Cause.TIMEOUT
+            )
         left = await self._tools.launcher.stop(instance, **grace)
-        if instance.process.because not in (None, Cause.STOPPED):
+        if instance.process.because not in (None, Cause.STOPPED, Cause.TIMEOUT):
             self._note(instance, instance.process.because, instance.process.cause)
         self._note_left(instance, left)
 
@@ -378,6 +365,9 @@ class Slot:
         finally:
             await cancelled(retired, again)
         self._again.clear()
+        self._restarts()
+
+    def _restarts(self) -> None:
         self.restarts += 1
         self._tools.ledger.restarted(self.function, self.version)
 
@@ -389,7 +379,7 @@ class Slot:
             what = "1 process was" if left == 1 else f"{left} processes were"
             self._note(instance, Cause.LEFTOVERS, f"{what} left behind by {instance.id}, and ended")
 
-    def _fail(self, why: str, *, served: float, final: bool, cause: Cause = Cause.START) -> None:
+    def _fail(self, why: str, *, served: float = 0, final: bool = False, cause: Cause = Cause.START) -> None:
         self.last_exit, self.last_cause = why, cause
         self._streak = self._streak.failed(served=served)
         if self._streak.crash_loop:

@@ -68,14 +68,12 @@ class Spawner:
             raise StartFailed(f"nothing can listen for it: {error}") from error
 
     async def spawn(self, version: Version, code: Path, standby: Standby | None) -> Spawned:
-        """Takes the standby's socket, which is the instance's alone afterwards. Raises `StartFailed` when the machine
-        does not let it."""
+        """On the standby's socket, which stays in the agent's hands too, so that who has connected outlives a process
+        that ends before it is ready. Raises `StartFailed` when the machine does not let it."""
         name = standby.instance if standby else self._name()
         try:
             with ExitStack() as files:
-                listener = self._listener(version, standby)
-                if listener:
-                    files.enter_context(listener)
+                listener = standby.listener if standby else self._listener(version, files)
                 self._room(name).make()
                 return await self._spawn(version, code, name, listener, files)
         except (OSError, ValueError) as error:  # a ValueError for what no command or environment may hold
@@ -102,10 +100,8 @@ class Spawner:
         self._records.remove(instance)
         return len(left)
 
-    def _listener(self, version: Version, standby: Standby | None) -> socket.socket | None:
-        if standby:
-            return standby.listener
-        return None if version.manifest.kind is Kind.HTTP else sockets.bind(self._host)
+    def _listener(self, version: Version, files: ExitStack) -> socket.socket | None:
+        return None if version.manifest.kind is Kind.HTTP else files.enter_context(sockets.bind(self._host))
 
     async def _spawn(
         self, version: Version, code: Path, name: str, listener: socket.socket | None, files: ExitStack
@@ -139,15 +135,15 @@ class Spawner:
         version, name, port = record.version, record.instance, record.port
         output = files.enter_context(self._log(record).open("ab"))
         vendored = packages.of(code)
+        room, listen = self._room(name), (self._host, port)
         shown = environment(
-            version, instance=name, node=self._node, code=code, packages=vendored, room=self._room(name), port=port
+            version, instance=name, node=self._node, code=code, packages=vendored, room=room, listen=listen
         )
         groups = self._groups.make(name, limits.allowed(version.manifest))
         limited = limits.limits(version.manifest, [] if self._bwrap else groups)
         if listener is None:
-            command = program_command(version, port=port, ready=ready, limited=limited)
+            command = program_command(version, listen=listen, ready=ready, limited=limited)
             return _executed(self._confined(command, record, code, groups), output, code, shown, [ready])
-        room = self._room(name)
         load = files.enter_context(room.load.open("wb+"))
         load.truncate(SIZE)
         told = order_of(

@@ -1,7 +1,7 @@
 """A place for an instance that does not run: a socket that listens, in the agent's hands.
 
 Its endpoint can be published like any other. The kernel takes the connections and keeps what is sent; the first one
-wakes an instance, which is handed the very socket and finds all of them waiting. So nobody who connects sees a
+wakes an instance, which is given the very socket and finds all of them waiting. So nobody who connects sees a
 difference but the time, and nothing has to be told to a router.
 """
 
@@ -29,6 +29,9 @@ class Standby:
             raise
         self.port = sockets.port_of(self.listener)
         self.address = sockets.address(host, self.port)
+
+    def __str__(self) -> str:
+        return f'version {self.version.number} of "{self.version.function}"'
 
     @property
     def waiting(self) -> bool:
@@ -59,5 +62,5 @@ class Standby:
         )
 
     def close(self) -> None:
-        """Who waits is told so by the kernel, unless an instance has the socket by now."""
+        """Who waits is the instance's, if that has the socket by now; else the kernel tells them."""
         self.listener.close()

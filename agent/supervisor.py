@@ -13,7 +13,8 @@ from agent.decide import decide, served
 from agent.instance import Instance
 from agent.output import Outputs
 from agent.progress import Listeners, State
-from agent.slot import Slot, Tools
+from agent.slot import Slot
+from agent.tools import Tools
 
 log = logging.getLogger(__name__)
 

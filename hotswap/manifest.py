@@ -149,7 +149,7 @@ def _check(manifest: Manifest, *, where: str) -> Manifest:
     for name in manifest.env:
         if not ENVIRONMENT_NAME.fullmatch(name):
             raise _wrong(where, "env", f'"{name}" cannot name a variable')
-        if name.startswith(RESERVED_ENVIRONMENT):
+        if name.startswith(RESERVED_ENVIRONMENT) or (manifest.kind is Kind.HTTP and name == "HOST"):
             raise Invalid(f'{where}: the field "env" sets {name}, which is the platform\'s', hint="use another name")
     _check_instances(manifest, where=where)
     if manifest.schemas != Schemas():

@@ -3,7 +3,6 @@
 import asyncio
 import contextvars
 import inspect
-import os
 import sys
 import time
 import uuid
@@ -17,12 +16,9 @@ from typing import Any
 from . import tail, traces
 from .answers import Answer, answer_of, bad_event, exception
 from .context import BadClientContext, Context, client_context
-from .due import GRACE
+from .due import Dues
 from .events import BadEvent, Request, event_of
 from .order import Order
-
-HUNG_EXIT_CODE = 4
-"""Of a process whose threads are all held by handlers that do not end."""
 
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
@@ -33,14 +29,12 @@ class Exited(Exception):
 
 
 class HandlerApp:
-    def __init__(self, handler: Callable[..., Any], order: Order) -> None:
+    def __init__(self, handler: Callable[..., Any], order: Order, dues: Dues) -> None:
         self._handler = handler
         self._order = order
+        self._dues = dues
         self._asynchronous = _is_async(handler)
         self._threads = ThreadPoolExecutor(order.concurrency, thread_name_prefix="handler")
-        self._slots = asyncio.Semaphore(order.concurrency)
-        self._hung = 0
-        """Threads held by a handler that is past its time limit."""
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -86,43 +80,25 @@ class HandlerApp:
             return exception(error, invocation=request.invocation)
 
     async def _call(self, event: Any, context: Context) -> Any:
-        async with self._slots:
+        async with self._dues.turn() as since:
             if self._asynchronous:
-                return await self._await(self._handler(event, context), context)
-            value = await self._in_thread(event, context)
-            return await self._await(value, context) if inspect.isawaitable(value) else value
-
-    async def _await(self, value: Awaitable[Any], context: Context) -> Any:
-        return await asyncio.wait_for(_awaited(value), _limit(context))
+                async with self._dues.due(since):
+                    return await _awaited(self._handler(event, context))
+            async with self._dues.in_thread():
+                value = await self._in_thread(event, context)
+            if not inspect.isawaitable(value):
+                return value
+            async with self._dues.due(since):
+                return await _awaited(value)
 
     async def _in_thread(self, event: Any, context: Context) -> Any:
-        """A thread cannot be stopped. When all of them are past their limit the process ends at once; before that its
-        agent has another one take its place, and ends it when what is in flight beside is done."""
-        loop = asyncio.get_running_loop()
         run = contextvars.copy_context().run
-        call = loop.run_in_executor(self._threads, run, _contained, self._handler, event, context)
-        done, _ = await asyncio.wait([call], timeout=_limit(context))
-        if done:
-            return call.result()
-        self._hung += 1
-        if self._hung >= self._order.concurrency:
-            print(
-                "every thread is held by a handler past its time limit: the instance ends", file=sys.stderr, flush=True
-            )
-            os._exit(HUNG_EXIT_CODE)
-        try:
-            return await call
-        finally:
-            self._hung -= 1
-
-
-def _limit(context: Context) -> float:
-    """Seconds."""
-    return context.get_remaining_time_in_millis() / 1000 + GRACE
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, run, _contained, self._handler, event, context)
 
 
 async def _awaited(value: Awaitable[Any]) -> Any:
-    """Within the task that it runs in: an exit that leaves a task ends the loop."""
+    """An exit that leaves a task ends the loop."""
     try:
         return await value
     except (SystemExit, KeyboardInterrupt) as error:

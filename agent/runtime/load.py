@@ -1,6 +1,6 @@
 """What an instance has in flight, in memory that its agent looks at: nothing is sent, and nobody waits for the other.
 
-The memory is a file of six 64-bit cells with one writer. Who reads it may see one of them a moment older than the
+The memory is a file of seven 64-bit cells with one writer. Who reads it may see one of them a moment older than the
 next, which shifts a figure by one invocation and for one look. The agent reads the file and does not map it: what is
 done to it in the function's process must not become the agent's fault.
 """
@@ -11,11 +11,11 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-IN_FLIGHT, BUSY, CHANGED, READY, FIRST, OLDEST = range(6)
+IN_FLIGHT, BUSY, CHANGED, READY, FIRST, BEAT, OLDEST = range(7)
 """How many are in flight; the nanoseconds of all that ever were, added up; and on the clock of the machine since its
-boot: the last change, when requests were taken first, when the first one was answered, since when the answer is owed
-that is owed longest, or 0 (see `due`)."""
-CELLS = 6
+boot: the last change, when requests were taken first, when the first one was answered, when the loop was last seen to
+run, and since when the answer was owed then that was owed longest, or 0 (see `due`)."""
+CELLS = 7
 SIZE = CELLS * 8
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
@@ -27,11 +27,9 @@ class Load:
     def __init__(self, descriptor: int) -> None:
         self._cells = memoryview(mmap.mmap(descriptor, SIZE)).cast("Q")
         os.close(descriptor)
-        self._owed: dict[object, int] = {}
-        """Since when, by request."""
 
     def ready(self) -> None:
-        self._cells[READY] = self._cells[CHANGED] = time.monotonic_ns()
+        self._cells[READY] = self._cells[CHANGED] = self._cells[BEAT] = time.monotonic_ns()
 
     def begin(self) -> None:
         self._change(+1)
@@ -41,16 +39,8 @@ class Load:
         if not self._cells[FIRST]:
             self._cells[FIRST] = self._cells[CHANGED]
 
-    def owe(self, request: object, since: int) -> None:
-        """An answer, since then (in nanoseconds) if all the time is taken together."""
-        self._owed[request] = since
-        oldest = self._cells[OLDEST]
-        if not oldest or since < oldest:
-            self._cells[OLDEST] = since
-
-    def owe_nothing(self, request: object) -> None:
-        if self._owed.pop(request, 0) == self._cells[OLDEST]:
-            self._cells[OLDEST] = min(self._owed.values(), default=0)
+    def beat(self, now: int, oldest: int) -> None:
+        self._cells[BEAT], self._cells[OLDEST] = now, oldest
 
     def _change(self, by: int) -> None:
         cells, now = self._cells, time.monotonic_ns()

@@ -28,6 +28,8 @@ OPEN_LINES = 10_000
 
 request: ContextVar[str] = ContextVar("request", default="")
 """Of the invocation that is handled in this context."""
+listener: ContextVar[Callable[[str], object] | None] = ContextVar("listener", default=None)
+"""Is told what is printed in this context, as it is printed."""
 
 
 class Budget:
@@ -89,6 +91,8 @@ class Printed(io.TextIOBase):
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         with self._lock:
+            if listens := listener.get():
+                listens(text)
             of = request.get()
             whole, end, rest = (self._open.pop(of, "") + text).rpartition("\n")
             if end:

@@ -14,7 +14,7 @@ import sys
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from operator import attrgetter
 from types import ModuleType
 from typing import Any, NoReturn
@@ -25,8 +25,7 @@ import uvicorn.lifespan.on
 import uvloop
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from . import tail
-from .due import GRACE, owing
+from .due import Dues, within_limit
 from .handler import HandlerApp, Receive, Send
 from .load import Load, counted
 from .order import Order
@@ -78,12 +77,13 @@ async def _serve(
     import_seconds: float,
 ) -> None:
     started = time.perf_counter()
+    dues = Dues(load, limit=order.timeout, most=order.concurrency)
     try:
-        app = await prepare(module, entrypoint, order)
+        app = await prepare(module, entrypoint, order, dues)
     except BaseException as error:
         report.failed(error, what="init(context) failed")
     config = uvicorn.Config(
-        counted(_told(owing(app, load, order.timeout + GRACE if order.kind == "asgi" else None)), load),
+        counted(_told(app), load),
         http=HttpToolsProtocol,
         lifespan="auto" if order.kind == "asgi" else "off",
         log_level="warning",
@@ -101,6 +101,7 @@ async def _serve(
 
     server = Server(
         config,
+        dues,
         on_ready=ready,
         on_refused=lambda: report.failed(StartupRefused(said.text), what="the application refused to start"),
     )
@@ -142,9 +143,10 @@ class Server(uvicorn.Server):
     """Tells when it takes requests; and leaves with exit code 0 where uvicorn would die of the signal it was sent."""
 
     def __init__(
-        self, config: uvicorn.Config, *, on_ready: Callable[[], None], on_refused: Callable[[], NoReturn]
+        self, config: uvicorn.Config, dues: Dues, *, on_ready: Callable[[], None], on_refused: Callable[[], NoReturn]
     ) -> None:
         super().__init__(config)
+        self._dues = dues
         self._on_ready = on_ready
         self._on_refused = on_refused
 
@@ -154,6 +156,11 @@ class Server(uvicorn.Server):
         except SystemExit:
             self._on_refused()
         self._on_ready()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second."""
+        self._dues.look()
+        return await super().on_tick(counter)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -166,14 +173,12 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-Prepare = Callable[[ModuleType, Any, Order], Awaitable[App]]
+Prepare = Callable[[ModuleType, Any, Order, Dues], Awaitable[App]]
 
 
 def _handler() -> Prepare:
-    tail.install()
-
-    async def prepare(module: ModuleType, entrypoint: Any, order: Order) -> App:
-        app = HandlerApp(entrypoint, order)
+    async def prepare(module: ModuleType, entrypoint: Any, order: Order, dues: Dues) -> App:
+        app = HandlerApp(entrypoint, order, dues)
         init = getattr(module, "init", None)
         if callable(init):
             value = init(app.context(str(uuid.uuid4()), time.monotonic()))
@@ -185,14 +190,8 @@ def _handler() -> Prepare:
 
 
 def _asgi() -> Prepare:
-    async def prepare(_module: ModuleType, entrypoint: Any, order: Order) -> App:
-        slots = asyncio.Semaphore(order.concurrency)
-
-        async def limited(scope: Any, receive: Receive, send: Send) -> None:
-            async with slots if scope["type"] == "http" else nullcontext():
-                await entrypoint(scope, receive, send)
-
-        return limited
+    async def prepare(_module: ModuleType, entrypoint: Any, _order: Order, dues: Dues) -> App:
+        return within_limit(entrypoint, dues, threads=False)
 
     return prepare
 
@@ -200,9 +199,8 @@ def _asgi() -> Prepare:
 def _wsgi() -> Prepare:
     from a2wsgi import WSGIMiddleware  # costs time that the other kinds need not spend
 
-    async def prepare(_module: ModuleType, entrypoint: Any, order: Order) -> App:
-        app: App = WSGIMiddleware(entrypoint, workers=order.concurrency)
-        return app
+    async def prepare(_module: ModuleType, entrypoint: Any, order: Order, dues: Dues) -> App:
+        return within_limit(WSGIMiddleware(entrypoint, workers=order.concurrency), dues, threads=True)
 
     return prepare
 

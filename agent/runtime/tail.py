@@ -1,20 +1,17 @@
 """The end of what one invocation has printed, for a caller who asks for it (Lambda's `LogType: Tail`).
 
-Standard output and standard error of Python are wrapped: what is printed goes on to where it went, and its end is kept
-for the invocation that printed it, told by the context of its task or thread. What a program that the function starts
-writes to the descriptors is not seen.
+It is told by `printing`, in whose context what is printed belongs to the invocation. What a program that the function
+starts writes to the descriptors is not seen.
 """
 
 import base64
 import resource
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import IO, Any
 
 from .context import Context
+from .printing import listener
 
 MOST = 4096
 """Bytes."""
@@ -45,39 +42,12 @@ class Tail:
         return "x-amz-log-result", base64.b64encode(self._kept).decode()
 
 
-_tail: ContextVar[Tail | None] = ContextVar("tail", default=None)
-
-
-class _Kept:
-    """A text stream that is written to as before, with what is written kept."""
-
-    def __init__(self, stream: IO[str]) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        if (tail := _tail.get()) is not None:
-            tail.add(text)
-        return self._stream.write(text)
-
-    def writelines(self, lines: Any) -> None:
-        for line in lines:
-            self.write(line)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-
-def install() -> None:
-    """Before the function is imported, which may keep the streams that it finds."""
-    sys.stdout, sys.stderr = _Kept(sys.stdout), _Kept(sys.stderr)
-
-
 @contextmanager
 def keeping(context: Context) -> Iterator[Tail]:
     """Of what is printed in the context's tasks and threads."""
     tail = Tail(context)
-    token = _tail.set(tail)
+    token = listener.set(tail.add)
     try:
         yield tail
     finally:
-        _tail.reset(token)
+        listener.reset(token)

@@ -99,6 +99,7 @@ class Ours:
         await standby.called()
         instance = await self._launcher.wake(standby, self._code)
         ready = perf_counter()
+        standby.close()
         await asking
         first = perf_counter()
         await self._launcher.stop(instance)

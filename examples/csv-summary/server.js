@@ -68,5 +68,5 @@ const server = http.createServer((request, response) => {
   });
 });
 
-server.listen(Number(process.env.PORT), process.env.HOST || "127.0.0.1");
+server.listen(Number(process.env.PORT), process.env.HOST);
 process.on("SIGTERM", () => server.close(() => process.exit(0)));

@@ -194,10 +194,14 @@ async def test_a_wsgi_application_runs(a_node: NodeUnderTest) -> None:
 async def test_any_program_runs_that_listens_on_its_port(a_node: NodeUnderTest) -> None:
     program = """\
         #!/bin/sh
-        echo "serving on $1 which is $PORT"
-        exec python3 -m http.server --bind 127.0.0.1 "$1"
+        [ "$1" = "$PORT at $HOST, not $HOSTNAME" ] || exit 1
+        exec python3 -m http.server --bind "$HOST" "$PORT"
     """
-    settings = 'kind = "http"\nentrypoint = ["sh", "serve.sh", "$PORT"]'
+    settings = """
+        kind = "http"
+        entrypoint = ["sh", "serve.sh", "${PORT} at $HOST, not $HOSTNAME"]
+        env = { HOSTNAME = "$HOSTNAME" }
+    """
     await a_node.publish(1, {"serve.sh": program, "page.txt": "hello"}, settings)
     await a_node.assign({1: 2})
     endpoints = await a_node.endpoints(1, count=2)

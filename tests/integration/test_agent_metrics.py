@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from aiohttp import ClientError
 from prometheus_client.parser import text_string_to_metric_families
 
 from hotswap.settings import EtcdSettings
@@ -33,6 +34,12 @@ HUNGRY = """
     def handler(event, context):
         HELD.append(bytearray(b"x" * (event["mib"] << 20)))
         return os.getpid()
+"""
+HANGING = """
+    import time
+
+    async def handler(event, context):
+        time.sleep(600)
 """
 Told = dict[tuple[str, str], float]
 """By name, and by what else there is than function and version."""
@@ -152,6 +159,17 @@ async def test_cold_starts_are_told_by_their_parts(a_node: NodeUnderTest) -> Non
     parts = {part: after["hotswap_cold_start_seconds_sum", part] for part in ("fetch", "spawn", "ready", "first")}
     assert all(parts.values())
     assert after["hotswap_cold_start_seconds_sum", "all"] == pytest.approx(sum(parts.values()))
+
+
+async def test_the_end_of_one_that_is_replaced_is_told_as_what_it_was(a_node: NodeUnderTest) -> None:
+    await serving(a_node, HANGING, MANIFEST + 'timeout = "200ms"\ndrain_timeout = "1s"')
+    [endpoint] = await a_node.endpoints(1)
+    hanging = asyncio.create_task(a_node.invoke(endpoint, {}))
+    found = await becomes(a_node, "hotswap_instance_ends_total", "time-out", 1)
+    assert found["hotswap_instance_starts_total", ""] == 2
+    assert found["hotswap_instance_restarts_total", ""] == 0, "it is another one that was started"
+    with pytest.raises(ClientError):
+        await hanging
 
 
 async def test_the_next_agent_counts_from_where_it_took_an_instance_over(a_node: NodeUnderTest) -> None:

@@ -58,7 +58,7 @@ GATED = """
     while os.path.exists(GATE + ".closed"):
         time.sleep(0.01)
     if os.path.exists(GATE + ".broken"):
-        os._exit(7)
+        BREAK
 
     def handler(event, context):
         return os.getpid()
@@ -237,32 +237,77 @@ async def test_with_a_least_number_so_many_stay_awake(a_node: NodeUnderTest, rou
 
 
 @asynccontextmanager
-async def gated(a_node: NodeUnderTest, router: RouterUnderTest, gate: Path) -> AsyncIterator[None]:
-    """A version that sleeps, and whose start is up to the files at `gate`."""
-    settings = f'{QUICK}start_timeout = "20s"\nenv = {{ GATE = "{gate}" }}\n'
-    await deployed(a_node, router, GATED, settings)
+async def gated(
+    a_node: NodeUnderTest,
+    router: RouterUnderTest,
+    gate: Path,
+    *,
+    how: str = "os._exit(7)",
+    concurrency: int = 16,
+    most: int = 1,
+) -> AsyncIterator[None]:
+    """A version that sleeps, and whose start is up to the files at `gate`; `how` it breaks."""
+    size = f"concurrency = {concurrency}\nmax_instances = {most}\n"
+    settings = f'{QUICK}{size}start_timeout = "20s"\nenv = {{ GATE = "{gate}" }}\n'
+    await deployed(a_node, router, GATED.replace("BREAK", how), settings, most=most)
     await asleep(a_node)
     yield
 
 
-async def test_an_instance_that_is_killed_while_it_wakes_fails_who_waits_and_nobody_after(
+@pytest.mark.parametrize(("concurrency", "most"), [(50, 1), (20, 2)])
+async def test_an_instance_that_is_killed_while_it_wakes_fails_nobody_who_waits(
+    a_node: NodeUnderTest, router: RouterUnderTest, tmp_path: Path, concurrency: int, most: int
+) -> None:
+    async with gated(a_node, router, tmp_path / "gate", concurrency=concurrency, most=most):
+        closed = tmp_path / "gate.closed"
+        closed.touch()
+        killed: set[int] = set()
+
+        async def started() -> set[int]:
+            found = {it for it in processes_in(a_node.state_dir) if it not in killed}
+            return found if len(found) == most else set()
+
+        async with most_processes(a_node) as seen:
+            waiting = [asyncio.create_task(invoke(router)) for _ in range(50)]
+            for _ in range(2):
+                for pid in await until(started):
+                    os.kill(pid, signal.SIGKILL)
+                    killed.add(pid)
+            await until(started)
+            closed.unlink()
+            answers = await asyncio.gather(*waiting)
+        assert [answer.status for answer in answers] == [200] * 50
+        assert not {answer.json() for answer in answers} & killed
+        assert max(seen) <= most
+        found = await a_node.status()
+        assert [(it.restarts, "SIGKILL" in it.last_exit) for it in found] == [(2, True)] * most
+        tally = await router.tally("echo")
+        assert (tally.errors, tally[Count.PLATFORM]) == (0, 0)
+
+
+@pytest.mark.parametrize("how", ["os._exit(7)", 'raise OSError("the database is away")'])
+async def test_an_instance_that_wakes_at_its_second_try_fails_nobody(
+    a_node: NodeUnderTest, router: RouterUnderTest, tmp_path: Path, how: str
+) -> None:
+    async with gated(a_node, router, tmp_path / "gate", how=f"os.remove(GATE + '.broken'); {how}"):
+        (tmp_path / "gate.broken").touch()
+        assert {it.status for it in await asyncio.gather(*(invoke(router) for _ in range(10)))} == {200}
+        [status] = await a_node.status()
+        assert status.restarts == 1
+
+
+async def test_who_waits_for_a_version_that_does_not_start_is_told_so_and_when_to_come_back(
     a_node: NodeUnderTest, router: RouterUnderTest, tmp_path: Path
 ) -> None:
     async with gated(a_node, router, tmp_path / "gate"):
-        closed = tmp_path / "gate.closed"
-        closed.touch()
-        waiting = asyncio.create_task(invoke(router))
-
-        async def started() -> list[int]:
-            return processes_in(a_node.state_dir)
-
-        [pid] = await until(started)
-        os.kill(pid, signal.SIGKILL)
-        failed = await waiting
-        assert failed.status == 502
-        assert "broke the connection" in failed.json()["detail"]
-        assert (await router.tally("echo"))[Count.COLD] == 1
-        closed.unlink()
+        broken = tmp_path / "gate.broken"
+        broken.touch()
+        asked = [("POST", b"x" * 200_000), ("GET", None), ("HEAD", None), ("POST", b"{}")] * 3
+        answers = await asyncio.gather(*(router.call(method, "/fn/echo", data=data) for method, data in asked))
+        assert {(it.status, it.headers["Retry-After"]) for it in answers} == {(503, "1")}
+        detail = 'version 1 of "echo" does not start: exited with code 7 before it was ready'
+        assert [it.json()["detail"].startswith(detail) for it in answers if it.body] == [True] * 9
+        broken.unlink()
         assert (await invoke(router)).status == 200
 
 
@@ -272,25 +317,11 @@ async def test_a_version_that_never_wakes_is_a_crash_loop_that_can_be_seen(
     async with gated(a_node, router, tmp_path / "gate"):
         broken = tmp_path / "gate.broken"
         broken.touch()
-        over = asyncio.Event()
-
-        async def insist() -> set[int]:
-            statuses = set()
-            while not over.is_set():
-                statuses.add((await invoke(router)).status)
-            return statuses
-
-        async def given_up() -> bool:
-            return any(it.state == agent_pb2.INSTANCE_STATE_FAILED for it in await a_node.status())
-
-        insisting = asyncio.create_task(insist())
-        await until(given_up)
-        [status] = await a_node.status()
+        assert (await invoke(router)).status == 503
+        [status] = await state(a_node, agent_pb2.INSTANCE_STATE_FAILED)
         assert status.restarts >= CRASH_LOOP - 1
         assert "code 7" in status.last_exit
-        over.set()
         broken.unlink()
-        assert await insisting <= {502, 503, 200}
         assert (await invoke(router)).status == 200
 
 

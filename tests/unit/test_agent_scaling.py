@@ -58,13 +58,15 @@ def test_what_has_something_in_flight_is_never_put_to_sleep_nor_fewer_left_than_
 
 
 def test_what_is_in_flight_goes_on_to_be_counted_until_it_is_read() -> None:
-    told = FORMAT.pack(2, 5 * SECOND, 100 * SECOND, 90 * SECOND, 90 * SECOND + 3_000_000, 97 * SECOND)
-    assert reading(told, now=101 * SECOND) == Reading(in_flight=2, busy=7.0, idle=0.0, owed=4.0, first_ms=3.0)
+    told = FORMAT.pack(2, 5 * SECOND, 100 * SECOND, 90 * SECOND, 90 * SECOND + 3_000_000, 99 * SECOND, 97 * SECOND)
+    assert reading(told, now=101 * SECOND) == Reading(in_flight=2, busy=7.0, idle=0.0, owed=4.0, held=2.0, first_ms=3.0)
 
 
 def test_an_instance_without_anything_in_flight_is_idle() -> None:
-    told = FORMAT.pack(0, 5 * SECOND, 100 * SECOND, 90 * SECOND, 0, 0)
-    assert reading(told, now=103 * SECOND) == Reading(in_flight=0, busy=5.0, idle=3.0, owed=0.0, first_ms=None)
+    told = FORMAT.pack(0, 5 * SECOND, 100 * SECOND, 90 * SECOND, 0, 0, 0)
+    assert reading(told, now=103 * SECOND) == Reading(
+        in_flight=0, busy=5.0, idle=3.0, owed=0.0, held=0.0, first_ms=None
+    )
 
 
 @given(st.binary(min_size=FORMAT.size, max_size=FORMAT.size), st.integers(0, 2**63))
@@ -80,6 +82,7 @@ class One:
 
     up: bool = False
     retiring: bool = False
+    worn: bool = False
     awake: Reading | None = None
     calls: list[str] = field(default_factory=list)
 
@@ -115,7 +118,7 @@ def crew(folder: Path, members: int, *, least: int = 0, concurrency: int = 1) ->
 
 
 def serving(in_flight: int = 0, *, idle: float = 0.0) -> Reading:
-    return Reading(in_flight, 0.0, idle, 0.0, None)
+    return Reading(in_flight, 0.0, idle, 0.0, 0.0, None)
 
 
 async def test_of_a_new_version_one_starts_and_the_others_wait_until_it_is_ready(tmp_path: Path) -> None:
@@ -156,6 +159,14 @@ async def test_as_many_start_as_must_run(tmp_path: Path) -> None:
     made, ones = crew(tmp_path, 3, least=2)
     made.prove()
     assert [await made.may_sleep(one) for one in ones] == [False, False, True]
+
+
+async def test_what_takes_the_place_of_one_that_is_worn_out_starts_before_that_goes(tmp_path: Path) -> None:
+    made, (worn, other, sleeper) = crew(tmp_path, 3, least=1)
+    made.prove()
+    worn.up = worn.worn = True
+    assert not await made.may_sleep(other)
+    assert await made.may_sleep(sleeper)
 
 
 def test_one_look_at_a_queue_wakes_nobody_and_the_second_one_wakes_one(tmp_path: Path) -> None:

@@ -17,6 +17,11 @@ function = "image-processor"
 kind = "handler"
 entrypoint = "app:handler"
 """
+PROGRAM = """
+function = "f"
+kind = "http"
+entrypoint = ["./server"]
+"""
 
 
 def test_the_least_that_a_manifest_says() -> None:
@@ -128,6 +133,7 @@ def test_a_duration_is_the_same_in_every_spelling(milliseconds: int) -> None:
         (LEAST + 'start_timeout = "0s"', 'the field "start_timeout": "0s" is not longer than 0'),
         (LEAST + 'env = { "A B" = "x" }', 'the field "env": "A B" cannot name a variable'),
         (LEAST + 'env = { PORT = "1" }', 'the field "env" sets PORT, which is the platform\'s'),
+        (PROGRAM + 'env = { HOST = "::" }', 'the field "env" sets HOST, which is the platform\'s'),
         (LEAST + "env = { A = 1 }", 'the field "env[...]": expected `str`, got `int`'),
         (LEAST + "sample_payload = '{'", 'the field "sample_payload": the text is not JSON'),
         (LEAST + 'placement = { zone = "a" }', 'the field "placement": object contains unknown field `zone`'),

@@ -3,17 +3,19 @@
 import asyncio
 import base64
 import contextvars
-import io
 import json
+import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
 
 import pytest
 
-from agent.runtime import tail
+from agent.runtime import lines, tail
 from agent.runtime.context import BadClientContext, Context, client_context
+from agent.runtime.printing import Budget, Printed
 
 
 def context(request_id: str) -> Context:
@@ -27,11 +29,14 @@ def context(request_id: str) -> Context:
 
 
 @contextmanager
-def installed() -> Iterator[tuple[io.StringIO, io.StringIO]]:
-    """What is printed meanwhile, on standard output and standard error."""
-    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
-        tail.install()
-        yield out, err
+def printing(folder: Path) -> Iterator[Callable[[], list[str]]]:
+    """What was printed so far, on standard output and standard error."""
+    path = folder / "a.log"
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    budget = Budget(time.monotonic)
+    with redirect_stdout(Printed(file, 1, budget)), redirect_stderr(Printed(file, 2, budget)):
+        yield lambda: [lines.parse(line)[2] for line in path.read_text().split("\n")[:-1]]
+    os.close(file)
 
 
 def told(kept: tail.Tail) -> list[str]:
@@ -40,7 +45,7 @@ def told(kept: tail.Tail) -> list[str]:
     return base64.b64decode(value).decode().splitlines()
 
 
-async def test_invocations_side_by_side_have_each_its_own() -> None:
+async def test_invocations_side_by_side_have_each_its_own(tmp_path: Path) -> None:
     turn = asyncio.Barrier(2)
 
     async def invocation(name: str) -> list[str]:
@@ -50,21 +55,21 @@ async def test_invocations_side_by_side_have_each_its_own() -> None:
                 print(name, number)
             run = contextvars.copy_context().run
             await asyncio.to_thread(run, print, name, "in a thread", file=sys.stderr)
+            sys.stdout.buffer.write(b"in bytes\n")
             return told(kept)
 
-    with installed() as (out, err):
+    with printing(tmp_path) as printed:
         one, two = await asyncio.gather(invocation("one"), invocation("two"))
-    for name, lines in (("one", one), ("two", two)):
-        assert lines[0] == f"START RequestId: {name} Version: 3"
-        assert lines[1:5] == [f"{name} 0", f"{name} 1", f"{name} 2", f"{name} in a thread"]
-        assert lines[5] == f"END RequestId: {name}"
-        assert lines[6].startswith(f"REPORT RequestId: {name}\tDuration: ")
-    assert sorted(out.getvalue().splitlines()) == ["one 0", "one 1", "one 2", "two 0", "two 1", "two 2"]
-    assert "one in a thread" in err.getvalue()
+    for name, log in (("one", one), ("two", two)):
+        assert log[0] == f"START RequestId: {name} Version: 3"
+        assert log[1:6] == [f"{name} 0", f"{name} 1", f"{name} 2", f"{name} in a thread", "in bytes"]
+        assert log[6] == f"END RequestId: {name}"
+        assert log[7].startswith(f"REPORT RequestId: {name}\tDuration: ")
+    assert sorted(printed()) == sorted(one[1:6] + two[1:6])
 
 
-def test_no_more_than_4_kib_are_kept_however_much_is_printed() -> None:
-    with installed(), tail.keeping(context("r")) as kept:
+def test_no_more_than_4_kib_are_kept_however_much_is_printed(tmp_path: Path) -> None:
+    with printing(tmp_path), tail.keeping(context("r")) as kept:
         for _ in range(100):
             print("ä" * 5_000)
         print("the end", end="")
