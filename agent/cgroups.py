@@ -62,6 +62,9 @@ class Allowed:
     """Cores; `None` for as many as are free, shared evenly with other instances."""
 
 
+TRIAL = Allowed(memory=64, tasks=64, cpu=1.0)
+
+
 def detect(proc: Path = Path("/proc/self")) -> list[Hierarchy]:
     """Those with a controller that we can use, each controller in one of them; empty where there is none."""
     try:
@@ -156,9 +159,6 @@ def _enabled(folder: Path, control: Control) -> bool:
         log.warning("instances are not limited in their %s by cgroup v2: %s: %s", control, folder, error.strerror)
         return False
     return True
-
-
-TRIAL = Allowed(memory=64, tasks=64, cpu=1.0)
 
 
 class Groups:

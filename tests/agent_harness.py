@@ -28,6 +28,7 @@ from hotswap.model import Assignment, Endpoint, Node, Version
 from hotswap.rpc import agent_pb2, agent_pb2_grpc, controller_pb2, wire
 from hotswap.settings import EtcdSettings
 from hotswap.store import Store
+from tests.conditions import PATIENCE
 
 T = TypeVar("T")
 
@@ -47,7 +48,7 @@ asyncio.run(run(AgentSettings(etcd=etcd, state_dir=Path(told.pop("state_dir")), 
 
 async def until(what: Callable[[], Awaitable[T | None]], *, limit: float = 60.0) -> T:
     """Asks again and again until the answer is true, and returns it; `TimeoutError` after `limit` seconds."""
-    async with asyncio.timeout(limit):
+    async with asyncio.timeout(limit * PATIENCE):
         while not (found := await what()):  # noqa: ASYNC110 - what is waited for is outside of this process
             await asyncio.sleep(0.02)
         return found

@@ -19,7 +19,7 @@ import pytest
 
 from agent import cgroups
 from agent.cgroups import Allowed, Control, Groups, Hierarchy
-from tests.conditions import eventually
+from tests.conditions import PATIENCE, eventually
 
 ALLOWED = Allowed(memory=64, tasks=20, cpu=0.5)
 NOBODY = 65534
@@ -131,7 +131,7 @@ async def agent(group: Path, state_dir: Path, *, user: int = 0, inside: str = ""
     assert process.stdin is not None
     try:
         said: list[str] = []
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(60 * PATIENCE):
             while not (line := (await process.stdout.readline()).decode()).startswith("{"):
                 assert line, f"it ended, and said {said}"
                 said.append(line)
@@ -256,7 +256,7 @@ async def test_what_has_no_memory_left_ends_as_a_whole(tmp_path: Path) -> None:
     files = groups.make("node-1-abc", ALLOWED)
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", EATS, *files)
     try:
-        assert await asyncio.wait_for(process.wait(), 60) == -signal.SIGKILL
+        assert await asyncio.wait_for(process.wait(), 60 * PATIENCE) == -signal.SIGKILL
         assert groups.killed_for_memory("node-1-abc") > 0
         assert groups.out_of_its_memory("node-1-abc")
         if groups.guard(Control.MEMORY) == "cgroup v2":
@@ -278,7 +278,7 @@ async def test_memory_that_others_lack_is_not_told_as_its_own_limit(tmp_path: Pa
         groups = Groups([Hierarchy(hierarchy.version, outer, frozenset({Control.MEMORY}))], tmp_path)
         files = groups.make("node-1-abc", Allowed(memory=4096, tasks=20, cpu=None))
         process = await asyncio.create_subprocess_exec(sys.executable, "-c", EATS, *files)
-        assert await asyncio.wait_for(process.wait(), 60) == -signal.SIGKILL
+        assert await asyncio.wait_for(process.wait(), 60 * PATIENCE) == -signal.SIGKILL
         assert groups.killed_for_memory("node-1-abc") > 0
         assert not groups.out_of_its_memory("node-1-abc")
         await ended(groups)
@@ -295,4 +295,4 @@ async def test_what_hides_in_a_group_of_its_own_is_found_and_ended(tmp_path: Pat
         assert process.stdout is not None
         assert await process.stdout.readline() == b"in\n"
         assert groups.remove("node-1-abc") == {process.pid}
-        assert await asyncio.wait_for(process.wait(), 60) == -signal.SIGKILL
+        assert await asyncio.wait_for(process.wait(), 60 * PATIENCE) == -signal.SIGKILL
