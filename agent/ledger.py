@@ -18,6 +18,8 @@ from hotswap.figures import PARTS
 KEPT = 1_000
 """Versions that have no slot any more and are told of still; of more, those go that were the first to end."""
 
+MICROSECONDS = 1_000_000
+
 Key = tuple[str, int]
 """Function and version."""
 
@@ -30,8 +32,8 @@ class Account:
     ends: Counter[Cause] = field(default_factory=Counter)
     parts: dict[str, tuple[int, float]] = field(default_factory=dict)
     """Of starts: of how many it is known, and how many seconds they took."""
-    spent: float = 0.0
-    """Seconds of processor time of those that have ended."""
+    spent: int = 0
+    """Microseconds of processor time of those that have ended: sums of whole numbers do not fall by their rounding."""
 
 
 class Ledger:
@@ -39,15 +41,15 @@ class Ledger:
         self.cold = ColdStarts()
         self.accounts: dict[Key, Account] = {}
         """Those that something was written to last are last."""
-        self._seen: dict[Instance, float] = {}
-        """Seconds of processor time, of those that run."""
-        self._before: dict[Instance, float] = {}
+        self._seen: dict[Instance, int] = {}
+        """Microseconds of processor time, of those that run."""
+        self._before: dict[Instance, int] = {}
         """What it had used when it was taken over."""
 
     def started(self, instance: Instance) -> None:
         account = self._of(_key(instance))
         account.starts += 1
-        self._seen[instance] = 0.0
+        self._seen[instance] = 0
         for name, milliseconds in instance.figures.items():
             part = name.removesuffix("_ms")
             if part in PARTS:
@@ -64,11 +66,11 @@ class Ledger:
         for instance in instances:
             self._of(_key(instance))
             cpu = found.get(instance.process.pid, Used()).cpu
-            self._seen[instance] = self._before[instance] = cpu
+            self._seen[instance] = self._before[instance] = _microseconds(cpu)
 
     def seen(self, found: Mapping[int, Used]) -> None:
         for instance, most in self._seen.items():
-            self._seen[instance] = max(most, found.get(instance.process.pid, Used()).cpu)
+            self._seen[instance] = max(most, _microseconds(found.get(instance.process.pid, Used()).cpu))
 
     def ended(self, instance: Instance) -> None:
         """By itself or not; nothing is written of one that does not end."""
@@ -77,8 +79,8 @@ class Ledger:
             return
         exited, account = instance.process.exited.result(), self._of(_key(instance))
         account.ends[exited.kind] += 1
-        most = max(self._seen.pop(instance), exited.cpu)
-        account.spent += most - self._before.pop(instance, 0.0)
+        most = max(self._seen.pop(instance), _microseconds(exited.cpu))
+        account.spent += most - self._before.pop(instance, 0)
 
     def failed(self, function: str, version: int) -> None:
         """An instance did not become ready."""
@@ -91,8 +93,8 @@ class Ledger:
         """Seconds of processor time of all that a version has run."""
         total = {key: account.spent for key, account in self.accounts.items()}
         for instance, most in self._seen.items():
-            total[_key(instance)] += most - self._before.get(instance, 0.0)
-        return total
+            total[_key(instance)] += most - self._before.get(instance, 0)
+        return {key: spent / MICROSECONDS for key, spent in total.items()}
 
     def forget(self, present: Iterable[Key]) -> None:
         """Versions that are long gone."""
@@ -106,6 +108,10 @@ class Ledger:
         account = self.accounts.pop(key) if key in self.accounts else Account()
         self.accounts[key] = account
         return account
+
+
+def _microseconds(seconds: float) -> int:
+    return round(seconds * MICROSECONDS)
 
 
 def _key(instance: Instance) -> Key:

@@ -96,7 +96,7 @@ async def figures_are_those(stage: Stage, share: dict[int, int]) -> None:
         assert instance["state"] == "ready"
         assert instance["memory"] > 1_000_000
         assert instance["cpuSeconds"] > 0
-        assert set(instance["startMs"]) - {"first"} == {"fetch", "ready", "import", "init", "warm"}
+        assert set(instance["startMs"]) - {"first"} == {"fetch", "spawn", "ready", "import", "init", "warm"}
     assert told["missing"] == []
     table = (await stage.hotswap("metrics", "shop")).out
     assert "production" in table
