@@ -1,6 +1,7 @@
 """Where clients come in: a listening socket in the poll of the worker."""
 
 import asyncio
+import errno
 import logging
 import select
 import socket
@@ -12,8 +13,10 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 64
 """Connections that are taken in a turn; the others are in the next."""
+SCARCE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ENOSPC})
+"""There is no descriptor or memory for another connection, or no more may be watched; all else is about one of them."""
 REST = 1.0
-"""Seconds without taking any when the machine has no descriptor or memory for one."""
+"""Seconds without taking any then."""
 
 
 class Door(Watched):
@@ -32,15 +35,15 @@ class Door(Watched):
         for _ in range(AT_ONCE):
             try:
                 opened, address = self._listener.accept()
-            except (BlockingIOError, ConnectionAbortedError):  # another worker has it, or it is gone again
+                opened.settimeout(0)
+                Wire(self._poll, opened, self._factory(), peer=str(address[0]))
+            except BlockingIOError:
                 return
             except OSError as error:
-                log.warning("no connection can be taken for %g s: %s", REST, error)
-                self._poll.watch(self._listener.fileno(), self, select.EPOLLIN, 0)
-                self._resting = asyncio.get_running_loop().call_later(REST, self._open_again)
-                return
-            opened.settimeout(0)
-            Wire(self._poll, opened, self._factory(), peer=str(address[0]))
+                if error.errno in SCARCE:
+                    self._rest(error)
+                    return
+                log.debug("a connection is gone before it was taken: %s", error)
 
     def close(self) -> None:
         if self._resting is None:
@@ -48,6 +51,11 @@ class Door(Watched):
         else:
             self._resting.cancel()
         self._listener.close()
+
+    def _rest(self, error: OSError) -> None:
+        log.warning("no connection can be taken for %g s: %s", REST, error)
+        self._poll.watch(self._listener.fileno(), self, select.EPOLLIN, 0)
+        self._resting = asyncio.get_running_loop().call_later(REST, self._open_again)
 
     def _open_again(self) -> None:
         self._resting = None

@@ -57,12 +57,10 @@ class Download:
         undelimited = not bodiless and head.length is None
         chunked = undelimited and self._request.version >= (1, 1)
         close = close or (undelimited and not chunked)
-        framing = b"\r\nTransfer-Encoding: chunked" if chunked else b""
-        ends = fields.connection_line(last=close, minor=self._request.version.minor)
-        date = b"" if head.dated else fields.date_line()
+        minor = self._request.version.minor
+        ends = fields.answer_end(dated=head.dated, chunked=chunked, last=close, minor=minor)
         self.began = True
-        lines = (head.start, head.lines, added, date, framing, ends, b"\r\n\r\n")
-        last = await self._copy(b"".join(lines), chunked=chunked)
+        last = await self._copy(b"".join((head.start, head.lines, added, ends)), chunked=chunked)
         ending()
         await self._send(last)
         return Written(status=head.status, close=close)

@@ -36,6 +36,7 @@ RESPONSE_DROPPED: Final = HOP_BY_HOP | frozenset(
 )
 """The connection to the client and what the router tells are its own; reports are for the router."""
 VIA: Final = b"1.1 hotswap"
+END: Final = b"\r\n\r\n"
 REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 AUTHORITY: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
 """RFC 3986 section 3.2, without userinfo, which RFC 9110 section 4.2.4 tells to treat as an error."""
@@ -109,7 +110,14 @@ def request_head(
         lines.append(b"Content-Length: %d" % framing.length)
     if upgrade is not None:
         lines += [b"Connection: Upgrade", b"Upgrade: " + upgrade]
-    return b"\r\n".join(lines) + b"\r\n\r\n"
+    return b"\r\n".join(lines) + END
+
+
+def answer_end(*, dated: bool, chunked: bool, last: bool, minor: int) -> bytes:
+    """What ends the head of an answer that is passed on. `dated`: it has a Date; `chunked`: it is told in chunks."""
+    date = b"" if dated else date_line()
+    framing = b"\r\nTransfer-Encoding: chunked" if chunked else b""
+    return b"".join((date, framing, connection_line(last=last, minor=minor), END))
 
 
 def connection_line(*, last: bool, minor: int) -> bytes:

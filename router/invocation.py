@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from hotswap.metrics import Count
-from hotswap.model import Kind
 from hotswap.settings import RouterLimits
 from router import fields
 from router.balance import Load
@@ -15,7 +14,7 @@ from router.forwarding import Peer
 from router.limit import Limit
 from router.routes import Route
 from router.table import VersionEntry
-from router.target import INVOKE_TARGET, Target
+from router.target import Target, of_invoke
 from router.upload import Upload
 
 FORWARDING = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded")
@@ -57,9 +56,7 @@ class Invocation:
     def request_head(self) -> bytes:
         """What the function gets to see."""
         request = self.request
-        target = self.target.rest
-        if self.target.invoke:
-            target = INVOKE_TARGET if self.terms.kind is Kind.HANDLER else "/"
+        target = of_invoke(self.terms.kind) if self.target.invoke else self.target.rest
         host = fields.value(request.raw_headers, b"host") or b""
         if self.target.authority is not None:
             host = self.target.authority.encode()

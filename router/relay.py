@@ -11,27 +11,25 @@ from http import HTTPStatus
 from typing import Final
 
 from hotswap.metrics import Count
-from hotswap.model import Kind
 from router.balance import Load
 from router.codec.body import LAST_CHUNK, framed
 from router.codec.requests import Fields, Line
 from router.codec.responses import NOT_MODIFIED, SWITCHING_PROTOCOLS, Head
 from router.counters import WELL, Own
-from router.fields import connection_line, date_line
+from router.fields import END, answer_end
 from router.lane import Client, Lane
 from router.outcome import died, judge, late, unreachable
 from router.problems import Problem, too_large
 from router.reading import HELD, Ahead
 from router.routes import Destination, Route
 from router.table import VersionEntry
-from router.target import INVOKE_TARGET, Target
+from router.target import Target, of_invoke
 from router.upload import gathered
 from router.upstream import Broken, ConnectFailed, Connection, Receiver
 from router.usage import NO_CELL
 
 log = logging.getLogger(__name__)
 
-END: Final = b"\r\n\r\n"
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -310,8 +308,9 @@ class Relay(Receiver):
         if not self._resent:  # a second try has what the first one left
             self.deadline = now + self._destination.terms.timeout
         connection.begin(self, headless=self._line.headless, chunks=self._line.minor == 1)
-        start = self._invoke_line() if self._target.invoke else self._line.start
-        fields = self._fields
+        fields, start = self._fields, self._line.start
+        if self._target.invoke:
+            start = b"%b %b HTTP/1.1" % (self._line.method, of_invoke(self.terms.kind).encode())
         data = b"".join((start, fields.lines, self._destination.request_lines, self._id, END))
         connection.write(data if fields.bodiless else data + self._body(self._piece))
         if self._whole:
@@ -322,11 +321,6 @@ class Relay(Receiver):
         self._streamed, self._piece = True, b""
         if connection.backed_up:
             self._client.hold()
-
-    def _invoke_line(self) -> bytes:
-        """Where an instance of the kind `handler` takes the event itself; others are posted to."""
-        path = INVOKE_TARGET if self.terms.kind is Kind.HANDLER else "/"
-        return b"%b %b HTTP/1.1" % (self._line.method, path.encode())
 
     def _body(self, piece: bytes) -> bytes:
         if not self._fields.chunked:
@@ -344,9 +338,7 @@ class Relay(Receiver):
         self._frames = chunked and not head.chunked  # what comes in chunks is passed on in them
         self._last = self._last or (undelimited and not chunked)
         version = b"\r\nX-Amz-Executed-Version: %d" % self._destination.version if self._target.invoke else b""
-        date = b"" if head.dated else date_line()
-        framing = b"\r\nTransfer-Encoding: chunked" if chunked else b""
-        return head, b"".join((version, date, framing, connection_line(last=self._last, minor=line.minor), END))
+        return head, version + answer_end(dated=head.dated, chunked=chunked, last=self._last, minor=line.minor)
 
     def _tell(self, head: bytes, piece: bytes, *, ended: bool) -> None:
         tail = b""

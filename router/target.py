@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import parse_qs, unquote
 
-from hotswap.model import DEFAULT_ALIAS
+from hotswap.model import DEFAULT_ALIAS, Kind
 from router.fields import AUTHORITY
 from router.problems import Problem, malformed
 from router.table import Missing
@@ -22,7 +22,6 @@ INVOKE = re.compile(r"/2015-03-31/functions/([^/]+)/invocations/?")
 ARN = re.compile(r"(?:arn:[^:]*:lambda:[^:]*:[^:]*:|[0-9]*:)function:(.+)")
 """Lambda's Invoke takes the name, the full ARN or a part of it."""
 INVOKE_TARGET = "/2015-03-31/functions/function/invocations"
-"""Where an instance of the kind `handler` takes the event itself."""
 LATEST = "$LATEST"
 """Lambda's name for what is invoked without a qualifier."""
 ABSOLUTE = re.compile(r"https?://([^/?#]*)", re.IGNORECASE)
@@ -70,6 +69,11 @@ def parse(text: str, *, method: str) -> Target:
     raise Problem(
         HTTPStatus.NOT_FOUND, f"functions are at {FUNCTIONS}NAME, {FUNCTIONS}NAME:ALIAS and {FUNCTIONS}NAME:VERSION"
     )
+
+
+def of_invoke(kind: Kind) -> str:
+    """What an instance is asked for: one of the kind `handler` takes the event itself; others are posted to."""
+    return INVOKE_TARGET if kind is Kind.HANDLER else "/"
 
 
 def not_found(missing: Missing, named: Target) -> Problem:

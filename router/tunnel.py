@@ -61,7 +61,7 @@ async def tunnel(request: web.BaseRequest, exchange: Exchange, head: Head, added
         raise ConnectionResetError("the client is gone")
     upgrade = b"\r\nConnection: Upgrade\r\nUpgrade: " + (head.upgrade or b"websocket")
     date = b"" if head.dated else fields.date_line()
-    transport.write(b"".join((head.start, head.lines, added, date, upgrade, b"\r\n\r\n")))
+    transport.write(b"".join((head.start, head.lines, added, date, upgrade, fields.END)))
     try:
         cast("TunnelEnd", request.protocol).begin_tunnel(from_client)
         while piece := await exchange.next_piece():

@@ -337,13 +337,12 @@ class Pool:
         """Raises `ConnectFailed`."""
         limit = self._limits.connect_timeout
         try:
-            opened = await connected(self._host, self._port, limit=limit)
+            connection = Connection(self)
+            Wire(self._poll, await connected(self._host, self._port, limit=limit), connection)
         except TimeoutError:
             raise ConnectFailed(f"{self.address} took no connection within {limit:g} s") from None
         except OSError as error:
             raise ConnectFailed(f"{self.address} took no connection: {error.strerror or error}") from None
-        connection = Connection(self)
-        Wire(self._poll, opened, connection)
         return connection
 
     def put_back(self, connection: Connection) -> None:

@@ -39,7 +39,8 @@ _writev: Final = os.writev
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class End(Timed):
-    """Who reads and writes over a wire."""
+    """Who reads and writes over a wire. A class and no protocol of `typing`, like all that is called for each request:
+    the compiler calls directly what a class declares."""
 
     def connection_made(self, wire: "Wire") -> None:
         raise NotImplementedError
@@ -125,15 +126,18 @@ class Wire(Watched):
     closing = False
 
     def __init__(self, poll: Poll, opened: socket.socket, end: End, *, peer: str = "") -> None:
-        """Takes the socket, which does not block, and reads from it."""
+        """Takes the socket, which does not block, and reads from it. Raises `OSError` when it cannot be watched."""
         self._poll = poll
         self._socket = opened
         self._fd = opened.fileno()
         self._end = end
         self.peer = peer
-        end.connection_made(self)
-        if not self.closing:
+        try:
             self._watch(IN)
+        except OSError:
+            opened.close()
+            raise
+        end.connection_made(self)
 
     def write(self, data: bytes) -> None:
         if self._left or self.closing:
@@ -196,6 +200,7 @@ class Wire(Watched):
         assert not self._left, "bytes would be lost"
         self.closing = True
         self._watch(0)
+        self._end = NOBODY
         return self._socket
 
     def space(self) -> int:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import os
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -258,20 +259,21 @@ async def test_a_door_takes_all_who_come_and_none_once_it_is_closed(poll: Poll) 
     await eventually(lambda: all(end.lost == [None] for end in ends))
 
 
-class Scarce(socket.socket):
-    """A listening socket of a machine that has no more descriptors, once."""
+class Failing(socket.socket):
+    """A listening socket that fails to take a connection, once."""
 
-    spent = False
+    error = 0
 
     def accept(self) -> tuple[socket.socket, object]:
-        if not self.spent:
-            self.spent = True
-            raise OSError(errno.EMFILE, "Too many open files")
+        error, self.error = self.error, 0
+        if error:
+            raise OSError(error, os.strerror(error))
         return super().accept()
 
 
-async def test_a_door_without_descriptors_rests_and_opens_again(
-    poll: Poll, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(("error", "rests"), [(errno.EMFILE, True), (errno.ENOMEM, True), (errno.ECONNABORTED, False)])
+async def test_a_door_rests_without_descriptors_and_not_for_one_connection_that_is_gone(
+    poll: Poll, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, *, error: int, rests: bool
 ) -> None:
     monkeypatch.setattr("router.door.REST", 0.05)
     ends: list[Hearing] = []
@@ -280,12 +282,13 @@ async def test_a_door_without_descriptors_rests_and_opens_again(
         ends.append(Hearing())
         return ends[-1]
 
-    listener = Scarce()
+    listener = Failing()
+    listener.error = error
     listener.bind(("127.0.0.1", 0))
     door = Door(poll, listener, enter, backlog=10)
     client = socket.create_connection(listener.getsockname())
     await eventually(lambda: len(ends) == 1)
-    assert "no connection can be taken for 0.05 s: [Errno 24]" in caplog.text
+    assert (f"no connection can be taken for 0.05 s: [Errno {error}]" in caplog.text) == rests
     door.close()
     client.close()
     await eventually(lambda: ends[0].lost == [None])
