@@ -9,30 +9,19 @@ import argparse
 import asyncio
 import json
 import math
-import random
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count, islice, repeat
 from pathlib import Path
 
+from benchmarks import stage
 from benchmarks.router.case import FIELDS, NEW_EACH_TIME
 from benchmarks.router.streams import HEAD, event
-from hotswap.settings import RouterLimits
 from router import relay
-from router.balance import RetryBudget
 from router.codec.body import LAST_CHUNK
-from router.counters import CounterFile, Counting
-from router.express import Express
-from router.forwarding import Trust
-from router.lane import Lane
-from router.routes import Routes
-from router.rows import Owner, Row
-from router.supply import Supply
 from router.upstream import Connection, Pool, State
-from router.wheel import Wheel
 from router.wire import Poll, Wire
-from tests.router_entries import alias, endpoint, update, version
 
 BATCH = 400
 """Requests."""
@@ -73,22 +62,14 @@ class Nowhere(Wire):
         return 0
 
 
-class Stage:
-    """A client and a function of one version with two endpoints, over wires that do nothing."""
+class Stage(stage.Stage):
+    """Its client and its functions have wires that do nothing."""
 
     def __init__(self) -> None:
-        counting, rng = Counting(CounterFile.create("lane", capacity=4)), random.Random(1)
-        routes = Routes(Poll(), workers=1, rng=rng, clock=time.monotonic, limits=RouterLimits(), on_error=lambda: None)
-        entries = (alias({1: 100}), version(1), endpoint("a", port=9001), endpoint("b", port=9002))
-        routes.apply(update(*entries), [Row(Owner("fn", "production", 1, 1), 1)])
-        supply = Supply(counting, self._no_row, clock=time.monotonic)
-        budget, wheel = RetryBudget(), Wheel(time.monotonic())
-        lane = Lane(routes, counting, supply, budget, wheel, time.monotonic, rng, Trust(), RouterLimits())
-        express = Express(lane, None)  # type: ignore[arg-type] # nothing is handed over
-        self.client = express()
+        super().__init__(Poll(), concurrency=4)
+        self.client = self.express()
         self.client.connection_made(Nowhere())
-        self._pools = list(routes.endpoints("fn", 1)._pools.values())
-        self._kept = [self._keep(pool) for pool in self._pools]
+        self._kept = [self._keep(pool) for pool in self.pools]
 
     def ask(self, request: bytes) -> Connection:
         """Where the request has gone out to."""
@@ -99,12 +80,8 @@ class Stage:
     def _keep(self, pool: Pool) -> Connection:
         connection = Connection(pool)
         connection.connection_made(Nowhere())
-        connection.state = State.IDLE
-        pool.put_back(connection)
+        stage.keep(pool, connection)
         return connection
-
-    async def _no_row(self, function: str, version: int) -> int:
-        raise AssertionError("every version here has a row")
 
 
 def head(fields: dict[str, str], *, method: str = "GET", body: int = 0) -> bytes:
@@ -131,14 +108,14 @@ def posted() -> Iterator[bytes]:
     return repeat(head(FIELDS, method="POST", body=1024) + b"x" * 1024)
 
 
-def answered(stage: Stage, requests: Sequence[bytes]) -> None:
+def answered(on: Stage, requests: Sequence[bytes]) -> None:
     for request in requests:
-        stage.ask(request).data_received(ANSWER)
+        on.ask(request).data_received(ANSWER)
 
 
-def streamed(stage: Stage, pieces: Sequence[bytes]) -> None:
+def streamed(on: Stage, pieces: Sequence[bytes]) -> None:
     """The events of one stream; the last of them ends it."""
-    connection = stage.ask(head(FIELDS))
+    connection = on.ask(head(FIELDS))
     connection.data_received(STREAM)
     for piece in pieces:
         connection.data_received(piece)
@@ -160,12 +137,12 @@ CASES: dict[str, tuple[Callable[[], Iterator[bytes]], Callable[[Stage, Sequence[
 async def fastest(name: str, batches: int) -> float:
     """Microseconds for one."""
     source, do = CASES[name]
-    sent, stage = source(), Stage()
+    sent, on = source(), Stage()
     best = math.inf
     for _ in range(batches):
         batch = list(islice(sent, BATCH))
         began = time.perf_counter()
-        do(stage, batch)
+        do(on, batch)
         best = min(best, time.perf_counter() - began)
         await asyncio.sleep(0)
     return best / BATCH * 1e6

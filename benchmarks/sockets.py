@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import json
 import math
-import random
 import socket
 import sys
 import time
@@ -21,23 +20,13 @@ from pathlib import Path
 
 import uvloop
 
+from benchmarks import stage
 from benchmarks.lane import ANSWER, STREAM, changing, head
 from benchmarks.router.case import FIELDS
 from benchmarks.router.streams import event
-from hotswap.settings import RouterLimits
 from router import relay
-from router.balance import RetryBudget
-from router.counters import CounterFile, Counting
-from router.express import Express
-from router.forwarding import Trust
-from router.lane import Lane
-from router.routes import Routes
-from router.rows import Owner, Row
-from router.supply import Supply
-from router.upstream import Connection, State
-from router.wheel import Wheel
+from router.upstream import Connection
 from router.wire import End, Poll, Wire
-from tests.router_entries import alias, endpoint, update, version
 
 CLIENTS = 32
 BATCHES, QUICK = 2_000, 300
@@ -46,28 +35,20 @@ TURNS = 4
 MOST = 1 << 20
 
 
-class Stage:
-    """In a loop that runs."""
+class Stage(stage.Stage):
+    """Its clients and its functions are the other sides of socket pairs."""
 
     def __init__(self) -> None:
         self._poll = Poll()
         self._poll.begin()
-        counting, rng = Counting(CounterFile.create("sockets", capacity=4)), random.Random(1)
-        limits, clock = RouterLimits(), time.monotonic
-        routes = Routes(self._poll, workers=1, rng=rng, clock=clock, limits=limits, on_error=lambda: None)
-        places = [endpoint(name, port=9000 + at, concurrency=CLIENTS * 2) for at, name in enumerate("ab")]
-        routes.apply(update(alias({1: 100}), version(1), *places), [Row(Owner("fn", "production", 1, 1), 1)])
-        supply = Supply(counting, self._no_row, clock=clock)
-        lane = Lane(routes, counting, supply, RetryBudget(), Wheel(clock()), clock, rng, Trust(), limits)
-        express = Express(lane, None)  # type: ignore[arg-type] # nothing is handed over
-        self.clients = [self._wired(express()) for _ in range(CLIENTS)]
+        super().__init__(self._poll, concurrency=CLIENTS * 2)
+        self.clients = [self._wired(self.express()) for _ in range(CLIENTS)]
         self.functions: list[socket.socket] = []
-        for pool in routes.endpoints("fn", 1)._pools.values():
+        for pool in self.pools:
             for _ in range(CLIENTS):
                 connection = Connection(pool)
                 self.functions.append(self._wired(connection))
-                connection.state = State.IDLE
-                pool.put_back(connection)
+                stage.keep(pool, connection)
 
     async def answered(self, requests: Sequence[bytes]) -> float:
         """Seconds of the worker for a request of each client, and its answer."""
@@ -110,9 +91,6 @@ class Stage:
         Wire(self._poll, ours, end)
         return theirs
 
-    async def _no_row(self, function: str, version: int) -> int:
-        raise AssertionError("every version here has a row")
-
 
 async def turns() -> float:
     began = time.perf_counter()
@@ -135,7 +113,7 @@ def chunk(size: int) -> bytes:
 
 async def measured(batches: int) -> dict[str, float]:
     """Microseconds each."""
-    stage, found = Stage(), {}
+    on, found = Stage(), {}
     idle = min([await turns() for _ in range(batches)])
 
     async def fastest(name: str, calls: int, once: Callable[[], Awaitable[float]]) -> None:
@@ -145,13 +123,13 @@ async def measured(batches: int) -> dict[str, float]:
         found[name] = (best - calls * idle) / CLIENTS * 1e6
 
     same, new = [head(FIELDS)] * CLIENTS, changing()
-    await fastest("a known head", 2, lambda: stage.answered(same))
-    await fastest("a head that is always new", 2, lambda: stage.answered(list(islice(new, CLIENTS))))
-    await stage.begin_streams()
-    await fastest("an event of a stream", 1, lambda: stage.streamed(event()))
+    await fastest("a known head", 2, lambda: on.answered(same))
+    await fastest("a head that is always new", 2, lambda: on.answered(list(islice(new, CLIENTS))))
+    await on.begin_streams()
+    await fastest("an event of a stream", 1, lambda: on.streamed(event()))
     for size in (16_384, 65_536):
         piece = chunk(size)
-        await fastest(f"a chunk of {size >> 10} KiB", 1, partial(stage.streamed, piece))
+        await fastest(f"a chunk of {size >> 10} KiB", 1, partial(on.streamed, piece))
     return found
 
 
