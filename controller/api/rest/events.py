@@ -4,7 +4,6 @@ Events that came about together share a revision, so only the last of them has a
 connection between them resumes before all of them, and knows by their numbers what it has had.
 """
 
-import logging
 import re
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
@@ -15,10 +14,8 @@ from controller.api.rest import documents, streaming
 from controller.api.rest.deployments import OfDeployment
 from controller.api.rest.route import Answer, Api, Call, Nothing
 from controller.service import Update
-from hotswap.errors import HotswapError, Invalid
+from hotswap.errors import Invalid
 from hotswap.model import encode
-
-log = logging.getLogger(__name__)
 
 REVISION = re.compile(r"[0-9]{1,18}")
 
@@ -40,15 +37,7 @@ async def stream(api: Api, call: Call[OfDeployment, Nothing], request: web.Reque
     if since and await _all_told(call, name, since):
         return web.Response(status=204)
     await call.access.deployment(name)
-    response = await streaming.begun(request)
-    try:
-        async with aclosing(_texts(api, call, since)) as texts:
-            async for text in texts:
-                await api.authenticate(request)  # a token may be revoked meanwhile
-                await streaming.write(response, text)
-    except (HotswapError, TimeoutError, ConnectionError) as error:
-        log.info("the events of %s are not told any further: %s", name, error)
-    return response
+    return await streaming.told(api, request, _texts(api, call, since), of=name)
 
 
 async def _all_told(call: Call[OfDeployment, Nothing], name: str, since: int) -> bool:
@@ -64,12 +53,9 @@ async def _texts(api: Api, call: Call[OfDeployment, Nothing], since: int) -> Asy
         aclosing(call.access.watch(call.parameters.deployment, since=since)) as updates,
         aclosing(streaming.with_silence(updates, api.ending)) as told,
     ):
-        try:
-            async for one in told:
-                update = one or update
-                yield "".join(_events(one)) if one else streaming.STILL_HERE
-        except streaming.CutOff:
-            return
+        async for one in told:
+            update = one or update
+            yield "".join(_events(one)) if one else streaming.STILL_HERE
     if update:
         yield f"event: ended\ndata: {encode(documents.deployment(update.deployment)).decode()}\n\n"
 

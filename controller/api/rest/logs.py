@@ -4,7 +4,6 @@ The id of a line is its time in milliseconds, and a client that lost the connect
 lines in the same millisecond it may miss some.
 """
 
-import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import datetime
@@ -18,10 +17,7 @@ from controller.api.rest.events import last_event_id
 from controller.api.rest.route import Answer, Api, Call, Nothing
 from controller.api.rest.sending import OfFunction
 from controller.logs import A_MOMENT, MOST, LogEntry, LogsWanted, Told
-from hotswap.errors import HotswapError
 from hotswap.model import encode
-
-log = logging.getLogger(__name__)
 
 MILLISECONDS = 1000
 
@@ -56,15 +52,8 @@ async def if_asked(api: Api, call: Call[OfLogs, Nothing], request: web.Request) 
 async def _stream(api: Api, call: Call[OfLogs, Nothing], request: web.Request, after: float) -> web.StreamResponse:
     """Until the client has gone, the controller stops, or an hour has passed."""
     wanted = _wanted(call.parameters, after=after, follow=True)
-    async with aclosing(await call.access.logs(wanted)) as told, aclosing(_texts(told, api)) as texts:
-        response = await streaming.begun(request)
-        try:
-            async for text in texts:
-                await api.authenticate(request)  # a token may be revoked meanwhile
-                await streaming.write(response, text)
-        except (HotswapError, TimeoutError, ConnectionError, streaming.CutOff) as error:
-            log.info("the output of %s is not told any further: %s", wanted.function, error or "its time is over")
-    return response
+    async with aclosing(await call.access.logs(wanted)) as told:
+        return await streaming.told(api, request, _texts(told, api), of=f"the output of {wanted.function}")
 
 
 async def _texts(told: AsyncGenerator[Told, None], api: Api) -> AsyncGenerator[str, None]:

@@ -1,12 +1,18 @@
 """Streams of server-sent events: what all of them keep to, whatever they tell."""
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import TypeVar
 
 from aiohttp import web
 
 from controller.api.rest.problems import REQUEST_ID, REQUEST_ID_HEADER
+from controller.api.rest.route import Api
+from hotswap.errors import HotswapError
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -27,20 +33,31 @@ RESUME_AFTER = 1000
 class CutOff(Exception):
     """The stream ends before what it tells of does."""
 
+    def __str__(self) -> str:
+        return "its time is over, or the controller stops"
+
 
 def wanted(request: web.Request) -> bool:
     """Whether a stream is asked for where there is a list too."""
     return MEDIA_TYPE in request.headers.get("Accept", "") and request.method == "GET"
 
 
-async def begun(request: web.Request) -> web.StreamResponse:
+async def told(api: Api, request: web.Request, texts: AsyncGenerator[str, None], *, of: str) -> web.StreamResponse:
+    """The texts as they come, for as long as the client may and can have them."""
     response = web.StreamResponse(headers={**HEADERS, REQUEST_ID_HEADER: REQUEST_ID.get()})
     await response.prepare(request)
-    await write(response, f"retry: {RESUME_AFTER}\n\n")
+    try:
+        async with aclosing(texts):
+            await _write(response, f"retry: {RESUME_AFTER}\n\n")
+            async for text in texts:
+                await api.authenticate(request)  # a token may be revoked meanwhile
+                await _write(response, text)
+    except (HotswapError, TimeoutError, ConnectionError, CutOff) as error:
+        log.info("%s is not told any further: %s", of, error)
     return response
 
 
-async def write(response: web.StreamResponse, text: str) -> None:
+async def _write(response: web.StreamResponse, text: str) -> None:
     async with asyncio.timeout(WRITE_LIMIT):
         await response.write(text.encode())
 
