@@ -48,7 +48,7 @@ class Artifacts:
         self._bytecode = bytecode
         self._packages = folder.with_name("packages")
         self._sharing = asyncio.Lock()
-        """What is shared is linked to a moment later."""
+        """What is shared is seen to be used a moment later."""
         self._credentials = credentials(token)
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         folder.mkdir(parents=True, exist_ok=True)
@@ -65,8 +65,6 @@ class Artifacts:
         async with self._locks[digest]:
             if not await asyncio.to_thread(target.exists):
                 await self._fetch(digest, size, target)
-            async with self._sharing:
-                await asyncio.to_thread(packages.share, target, self._packages)
             os.utime(target)
         return target
 
@@ -122,7 +120,7 @@ class Artifacts:
             try:
                 async with asyncio.timeout(FETCH_LIMIT):
                     await self._download(digest, size, part)
-                await asyncio.to_thread(archive.unpack, part, target)
+                await self._unpack(part, target)
             except (Unavailable, TimeoutError) as error:
                 attempt = 0 if _size(part) > before else attempt + 1
                 if attempt == ATTEMPTS:
@@ -135,6 +133,17 @@ class Artifacts:
             else:
                 part.unlink()
                 return
+
+    async def _unpack(self, part: Path, target: Path) -> None:
+        """Under its name only when its packages are shared: what is cut off begins anew."""
+        room = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+        try:
+            await asyncio.to_thread(archive.unpack, part, room)
+            async with self._sharing:
+                await asyncio.to_thread(packages.share, room, self._packages)
+                room.rename(target)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, room, ignore_errors=True)
 
     async def _download(self, digest: str, size: int, part: Path) -> None:
         """Goes on with what is there of it. What was there and turns out to be wrong is fetched anew."""

@@ -19,9 +19,9 @@ SUFFIXES = ("", ".py", ".abi3.so")
 
 
 def share(code: Path, sets: Path) -> None:
-    """Of an unpacked archive; may be called again, and after a call that was cut off."""
+    """Those of an unpacked archive, if it has some."""
     own = code / PACKAGES
-    if own.is_symlink() or not own.is_dir():
+    if not own.is_dir():
         return
     shared = sets / _digest(own)
     sets.mkdir(parents=True, exist_ok=True)

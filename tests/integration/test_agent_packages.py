@@ -163,7 +163,9 @@ os.register_at_fork(before=end)
     assert answer["imported by"] != answer["pid"]
 
 
-@pytest.mark.parametrize("settings", [{"zygote": False}, {"preload": []}, {"preload": ["parcel"]}])
+@pytest.mark.parametrize(
+    "settings", [{"zygote": False}, {"preload": []}, {"preload": ["parcel"]}, {"preload": ["parcel"], "zygotes": 0}]
+)
 async def test_a_module_of_the_function_stands_before_a_package_of_its_name(
     a_node: NodeUnderTest, settings: dict[str, Any]
 ) -> None:
