@@ -1,4 +1,4 @@
-"""The packages that a function's `requirements.txt` names, as files to be published beside its code.
+"""The packages that a function's `requirements.txt` names, as files to be published with its code.
 
 pip installs them into a folder, wheels only: nothing is built, and nothing of a package is run. What differs from one
 installation to the next is taken out (compiled modules, and what pip notes for itself), so that the same packages are
