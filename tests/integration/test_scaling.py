@@ -308,7 +308,11 @@ async def test_who_waits_for_a_version_that_does_not_start_is_told_so_and_when_t
         detail = 'version 1 of "echo" does not start: exited with code 7 before it was ready'
         assert [it.json()["detail"].startswith(detail) for it in answers if it.body] == [True] * 9
         broken.unlink()
-        assert (await invoke(router)).status == 200
+
+        async def served() -> bool:  # until no router sends to that standby, who comes is told the same
+            return (await invoke(router)).status == 200
+
+        await until(served)
 
 
 async def test_a_version_that_never_wakes_is_a_crash_loop_that_can_be_seen(
