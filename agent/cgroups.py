@@ -6,7 +6,8 @@ cannot give controllers to those below it, so the agent moves into a leaf of it,
 It takes along what else is in the group if that was given to it: by systemd's `Delegate=yes`, or as that of a
 container. A group that it shares with others is left as it is.
 
-An instance joins its groups itself (`runtime.limits`), before it runs what is not ours.
+A process joins its groups itself (`runtime.limits`), before it runs what is not ours; what is forked ahead (`spare.py`)
+before it is known which instance it will be, so groups have names of their own.
 """
 
 import hashlib
@@ -168,6 +169,7 @@ class Groups:
         """Agents on one machine may have the same name; their state directories tell them apart."""
         self._mark = f"hotswap-{hashlib.sha256(str(state_dir).encode()).hexdigest()[:8]}-"
         self._hierarchies = [it for it in map(self._tried, hierarchies) if it.controls]
+        self._held: set[str] = set()
         for hierarchy in self._hierarchies:
             _sweep(hierarchy)
 
@@ -176,55 +178,71 @@ class Groups:
         hierarchy = self._of(control)
         return f"cgroup v{hierarchy.version}" if hierarchy else ""
 
-    def keeps(self, control: Control, instance: str) -> bool:
-        """Whether the kernel limits this instance. One that was adopted may have been started without a group, and a
-        controller may be taken from the groups that are there."""
+    def keeps(self, control: Control, name: str) -> bool:
+        """Whether the kernel limits who is in there. An instance that was adopted may have been started without a
+        group, and a controller may be taken from the groups that are there."""
         hierarchy = self._of(control)
-        return hierarchy is not None and (self._group(hierarchy, instance) / _file(hierarchy, control)).exists()
+        return hierarchy is not None and (self._group(hierarchy, name) / _file(hierarchy, control)).exists()
 
-    def make(self, instance: str, allowed: Allowed) -> list[str]:
-        """The files into which a process writes its number to join; raises `OSError`."""
-        for hierarchy in self._hierarchies:
-            group = self._group(hierarchy, instance)
+    def make(self, name: str, allowed: Allowed | None = None) -> list[str]:
+        """The files into which a process writes its number to join; without limits until these are known. Raises
+        `OSError`."""
+        self._held.add(name)
+        groups = [self._group(hierarchy, name) for hierarchy in self._hierarchies]
+        for group in groups:
             group.mkdir(exist_ok=True)
-            _limit(group, hierarchy, allowed)
-        return [str(self._group(hierarchy, instance) / "cgroup.procs") for hierarchy in self._hierarchies]
+        if allowed:
+            self.limit(name, allowed)
+        return [str(group / "cgroup.procs") for group in groups]
 
-    def killed_for_memory(self, instance: str) -> int:
+    def limit(self, name: str, allowed: Allowed) -> None:
+        """Raises `OSError`."""
+        for hierarchy in self._hierarchies:
+            _limit(self._group(hierarchy, name), hierarchy, allowed)
+
+    def hold(self, name: str) -> None:
+        """Made by an earlier agent, for somebody who lives."""
+        self._held.add(name)
+
+    def killed_for_memory(self, name: str) -> int:
         """How many of its processes the kernel has killed."""
         hierarchy = self._of(Control.MEMORY)
         if hierarchy is None:
             return 0
         file = "memory.events" if hierarchy.version == 2 else "memory.oom_control"
-        return _field(self._group(hierarchy, instance) / file, "oom_kill")
+        return _field(self._group(hierarchy, name) / file, "oom_kill")
 
-    def out_of_its_memory(self, instance: str) -> bool:
+    def out_of_its_memory(self, name: str) -> bool:
         """Whether it has reached its own limit; else the machine, or a group that this is in, had no more."""
         hierarchy = self._of(Control.MEMORY)
         if hierarchy is None:
             return False
-        group = self._group(hierarchy, instance)
+        group = self._group(hierarchy, name)
         if hierarchy.version == 2:
             return _field(group / "memory.events", "oom") > 0
         most = max(_count(group / f"memory.{it}max_usage_in_bytes") for it in ("", "memsw."))
         return most > _count(group / "memory.limit_in_bytes") - MIB  # what is refused may be some pages at once
 
-    def refused_processes(self, instance: str) -> int:
+    def refused_processes(self, name: str) -> int:
         """How many times it could not fork."""
         hierarchy = self._of(Control.PIDS)
-        return _field(self._group(hierarchy, instance) / "pids.events", "max") if hierarchy else 0
+        return _field(self._group(hierarchy, name) / "pids.events", "max") if hierarchy else 0
 
-    def instances(self) -> set[str]:
-        """Those that have groups."""
+    def left(self) -> set[str]:
+        """Those that are there and nobody's: of an agent, or of an instance, whose end was not seen to."""
+        return self.names() - self._held
+
+    def names(self) -> set[str]:
         found = (path.name for hierarchy in self._hierarchies for path in hierarchy.folder.glob(f"{self._mark}*"))
         return {name.removeprefix(self._mark) for name in found}
 
-    def remove(self, instance: str) -> set[int]:
-        """Ends what is left of the instance, whatever session it made itself, and removes the groups; a group whose
-        processes take a moment to go stays for the next time. The processes that were found."""
+    def remove(self, name: str) -> set[int]:
+        """Ends what is left in the groups, whatever session it made itself, and removes them; a group whose processes
+        take a moment to go is left for the next time. The processes that were found."""
+        self._held.discard(name)
         left: set[int] = set()
         for hierarchy in self._hierarchies:
-            groups = list(_tree(self._group(hierarchy, instance)))
+            groups = list(_tree(self._group(hierarchy, name)))
             left.update(_ended(groups))
             for group in groups:
                 with suppress(OSError):
@@ -234,8 +252,8 @@ class Groups:
     def _of(self, control: Control) -> Hierarchy | None:
         return next((it for it in self._hierarchies if control in it.controls), None)
 
-    def _group(self, hierarchy: Hierarchy, instance: str) -> Path:
-        return hierarchy.folder / (self._mark + instance)
+    def _group(self, hierarchy: Hierarchy, name: str) -> Path:
+        return hierarchy.folder / (self._mark + name)
 
     def _tried(self, hierarchy: Hierarchy) -> Hierarchy:
         """With the controls by which a group could be limited, since nothing else tells whether that is allowed."""

@@ -32,6 +32,8 @@ class Instance:
     """Unix time."""
     log: Path
     room: Room
+    group: str
+    """The name of its control groups."""
     confined: bool = False
     figures: dict[str, float] = field(default_factory=dict)
     """What its start took, and what the runtime told when it was ready: fetch_ms, spawn_ms, ready_ms, import_ms,
@@ -77,4 +79,5 @@ class Instance:
             process=self.process.identity,
             ready=ready,
             confined=self.confined,
+            group=self.group,
         )

@@ -67,7 +67,7 @@ class Launcher:
 
     def forget(self, instance: Instance) -> int:
         """After it ended by itself. How many processes it has left behind, which are ended too."""
-        return self._spawner.forget(instance.id, session=instance.process.pid)
+        return self._spawner.forget(instance.id, group=instance.group, session=instance.process.pid)
 
     async def adopt_all(self) -> list[Instance]:
         """The ready instances of an earlier agent that still answer; all else that it left is ended and removed."""
@@ -111,7 +111,7 @@ class Launcher:
                 _end_unrecorded(record.instance)
             case Fate.FORGET:
                 pass
-        self._spawner.forget(record.instance)
+        self._spawner.forget(record.instance, group=record.group)
         return None
 
     async def _answers(self, instance: Instance) -> bool:

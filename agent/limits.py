@@ -135,8 +135,8 @@ class Watch:
 
     def _memory(self, instance: Instance, pids: list[int]) -> Iterator[Breach]:
         limit = instance.version.manifest.memory
-        if self._groups.keeps(Control.MEMORY, instance.id):
-            if why := out_of_memory(self._groups, instance.id, limit):
+        if self._groups.keeps(Control.MEMORY, instance.group):
+            if why := out_of_memory(self._groups, instance.group, limit):
                 yield Breach(Cause.MEMORY, why)
         elif instance.memory > limit * MIB:
             instance.memory = sum(map(share, pids))
@@ -145,8 +145,8 @@ class Watch:
 
     def _processes(self, instance: Instance, pids: list[int]) -> Iterator[Breach]:
         tasks = allowed(instance.version.manifest).tasks
-        if self._groups.keeps(Control.PIDS, instance.id):
-            if self._groups.refused_processes(instance.id):
+        if self._groups.keeps(Control.PIDS, instance.group):
+            if self._groups.refused_processes(instance.group):
                 text = f"has {tasks} processes and threads, and can start no more"
                 yield Breach(Cause.PROCESSES, text, deadly=False)
         elif (running := sum(map(_threads, pids))) > tasks:
@@ -168,11 +168,11 @@ class Watch:
                 del told[gone]
 
 
-def out_of_memory(groups: Groups, instance: str, limit: int) -> str:
-    """Empty unless the kernel has killed a process of it; `limit` in MiB."""
-    if not groups.killed_for_memory(instance):
+def out_of_memory(groups: Groups, name: str, limit: int) -> str:
+    """Empty unless the kernel has killed a process in these groups; `limit` in MiB."""
+    if not groups.killed_for_memory(name):
         return ""
-    if groups.out_of_its_memory(instance):
+    if groups.out_of_its_memory(name):
         return f"using more than {limit} MiB of memory; {limit} MiB are allowed"
     return f"memory, of which its node had no more; of its own limit of {limit} MiB some was left"
 

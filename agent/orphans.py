@@ -24,14 +24,13 @@ async def watch(*, lives: Callable[[str], bool], zygotes: Zygotes | None, groups
     suspects: set[int] = set()
     while True:
         if not (zygotes and zygotes.busy):
-            known = processes.waited_for | ({zygote.pid for zygote in zygotes} if zygotes else set())
+            known = processes.waited_for.union(*(zygote.pids for zygote in zygotes or ()))
             found = {pid for pid in processes.children(os.getpid()) if pid not in known}
             for pid in found:
                 _look(pid, lives, suspected=pid in suspects)
             suspects = found
-        for instance in groups.instances():
-            if not lives(instance):
-                groups.remove(instance)
+        for name in groups.left():
+            groups.remove(name)
         await asyncio.sleep(EVERY)
 
 

@@ -24,6 +24,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     ready: bool = False
     confined: bool = False
     """Its process is a sandbox, which has the program inside."""
+    group: str = ""
+    """The name of its control groups, where that is not its own."""
 
 
 class Fate(Enum):

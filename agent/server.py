@@ -181,7 +181,9 @@ class Agent:
         if not settings.zygote or self._bwrap:
             yield None
             return
-        zygotes = Zygotes(preload=settings.preload, most=settings.zygotes, bytecode=settings.state_dir / "bytecode")
+        zygotes = Zygotes(
+            self._groups, preload=settings.preload, most=settings.zygotes, bytecode=settings.state_dir / "bytecode"
+        )
         try:
             yield zygotes
         finally:

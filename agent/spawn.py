@@ -1,30 +1,28 @@
-"""Starting the process of an instance: its room, its socket, its descriptors, its record on disk.
-
-What our runtime serves is forked from the zygote; a program is a process of its own from the start.
-"""
+"""What an instance has before its process: its name, its room, its socket, its record on disk."""
 
 import os
 import secrets
 import socket
-import subprocess
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from agent import limits, packages, sandbox, sockets
+import msgspec
+
+from agent import limits, packages, sockets
 from agent.cause import Cause
 from agent.cgroups import Groups
 from agent.instance import Instance, StartFailed
-from agent.isolation import Room, environment, order_of, program_command, runtime_command
+from agent.isolation import Room, environment
 from agent.load import Load
 from agent.output import Outputs
 from agent.processes import Identity, Process, identify, session_of
 from agent.records import Record, Records
-from agent.runtime.birth import Birth
 from agent.runtime.load import SIZE
 from agent.standby import Standby
+from agent.starting import Served, Start, Started, Starter
 from agent.zygotes import Zygotes
 from hotswap.model import Kind, Version
 
@@ -49,16 +47,15 @@ class Spawner:
         zygotes: Zygotes | None,
         bwrap: str | None = None,
     ) -> None:
-        """Without zygotes every instance is a new interpreter. `bwrap` is the program by which they are kept apart."""
+        """See `Starter`."""
         self._node = node
-        self._zygotes = zygotes
         self._host = host
         self._rooms = state_dir / "rooms"
-        self._bytecode = state_dir / "bytecode"
         self._records = records
         self._outputs = outputs
         self._groups = groups
-        self._bwrap = bwrap
+        self._confined = bwrap is not None
+        self._starter = Starter(groups, zygotes=zygotes, bytecode=state_dir / "bytecode", bwrap=bwrap)
 
     def standby(self, version: Version) -> Standby:
         """Raises `StartFailed` when the machine does not let it."""
@@ -87,15 +84,16 @@ class Spawner:
         """The instance of a record, if its process is still the recorded one."""
         if record.process is None:
             return None
+        self._groups.hold(_group(record))
         try:
             return self._instance(record, self._process(record, record.process))
         except ProcessLookupError:
             return None
 
-    def forget(self, instance: str, *, session: int = 0) -> int:
+    def forget(self, instance: str, *, group: str = "", session: int = 0) -> int:
         """Removes what an instance that is gone left on disk, but for its output, and ends what it left running. How
-        many processes that were, without those of its own session, which end with it."""
-        left = [pid for pid in self._groups.remove(instance) if session_of(pid) not in (None, session)]
+        many processes that were, without those of its own session, which end with it. `group`: see `Record`."""
+        left = [pid for pid in self._groups.remove(group or instance) if session_of(pid) not in (None, session)]
         self._room(instance).remove()
         self._records.remove(instance)
         return len(left)
@@ -107,17 +105,16 @@ class Spawner:
         self, version: Version, code: Path, name: str, listener: socket.socket | None, files: ExitStack
     ) -> Spawned:
         port = sockets.port_of(listener) if listener else sockets.free_port(self._host)
-        record = Record(
-            instance=name, version=version, port=port, created=time.time(), confined=self._bwrap is not None
-        )
+        record = Record(instance=name, version=version, port=port, created=time.time(), confined=self._confined)
         self._records.write(record)
         ready, write = _pipe()
         files.callback(os.close, write)
         with ExitStack() as on_failure:
             on_failure.enter_context(ready)
-            pid = await self._start(record, code, listener, write, files)
+            started = await self._start(record, code, listener, write, files)
             on_failure.pop_all()
-        identity = identify(pid, ended=True)
+        record = msgspec.structs.replace(record, group=started.group)
+        identity = identify(started.pid, ended=True)
         assert identity is not None, "a child that was not waited for is there"
         instance = self._instance(record, self._process(record, identity, child=True))
         try:
@@ -130,57 +127,35 @@ class Spawner:
 
     async def _start(
         self, record: Record, code: Path, listener: socket.socket | None, ready: int, files: ExitStack
-    ) -> int:
-        """The pid of a child of ours."""
-        version, name, port = record.version, record.instance, record.port
+    ) -> Started:
+        version, name, room = record.version, record.instance, self._room(record.instance)
         output = files.enter_context(self._log(record).open("ab"))
-        vendored = packages.of(code)
-        room, listen = self._room(name), (self._host, port)
+        listen, vendored, served = (self._host, record.port), packages.of(code), None
+        if listener:
+            load = files.enter_context(room.load.open("wb+"))
+            load.truncate(SIZE)
+            served = Served(listener.fileno(), load.fileno())
         shown = environment(
             version, instance=name, node=self._node, code=code, packages=vendored, room=room, listen=listen
         )
-        groups = self._groups.make(name, limits.allowed(version.manifest))
-        limited = limits.limits(version.manifest, [] if self._bwrap else groups)
-        if listener is None:
-            command = program_command(version, listen=listen, ready=ready, limited=limited)
-            return _executed(self._confined(command, record, code, groups), output, code, shown, [ready])
-        load = files.enter_context(room.load.open("wb+"))
-        load.truncate(SIZE)
-        told = order_of(
-            version,
-            code=code,
-            packages=vendored,
-            socket=listener.fileno(),
-            ready=ready,
-            load=load.fileno(),
-            limited=limited,
-        )
-        bytecode = self._bytecode / version.artifact
-        if self._zygotes is None:
-            command = self._confined(runtime_command(told, bytecode), record, code, groups)
-            return _executed(command, output, code, shown, [ready, listener.fileno(), load.fileno()])
-        zygote = self._zygotes.of(vendored)
-        birth = Birth(name, told, shown, str(code), str(bytecode), zygote.preload, str(zygote.packages or ""))
-        return await zygote.fork(
-            birth, listener=listener.fileno(), ready=ready, load=load.fileno(), output=output.fileno()
-        )
-
-    def _confined(self, command: list[str], record: Record, code: Path, groups: list[str]) -> list[str]:
-        if self._bwrap is None:
-            return command
-        return sandbox.command(
-            command,
-            bwrap=self._bwrap,
-            code=code,
-            packages=packages.of(code),
-            room=self._room(record.instance),
-            bytecode=self._bytecode / record.version.artifact,
-            limited=limits.limits(record.version.manifest, groups),
+        return await self._starter.start(
+            Start(
+                version=version,
+                instance=name,
+                code=code,
+                packages=vendored,
+                room=room,
+                environment=shown,
+                listen=listen,
+                ready=ready,
+                output=output.fileno(),
+                served=served,
+            )
         )
 
     def _process(self, record: Record, identity: Identity, *, child: bool = False) -> Process:
         def why() -> str:
-            return limits.out_of_memory(self._groups, record.instance, record.version.manifest.memory)
+            return limits.out_of_memory(self._groups, _group(record), record.version.manifest.memory)
 
         return Process(identity, record.instance, child=child, confined=record.confined, why=why)
 
@@ -195,6 +170,7 @@ class Spawner:
             log=self._log(record),
             room=self._room(record.instance),
             load=_load(self._room(record.instance)),
+            group=_group(record),
             confined=record.confined,
         )
 
@@ -208,19 +184,8 @@ class Spawner:
         return Room(self._rooms / instance)
 
 
-def _executed(command: list[str], output: BinaryIO, folder: Path, shown: dict[str, str], passed: list[int]) -> int:
-    child = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        cwd=folder,
-        env=shown,
-        start_new_session=True,
-        pass_fds=passed,
-    )
-    child.returncode = 0  # it is `Process` that waits for it
-    return child.pid
+def _group(record: Record) -> str:
+    return record.group or record.instance
 
 
 def _load(room: Room) -> Load | None:

@@ -1,22 +1,29 @@
 """The agent's hold of the zygote (`agent.runtime.zygote`): starts it, has it fork, starts another when it is gone.
 
+One process is forked ahead, so that an instance that has to start waits for no fork; what starts together with others
+has a new one each.
+
 Forked processes become children of the agent, which is the subreaper of all that its instances leave behind. So it
 waits for them as for those that it has started itself, and `agent.orphans` sees what a function has left.
 """
 
 import asyncio
 import ctypes
+import json
 import logging
-import os
 import socket
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from agent import spare
+from agent.cgroups import Groups
 from agent.instance import StartFailed
 from agent.isolation import BOOT, SYSTEM_PATH
-from agent.runtime import birth, guise
+from agent.races import cancelled
+from agent.runtime import guise
+from agent.spare import Spare
 
 log = logging.getLogger(__name__)
 
@@ -25,12 +32,19 @@ START_LIMIT = 30.0
 FORK_LIMIT = 10.0
 """Seconds for one fork."""
 END_LIMIT = 5.0
+REST = 0.2
+"""Seconds without a start before one is forked ahead: what starts has the processors first."""
 PR_SET_CHILD_SUBREAPER = 36
 
 
 class Zygote:
     def __init__(
-        self, *, preload: Sequence[str] = (), packages: Path | None = None, bytecode: Path | None = None
+        self,
+        groups: Groups,
+        *,
+        preload: Sequence[str] = (),
+        packages: Path | None = None,
+        bytecode: Path | None = None,
     ) -> None:
         """What is preloaded comes from the packages, where there are any; compiled modules of theirs are in a folder of
         their own."""
@@ -42,25 +56,36 @@ class Zygote:
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
         self._turn = asyncio.Lock()
+        self._groups = groups
+        self._ahead: Spare | None = None
+        self._rested_at = 0.0
+        """By the loop's clock; when one may be forked ahead."""
+        self._resting: asyncio.Task[None] | None = None
+        self._closing = False
 
     @property
-    def pid(self) -> int | None:
-        return self._process.pid if self._process else None
+    def pids(self) -> set[int]:
+        """Children of ours that are no instances."""
+        found = {self._process.pid} if self._process else set()
+        return found | {self._ahead.pid} if self._ahead else found
 
     @property
     def busy(self) -> bool:
         return self._turn.locked()
 
-    async def fork(self, what: birth.Birth, *, listener: int, ready: int, load: int, output: int) -> int:
-        """The pid of the process that becomes this instance. Descriptors stay the caller's. Raises `StartFailed`."""
-        told = os.memfd_create("birth")
-        try:
-            os.write(told, birth.encode(what))
-            os.lseek(told, 0, os.SEEK_SET)
+    async def fork(self) -> Spare:
+        """What becomes an instance, or is to be ended. Raises `StartFailed`."""
+        found = None
+        if self._ahead and self._ahead.ready:
+            found, self._ahead = self._ahead, None
+        if found and not found.lives:
+            await found.end(self._groups)
+            found = None
+        if found is None:
             async with self._turn:
-                return await self._forked([told, listener, ready, load, output])
-        finally:
-            os.close(told)
+                found = await self._forked(ahead=False)
+        self._rest()
+        return found
 
     async def warm(self) -> None:
         """Has it started; whether that went well is told to the first who needs it."""
@@ -69,17 +94,61 @@ class Zygote:
                 await self._start()
             except StartFailed as error:
                 log.warning("%s", error)
+                return
+        self._rest()
 
     async def close(self) -> None:
-        """What was forked goes on."""
+        """What was forked for somebody goes on, and who has asked for a fork gets it."""
+        self._closing = True
+        if self._resting:
+            await cancelled(self._resting)
         async with self._turn:
             await self._end()
+        await self._end_ahead()
 
-    async def _forked(self, descriptors: list[int]) -> int:
+    def _rest(self) -> None:
+        self._rested_at = asyncio.get_running_loop().time() + REST
+        if not self._closing and (self._resting is None or self._resting.done()):
+            self._resting = asyncio.create_task(self._fork_ahead(), name="fork ahead")
+
+    async def _fork_ahead(self) -> None:
+        clock = asyncio.get_running_loop().time
+        while (left := self._rested_at - clock()) > 0:  # noqa: ASYNC110 - what is started meanwhile puts it off
+            await asyncio.sleep(left)
+        if self._ahead:
+            return
+        try:
+            async with self._turn:
+                self._ahead = ahead = await self._forked(ahead=True)
+            await ahead.waits()
+        except StartFailed as error:
+            log.warning("%s", error)
+            await self._end_ahead()
+
+    async def _end_ahead(self) -> None:
+        ahead, self._ahead = self._ahead, None
+        if ahead:
+            await ahead.end(self._groups)
+
+    async def _forked(self, *, ahead: bool) -> Spare:
+        name = spare.name()
+        ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.settimeout(0)
+        try:
+            with its:
+                told = {"groups": self._groups.make(name), "ahead": ahead}
+                pid = await self._asked(json.dumps(told).encode(), its)
+            return Spare(pid, name, list(self.preload), self.packages, ours)
+        except BaseException:
+            ours.close()
+            self._groups.remove(name)
+            raise
+
+    async def _asked(self, told: bytes, channel_of_it: socket.socket) -> int:
         for _ in range(2):
             channel = await self._start()
             try:
-                socket.send_fds(channel, [b"f"], descriptors)
+                socket.send_fds(channel, [told], [channel_of_it.fileno()])
                 async with asyncio.timeout(FORK_LIMIT):
                     answer = await asyncio.get_running_loop().sock_recv(channel, 64)
             except (OSError, TimeoutError) as error:

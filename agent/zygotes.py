@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence, Set
 from pathlib import Path
 
 from agent import packages
+from agent.cgroups import Groups
 from agent.zygote import Zygote
 
 log = logging.getLogger(__name__)
@@ -22,10 +23,11 @@ TIDY_EVERY = 60.0
 
 
 class Zygotes:
-    def __init__(self, *, preload: Sequence[str], most: int, bytecode: Path) -> None:
+    def __init__(self, groups: Groups, *, preload: Sequence[str], most: int, bytecode: Path) -> None:
         """`most` sets have one at the same time. The compiled modules of a set are in a folder of its name in
         `bytecode`."""
-        self.platform = Zygote(preload=preload)
+        self.platform = Zygote(groups, preload=preload)
+        self._groups = groups
         self._preload = preload if most else ()
         self._most = most
         self._bytecode = bytecode
@@ -78,7 +80,9 @@ class Zygotes:
         names = [name for name in self._preload if packages.brings(found, name)]
         if not names:
             return None
-        zygote = self._of_sets[found] = Zygote(preload=names, packages=found, bytecode=self._bytecode / found.name)
+        zygote = self._of_sets[found] = Zygote(
+            self._groups, preload=names, packages=found, bytecode=self._bytecode / found.name
+        )
         task = asyncio.create_task(self._warmed(found, zygote), name=f"warm {found.name}")
         self._warming.add(task)
         task.add_done_callback(self._warming.discard)

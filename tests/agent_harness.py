@@ -19,8 +19,9 @@ import aiohttp
 import grpc
 from multidict import CIMultiDict
 
-from agent import cgroups
+from agent import cgroups, processes
 from agent.cgroups import Groups
+from agent.runtime.zygote import WAITING
 from hotswap import archive, etcd, manifest
 from hotswap.deployment import Leader
 from hotswap.errors import NotFound, Unavailable
@@ -214,6 +215,16 @@ class NodeUnderTest:
         self.channel = wire.channel(found.value.address)
         return agent_pb2_grpc.AgentStub(self.channel)
 
+    async def waiting(self, *, but: int = 0) -> int:
+        """The pid of the process that was forked ahead, once there is one."""
+
+        async def found() -> int | None:
+            assert self.agent is not None
+            children = processes.children(self.agent.pid)
+            return next((it for it in children if it != but and WAITING in shown(it, "cmdline")), None)
+
+        return await until(found)
+
     async def status(self) -> list[agent_pb2.InstanceStatus]:
         return list((await (await self.stub()).Status(agent_pb2.StatusRequest())).instances)
 
@@ -252,11 +263,19 @@ async def ungrouped(state_dir: Path) -> None:
     groups = Groups(cgroups.detect(), state_dir)
 
     async def gone() -> bool:
-        for instance in groups.instances():
-            groups.remove(instance)
-        return not groups.instances()
+        for name in groups.names():
+            groups.remove(name)
+        return not groups.names()
 
     await until(gone)
+
+
+def shown(pid: int, what: str) -> list[str]:
+    """Of a process in /proc: its `cmdline` or `environ`; empty when there is none."""
+    try:
+        return (processes.PROC / str(pid) / what).read_bytes().decode().rstrip("\0").split("\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
 def processes_in(folder: Path) -> list[int]:

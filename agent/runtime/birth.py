@@ -39,7 +39,8 @@ def take(told: int, socket: int, ready: int, load: int, output: int) -> Birth:
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.close(output)
-    guise.take(birth.environment, f"{birth.order.function}:{birth.order.version} {birth.instance}")
+    guise.name(f"{birth.order.function}:{birth.order.version} {birth.instance}")
+    guise.take(birth.environment)
     os.environ.clear()
     os.environ.update(birth.environment)
     time.tzset()
@@ -59,5 +60,3 @@ def _forget(birth: Birth) -> None:
         if any(os.path.exists(os.path.join(folder, file)) for folder in folders for file in (top, f"{top}.py")):
             for loaded in [one for one in sys.modules if one == top or one.startswith(f"{top}.")]:
                 del sys.modules[loaded]
-    if "numpy" in sys.modules:  # its generator, unlike Python's own, would be the same in all children
-        sys.modules["numpy"].random.seed()

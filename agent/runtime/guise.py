@@ -26,15 +26,18 @@ def find() -> None:
     _places["environment"] = _filled(environment, environment_end, f"{VARIABLE}={FILLER * ENVIRONMENT_ROOM}")
 
 
-def take(environment: dict[str, str], name: str) -> None:
-    """Of the environment what there is room for, in its order."""
+def take(environment: dict[str, str]) -> None:
+    """What there is room for, in its order."""
     shown, room = b"", _places["environment"][1]
     for key, value in environment.items():
         line = f"{key}={value}".encode(errors="surrogateescape") + b"\0"
         if len(shown) + len(line) <= room:
             shown += line
     _write("environment", shown)
-    _write("name", name.encode())
+
+
+def name(text: str) -> None:
+    _write("name", text.encode())
 
 
 def _filled(begin: int, end: int, filler: str) -> tuple[int, int]:

@@ -28,7 +28,7 @@ class Limits:
     disk: int
     """MiB a single file may have; for all of them together the agent looks."""
     groups: list[str]
-    """Files of the control groups to join."""
+    """Files of the control groups to join, where that has not been done."""
 
 
 def encode(limits: Limits) -> str:
@@ -39,10 +39,15 @@ def parse(text: str) -> Limits:
     return Limits(**json.loads(text))
 
 
-def apply(limits: Limits) -> None:
-    for group in limits.groups:
+def join(groups: list[str]) -> None:
+    """This takes milliseconds, in which the kernel waits. Raises `OSError`."""
+    for group in groups:
         with open(group, "w") as file:
             file.write(str(os.getpid()))
+
+
+def apply(limits: Limits) -> None:
+    join(limits.groups)
     _lower(resource.RLIMIT_CORE, 0)
     _lower(resource.RLIMIT_NOFILE, limits.files)
     _lower(resource.RLIMIT_FSIZE, max(limits.disk * MIB, LEAST_FILE))

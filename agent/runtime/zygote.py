@@ -1,23 +1,30 @@
 """The process that instances are forked from: it has imported what all of them need, and nothing of their own.
 
-For each message the agent passes five descriptors: what is to be run (`birth.Birth`, as JSON), the bound socket, the
-ready descriptor, the file of its load and the output. The answer is the pid, or 0. The end of the agent is the end of
-the zygote.
+With each message (the arguments of `_told`, as JSON) the agent passes a channel to the new process. The answer is the
+pid, or 0. On its channel the new process is told what it is to be, then or later, by five descriptors: what is to be
+run (`birth.Birth`, as JSON), the bound socket, the ready descriptor, the file of its load and the output. The end of
+the agent is the end of the zygote, and of who waits.
 
 It has one thread and never a loop: a lock that another thread holds at the fork would stay locked in the child.
 """
 
 import gc
 import importlib
+import json
 import os
 import socket
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import NoReturn
 
-from . import birth, guise
+from . import birth, guise, limits, rehearsal
 
 DESCRIPTORS = 5
+LONGEST = 1 << 16
+"""Bytes of a message."""
+WAITING = "waits to be an instance"
+"""The name of a process that was forked ahead."""
 PRELOADED = (
     "a2wsgi",
     "uvicorn.lifespan.on",
@@ -38,21 +45,47 @@ def run(descriptor: int, packages: str, bytecode: str, preload: list[str]) -> bi
     gc.collect()
     gc.freeze()  # pages that nobody writes to stay shared
     while True:
-        message, descriptors, _, _ = socket.recv_fds(channel, 1, DESCRIPTORS)
+        message, descriptors, _, _ = socket.recv_fds(channel, LONGEST, 1)
         if not message:
             os._exit(0)
         pid = _born()
         if pid == 0:
             channel.close()
-            return birth.take(*descriptors)
-        for one in descriptors:
-            os.close(one)
+            return _told(socket.socket(fileno=descriptors[0]), **json.loads(message))
+        os.close(descriptors[0])
         channel.send(str(pid).encode() if pid else b"0")
+
+
+def _told(channel: socket.socket, groups: list[str], *, ahead: bool) -> birth.Birth:
+    """In a child. `ahead`: nobody waits for it yet, so it rehearses, and says that it waits.
+
+    Raises the `OSError` for which no group can be joined only when it can be printed where somebody will read it.
+    """
+    guise.name("becomes an instance")
+    if "numpy" in sys.modules:  # its generator, unlike Python's own, would be the same in all children
+        sys.modules["numpy"].random.seed()
+    failed = None
+    try:
+        limits.join(groups)
+    except OSError as error:
+        failed = error
+    with channel:
+        if ahead:
+            rehearsal.rehearse()
+            guise.name(WAITING)
+            with suppress(OSError):  # of an agent that has ended meanwhile, as is told next
+                channel.send(b"w")
+        message, descriptors, _, _ = socket.recv_fds(channel, 1, DESCRIPTORS)
+    if not message:
+        os._exit(0)
+    born = birth.take(*descriptors)
+    if failed:
+        raise failed
+    return born
 
 
 def _load(channel: socket.socket, packages: str, bytecode: str, preload: list[str]) -> None:
     """Tells the agent what could not be imported, or what has started threads; then it may not be forked."""
-    importlib.import_module(f"{__package__}.serve")
     _import(channel, PRELOADED)
     if packages:
         sys.pycache_prefix = bytecode

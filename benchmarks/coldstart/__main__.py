@@ -4,7 +4,8 @@ Forked from the zygote, as agents do; as a new interpreter (`hotswap agent --no-
 installed, functions-framework and AWS's awslambdaric behind a small runtime API. In turn, round by round; told are
 medians. Of ours the parts: *spawn* until there is a process that is written down, *import* and *init* as the runtime
 tells them, *ready* until the agent knows, *first* until the first invocation is answered. Artifacts are unpacked
-already. *woken* is an instance that sleeps, from the connection that wakes it. Where numpy is installed: a function
+already. *woken* is an instance that sleeps, from the connection that wakes it; *after another* one that follows on
+another at once, so that no process was forked ahead for it. Where numpy is installed: a function
 that has it vendored, from the zygote of its packages (*numpy*) and from the platform's (*numpy, platform*).
 """
 
@@ -37,6 +38,8 @@ from hotswap.archive import PACKAGES
 from hotswap.model import Kind, Manifest, Version
 
 ROUNDS, QUICK = 40, 10
+PAUSE = 0.5
+"""Seconds before each start, in which a process is forked ahead."""
 HEAVY = "numpy"
 NODE = "n"
 Parts = dict[str, float]
@@ -58,7 +61,13 @@ class Timed(Spawner):
 
 class Ours:
     def __init__(
-        self, room: Path, session: ClientSession, zygotes: Zygotes | None, *, code: str = functions.LAMBDA
+        self,
+        room: Path,
+        session: ClientSession,
+        groups: Groups,
+        zygotes: Zygotes | None,
+        *,
+        code: str = functions.LAMBDA,
     ) -> None:
         self._session = session
         self._code = functions.write(room / "code", code)
@@ -69,7 +78,7 @@ class Ours:
             state_dir=room,
             records=records,
             outputs=Outputs(room / "logs"),
-            groups=Groups(detect(), room),
+            groups=groups,
             zygotes=zygotes,
         )
         self._launcher = Launcher(self._spawner, session, records)
@@ -84,6 +93,18 @@ class Ours:
         packages.share(self._code, sets)
 
     async def once(self) -> Parts:
+        await asyncio.sleep(PAUSE)
+        return await self._once()
+
+    async def after_another(self) -> Parts:
+        await asyncio.sleep(PAUSE)
+        other = await self._launcher.start(self._version, self._code, warming=lambda: None)
+        try:
+            return await self._once()
+        finally:
+            await self._launcher.stop(other)
+
+    async def _once(self) -> Parts:
         begun = perf_counter()
         instance = await self._launcher.start(self._version, self._code, warming=lambda: None)
         ready = perf_counter()
@@ -93,6 +114,7 @@ class Ours:
         return self._parts(instance, ready=ready - begun, first=first - begun)
 
     async def woken(self) -> Parts:
+        await asyncio.sleep(PAUSE)
         standby = self._launcher.standby(self._version)
         begun = perf_counter()
         asking = asyncio.create_task(self._ask(standby.address))
@@ -121,8 +143,8 @@ class Ours:
 
 
 @asynccontextmanager
-async def forking(room: Path, *, preload: Sequence[str]) -> AsyncIterator[Zygotes]:
-    zygotes = Zygotes(preload=preload, most=1, bytecode=room / "bytecode")
+async def forking(room: Path, groups: Groups, *, preload: Sequence[str]) -> AsyncIterator[Zygotes]:
+    zygotes = Zygotes(groups, preload=preload, most=1, bytecode=room / "bytecode")
     await zygotes.platform.warm()
     try:
         yield zygotes
@@ -139,15 +161,19 @@ async def settled(one: Ours, zygotes: Zygotes) -> None:
 
 async def measured(rounds: int, room: Path) -> dict[str, Parts]:
     found: defaultdict[str, list[Parts]] = defaultdict(list)
+    groups = Groups(detect(), room)
     async with (
         ClientSession() as session,
-        forking(room, preload=()) as platform,
-        forking(room, preload=[HEAVY]) as preloading,
+        forking(room, groups, preload=()) as platform,
+        forking(room, groups, preload=[HEAVY]) as preloading,
     ):
-        ours = {"zygote": Ours(room / "zygote", session, platform), "exec": Ours(room / "exec", session, None)}
+        ours = {
+            "zygote": Ours(room / "zygote", session, groups, platform),
+            "exec": Ours(room / "exec", session, groups, None),
+        }
         if functions.installed(HEAVY):
             for name, zygotes in ((HEAVY, preloading), (f"{HEAVY}, platform", platform)):
-                ours[name] = Ours(room / name, session, zygotes, code=functions.HEAVY)
+                ours[name] = Ours(room / name, session, groups, zygotes, code=functions.HEAVY)
                 ours[name].bring(room / "sets")
             await settled(ours[HEAVY], preloading)
         framework = functions.write(room / "framework", functions.FRAMEWORK)
@@ -156,6 +182,7 @@ async def measured(rounds: int, room: Path) -> dict[str, Parts]:
             for name, one in ours.items():
                 found[name].append(await one.once())
             found["woken"].append(await ours["zygote"].woken())
+            found["after another"].append(await ours["zygote"].after_another())
             if peers.installed("functions-framework"):
                 found["functions-framework"].append({"first": await peers.framework(framework, session)})
                 found["awslambdaric"].append({"first": await peers.lambda_runtime(runtime, session)})

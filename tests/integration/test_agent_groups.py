@@ -243,9 +243,9 @@ def real(folder: Path) -> list[Hierarchy]:
 
 async def ended(groups: Groups) -> None:
     def gone() -> bool:
-        for instance in groups.instances():
-            groups.remove(instance)
-        return not groups.instances()
+        for name in groups.names():
+            groups.remove(name)
+        return not groups.names()
 
     await eventually(gone)
 

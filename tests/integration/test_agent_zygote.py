@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from agent.processes import children
 from agent.runtime import guise
 from hotswap.model import Endpoint
 from hotswap.settings import EtcdSettings
-from tests.agent_harness import NodeUnderTest, node, until
+from tests.agent_harness import NodeUnderTest, node, shown, until
 
 HANDLER = 'kind = "handler"\nentrypoint = "app:handler"\n'
 SELF = """
@@ -70,15 +71,6 @@ async def told(a_node: NodeUnderTest, endpoint: Endpoint) -> Any:
     status, answer, _ = await a_node.invoke(endpoint, {})
     assert status == 200
     return answer
-
-
-def children(pid: int) -> set[int]:
-    found = (Path("/proc") / str(pid) / "task").glob("*/children")
-    return {int(child) for file in found for child in file.read_text().split()}
-
-
-def shown(pid: int, what: str) -> list[str]:
-    return (Path("/proc") / str(pid) / what).read_bytes().decode().rstrip("\0").split("\0")
 
 
 async def ended(pid: int) -> bool:

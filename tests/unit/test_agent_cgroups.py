@@ -184,14 +184,14 @@ async def test_a_real_group_is_joined_and_goes_with_all_that_is_in_it(tmp_path: 
     try:
         assert process.stdout is not None
         assert await process.stdout.readline() == b"in\n"
-        assert groups.instances() == {"node-1-abc"}
-        assert not Groups(cgroups.detect(), tmp_path / "another").instances()
+        assert groups.names() == {"node-1-abc"}
+        assert not Groups(cgroups.detect(), tmp_path / "another").names()
         assert groups.remove("node-1-abc") == {process.pid}
         assert await asyncio.wait_for(process.wait(), 20) == -9
 
         def gone() -> bool:
             groups.remove("node-1-abc")
-            return not groups.instances()
+            return not groups.names()
 
         await eventually(gone)
     finally:
