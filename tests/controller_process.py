@@ -22,19 +22,20 @@ import asyncio, sys
 from pathlib import Path
 from controller.server import run
 from hotswap.settings import ControllerSettings, EtcdSettings
-folder, etcd, bind, bucket = sys.argv[1:]
+folder, etcd, bind, bucket, name = sys.argv[1:]
 places = {"artifacts": Path(folder), "bucket": bucket, "bind": bind}
-asyncio.run(run(ControllerSettings(name="c1", etcd=EtcdSettings((etcd,)), **places)))
+asyncio.run(run(ControllerSettings(name=name, etcd=EtcdSettings((etcd,)), **places)))
 """
 
 
 class ControllerProcess:
     """A controller on a port of its own, to be killed."""
 
-    def __init__(self, folder: Path, etcd: EtcdSettings, *, bucket: str = "") -> None:
+    def __init__(self, folder: Path, etcd: EtcdSettings, *, bucket: str = "", name: str = "c1") -> None:
         self._folder = folder
         self._etcd = etcd
         self._bucket = bucket
+        self._name = name
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -42,7 +43,7 @@ class ControllerProcess:
     def start(self) -> None:
         with (self._folder / "log").open("ab") as log:
             command = [sys.executable, "-c", CONTROLLER, str(self._folder / "artifacts"), self._etcd.endpoints[0]]
-            self._process = subprocess.Popen([*command, self.address, self._bucket], stdout=log, stderr=log)
+            self._process = subprocess.Popen([*command, self.address, self._bucket, self._name], stdout=log, stderr=log)
 
     def kill(self) -> None:
         self._process.send_signal(signal.SIGKILL)
@@ -63,8 +64,10 @@ class ControllerProcess:
 
 
 @contextmanager
-def running_controller(folder: Path, etcd: EtcdSettings, *, bucket: str = "") -> Iterator[ControllerProcess]:
-    made = ControllerProcess(folder, etcd, bucket=bucket)
+def running_controller(
+    folder: Path, etcd: EtcdSettings, *, bucket: str = "", name: str = "c1"
+) -> Iterator[ControllerProcess]:
+    made = ControllerProcess(folder, etcd, bucket=bucket, name=name)
     made.start()
     try:
         yield made

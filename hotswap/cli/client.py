@@ -3,7 +3,7 @@
 import getpass
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
@@ -13,7 +13,7 @@ import click
 import grpc
 
 from hotswap import auth
-from hotswap.cli import running
+from hotswap.cli import reaching, running
 from hotswap.credentials import ADMIN_FILE, kept
 from hotswap.errors import Unavailable
 from hotswap.rpc import wire
@@ -24,8 +24,6 @@ from hotswap.settings import host_and_port
 
 ANSWER_LIMIT = 20.0
 """Seconds for an answer of the controller's."""
-CONNECT_LIMIT = 5.0
-"""Seconds until a controller must be reached."""
 
 
 def me() -> Metadata:
@@ -43,15 +41,16 @@ class Target:
 
     state_dir: Path
     given: str | None = None
-    """`host:port` of a controller."""
+    """`host:port` of a controller, or of several between commas."""
     given_token: str | None = field(default=None, repr=False)
 
     @property
-    def controller(self) -> str:
-        if self.given:
-            host_and_port(self.given, option="--controller")
-            return self.given
-        return self._running().controller
+    def controllers(self) -> list[str]:
+        """Any of them will do; the first that answers is called."""
+        addresses = self.given.split(",") if self.given else [self._running().controller]
+        for address in addresses:
+            host_and_port(address, option="--controller")
+        return addresses
 
     @property
     def router(self) -> str:
@@ -80,13 +79,13 @@ class Target:
     @contextmanager
     def connected(self) -> Iterator[ControllerStub]:
         """Raises what the controller raised; `Unavailable` when it is not there."""
-        address = self.controller
-        with wire.calling(f"the controller at {address}"), wire.blocking_channel(address) as channel:
-            try:
-                grpc.channel_ready_future(channel).result(timeout=CONNECT_LIMIT)
-            except grpc.FutureTimeoutError:
-                raise Unavailable(f"no controller answers at {address}", hint="start it: hotswap up") from None
-            yield ControllerStub(grpc.intercept_channel(channel, Showing(self.token)))
+        with ExitStack() as stack:
+            channels = {it: stack.enter_context(wire.blocking_channel(it)) for it in self.controllers}
+            address = reaching.first(channels)
+            if address is None:
+                raise Unavailable(f"no controller answers at {', '.join(channels)}", hint="start it: hotswap up")
+            with wire.calling(f"the controller at {address}"):
+                yield ControllerStub(grpc.intercept_channel(channels[address], Showing(self.token)))
 
 
 def controller_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -94,10 +93,10 @@ def controller_options(command: Callable[..., None]) -> Callable[..., None]:
 
     @click.option(
         "--controller",
-        metavar="HOST:PORT",
+        metavar="HOST:PORT,…",
         envvar="HOTSWAP_CONTROLLER",
         show_envvar=True,
-        help="A controller; else the one that `hotswap up` started.",
+        help="A controller, or several, of which one has to answer; else the one that `hotswap up` started.",
     )
     @click.option(
         "--token",

@@ -76,7 +76,7 @@ def _settled(deployment: pb.Deployment) -> bool:
 def _updates(target: Target, deployment_id: str, deadline: float) -> Iterator[pb.DeploymentUpdate]:
     """Whatever does not answer for a while (the controller, or etcd behind it) is asked again, and said once."""
     after, told = 0, False
-    _ = target.controller  # where no platform is known at all, there is nobody to wait for
+    _ = target.controllers  # where no platform is known at all, there is nobody to wait for
     while (left := deadline - time.monotonic()) > 0:
         try:
             with target.connected() as controller:

@@ -13,7 +13,6 @@ from hotswap.cli.sending import send
 from hotswap.cli.verbs import why_option
 from hotswap.model import Manifest
 from hotswap.rpc import controller_pb2 as pb
-from hotswap.rpc.controller_pb2_grpc import ControllerStub
 from hotswap.runtimes import Runtime
 
 DIGEST_SHOWN = 12
@@ -40,12 +39,11 @@ def publish(folder: Path, *, platform: str, python: str, anew: bool, form: outpu
     hotswap publish examples/image-processor/v1
     """
     described = manifest.read(folder)
-    with target.connected() as controller:
-        packages = None
-        if (folder / vendoring.FILE).exists():
-            runtime = Runtime(platform, python) if platform or python else _of_nodes(controller, described)
-            packages = _vendored(folder, runtime, target, anew=anew)
-        sent = send(controller, folder, packages=packages)
+    packages = None
+    if (folder / vendoring.FILE).exists():
+        runtime = Runtime(platform, python) if platform or python else _of_nodes(target, described)
+        packages = _vendored(folder, runtime, target, anew=anew)
+    sent = send(target, folder, packages=packages)
     version = sent.version
     if form == "json":
         output.print_json(output.document(version))
@@ -56,9 +54,10 @@ def publish(folder: Path, *, platform: str, python: str, anew: bool, form: outpu
     click.echo(f"deploy it: hotswap deploy {name} {number} --strategy all-at-once --wait")
 
 
-def _of_nodes(controller: ControllerStub, described: Manifest) -> Runtime:
+def _of_nodes(target: Target, described: Manifest) -> Runtime:
     """What fits the nodes that the function may run on."""
-    found = controller.GetPlatform(pb.GetPlatformRequest(), timeout=ANSWER_LIMIT, metadata=me())
+    with target.connected() as controller:
+        found = controller.GetPlatform(pb.GetPlatformRequest(), timeout=ANSWER_LIMIT, metadata=me())
     return runtimes.common(found.nodes, described.placement.labels)
 
 

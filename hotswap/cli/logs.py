@@ -71,7 +71,7 @@ def logs(
 def _entries(target: Target, wanted: pb.ReadLogsRequest) -> Iterator[pb.LogEntry]:
     """A follower whose controller goes away asks the one that took over, from the last line on."""
     told = False
-    _ = target.controller  # where no platform is known at all, there is nobody to wait for
+    _ = target.controllers  # where no platform is known at all, there is nobody to wait for
     while True:
         try:
             with target.connected() as controller:

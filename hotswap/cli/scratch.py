@@ -63,7 +63,7 @@ def scratch(target: Target, function: str, alias: str, *, good: int) -> Iterator
     with ExitStack() as leftovers, interruptible():
         leftovers.callback(_take_away, target, function, alias)
         with target.connected() as controller, tempfile.TemporaryDirectory() as folder:
-            bad = send(controller, _write(Path(folder), controller, function, alias)).version
+            bad = send(target, _write(Path(folder), controller, function, alias)).version
         with target.connected() as controller:
             request = {"functionName": function, "version": good, "alias": alias, "strategy": "AllAtOnce"}
             begun = deploy(controller, {**request, "reason": WHY})

@@ -210,6 +210,36 @@ async def test_the_command_goes_on_publishing_after_its_controller_was_killed(
         assert proxy.requested - size < kept
 
 
+async def test_the_command_publishes_at_another_controller_when_the_first_is_gone_in_the_middle(
+    tmp_path: Path, etcd: EtcdSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = packed(tmp_path, filling=os.urandom(24 * MIB))
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    with s3_server(tmp_path / "moto.log") as server:
+        bucket = bucket_at(server, "artifacts", monkeypatch)
+        with (
+            running_controller(first, etcd, bucket=bucket) as one,
+            running_controller(second, etcd, bucket=bucket, name="c2") as two,
+        ):
+            async with one.called(), two.called() as other, proxied(one.address) as proxy:
+                among = ("--controller", f"{proxy.address},{two.address}")
+                command = ("-m", "hotswap", "publish", str(tmp_path / "source"), *among)
+                publishing = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=PIPE, stderr=PIPE)
+                await eventually(lambda: kept_of_upload(first) > 8 * MIB)
+                proxy.hold_requests()
+                await proxy.holds.wait()
+                one.kill()
+                await proxy.close()
+                out, said = await asyncio.wait_for(publishing.communicate(), 120)
+                assert publishing.returncode == 0, said
+                assert b"greeter version 1" in out
+                assert b"has nothing of it: sending it from the beginning" in said
+                fetched = other.FetchArtifact(pb.FetchArtifactRequest(sha256=hashlib.sha256(content).hexdigest()))
+                assert b"".join([chunk.content async for chunk in fetched]) == content
+
+
 def kept_of_upload(folder: Path) -> int:
     return sum(path.stat().st_size for path in (folder / "artifacts").glob(".*.part"))
 

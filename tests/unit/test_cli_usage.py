@@ -85,7 +85,7 @@ def test_without_a_platform_the_way_to_start_one_is_told() -> None:
 def test_a_controller_that_is_not_there_is_told_by_its_address(
     command: list[str], closed_port: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hotswap.cli.client.CONNECT_LIMIT", 0.2)
+    monkeypatch.setattr("hotswap.cli.reaching.LIMIT", 0.2)
     result = run(*command, "--controller", closed_port)
     assert result.exit_code == 1
     assert f"no controller answers at {closed_port}" in result.stderr
