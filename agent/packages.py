@@ -7,12 +7,19 @@ here, of the files: whoever says to have the same packages as another must have 
 
 import hashlib
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterable
 from pathlib import Path
 
 from hotswap.archive import PACKAGES
+from hotswap.errors import Invalid
+from hotswap.runtimes import HERE, fits_here
+
+TAG = re.compile(r"^Tag:\s*(\S+)", re.MULTILINE)
+"""In what a wheel says of itself: the interpreter, the ABI and the platform that it is for."""
+SHOWN = 3
 
 SUFFIXES = ("", ".py", ".abi3.so")
 """Of what a package or a module is, at the top; and those of modules for one interpreter only."""
@@ -30,6 +37,24 @@ def share(code: Path, sets: Path) -> None:
     else:
         own.rename(shared)
     own.symlink_to(os.path.relpath(shared, code))
+
+
+def check(code: Path) -> None:
+    """Raises `Invalid` where some of an unpacked archive's packages are for another machine or interpreter."""
+    found = of(code)
+    if found is None:
+        return
+    wrong = []
+    for wheel in sorted(found.glob("*.dist-info/WHEEL")):
+        tags = TAG.findall(wheel.read_text(encoding="utf-8", errors="replace"))
+        if tags and not any(map(fits_here, tags)):
+            wrong.append(f"{wheel.parent.stem} for {tags[0]}")
+    if wrong:
+        more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+        raise Invalid(
+            f"its packages do not fit this node, which is {HERE}: they are {', '.join(wrong[:SHOWN])}{more}",
+            hint="publish it for the nodes that it may run on, as it is done without --platform and --python",
+        )
 
 
 def of(code: Path) -> Path | None:

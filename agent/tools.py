@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+from agent import packages
 from agent.artifacts import Artifacts
 from agent.incidents import Incidents
 from agent.launcher import Launcher
 from agent.ledger import Ledger
 from agent.nodes import Announcer
 from agent.proven import Proven
-from hotswap.model import Version
+from hotswap.model import Kind, Version
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,12 @@ class Tools:
     incidents: Incidents
 
     async def fetched(self, version: Version) -> tuple[Path, float]:
-        """The folder of its code, and the seconds that took."""
+        """The folder of its code, and the seconds that took. Raises `Invalid`, `Unavailable`.
+
+        What packages a program of the kind `http` needs is its own affair: it may bring an interpreter.
+        """
         began = time.monotonic()
         code = await self.artifacts.folder(version.artifact, version.size)
+        if version.manifest.kind is not Kind.HTTP:
+            await asyncio.to_thread(packages.check, code)
         return code, time.monotonic() - began

@@ -16,6 +16,7 @@ OLDER = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 OLDEST = min(OLDER)
 PYTHON = re.compile(r"3\.\d{1,2}")
 PLATFORM = re.compile(r"[a-z0-9_]+")
+PYTHON_TAG = re.compile(r"(?P<any>py|cp)3(?P<minor>\d*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,29 @@ def _here() -> Runtime:
 
 
 HERE = _here()
+
+
+def fits_here(tag: str) -> bool:
+    """Whether a wheel of this tag, as `cp311-cp311-manylinux_2_17_x86_64`, runs in this interpreter on this machine.
+
+    What cannot be told fits.
+    """
+    parts = tag.strip().split("-")
+    if len(parts) != 3:
+        return True
+    pythons, abis, platforms = (part.split(".") for part in parts)
+    if not any(_speaks(python, abi) for python in pythons for abi in abis):
+        return False
+    known = MANYLINUX.fullmatch(HERE.platform)
+    return not known or not {"any", *_fitting(HERE.platform)}.isdisjoint(platforms)
+
+
+def _speaks(python: str, abi: str) -> bool:
+    told = PYTHON_TAG.fullmatch(python)
+    if not told:
+        return False
+    minor, here = int(told["minor"] or 0), int(HERE.python.partition(".")[2])
+    return minor == here or (minor < here and (told["any"] == "py" or abi in {"abi3", "none"}))
 
 
 class Node(Protocol):

@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from hotswap.rpc import agent_pb2
+from hotswap.runtimes import HERE
 from hotswap.settings import EtcdSettings
 from tests.agent_harness import NodeUnderTest, node, until
 
@@ -161,6 +162,19 @@ async def test_a_version_that_does_not_exist_has_failed(a_node: NodeUnderTest) -
     last = await outcome(a_node, {9: 1})
     assert last.state == agent_pb2.INSTANCE_STATE_FAILED
     assert 'version 9 of "echo" does not exist' in last.text
+
+
+async def test_packages_for_another_machine_are_told_as_that(a_node: NodeUnderTest) -> None:
+    wheel = {"parcel-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nTag: cp311-cp311-manylinux_2_17_another\n"}
+    await a_node.publish(1, {"app.py": FINE}, HANDLER, packages={"parcel.py": "", **wheel})
+    last = await outcome(a_node, {1: 1})
+    assert last.state == agent_pb2.INSTANCE_STATE_FAILED
+    assert f"its packages do not fit this node, which is {HERE}" in last.text
+    assert "parcel-1.0 for cp311-cp311-manylinux_2_17_another" in last.text
+    code = 'import os, socket\ns = socket.create_server(("", int(os.environ["PORT"])))\nwhile True: s.accept()\n'
+    await a_node.publish(2, {"run.py": code}, 'kind = "http"\nentrypoint = ["python3", "run.py"]\n', packages=wheel)
+    await a_node.assign({2: 1})
+    assert await a_node.endpoints(2), "what a program needs is its own affair"
 
 
 async def test_an_artifact_that_was_tampered_with_is_refused(a_node: NodeUnderTest) -> None:

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from hotswap.errors import Invalid
-from hotswap.runtimes import HERE, Runtime, common
+from hotswap.runtimes import HERE, Runtime, common, fits_here
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,35 @@ def test_where_none_fit_all_the_nodes_are_named_with_what_to_do(nodes: list[Node
     for node in nodes:
         assert f"{node.name}: {node.platform}, Python {node.python}" in str(refused.value)
     assert "--platform" in refused.value.hint
+
+
+MINOR = int(HERE.python.partition(".")[2])
+GLIBC = int(HERE.platform.split("_")[2])
+MACHINE = HERE.platform.split("_", 3)[3]
+
+
+@pytest.mark.parametrize(
+    ("tag", "fits"),
+    [
+        ("py3-none-any", True),
+        ("py2.py3-none-any", True),
+        ("py2-none-any", False),
+        (f"cp3{MINOR}-cp3{MINOR}-{HERE.platform}", True),
+        (f"cp3{MINOR}-cp3{MINOR}-manylinux_2_5_{MACHINE}.manylinux1_{MACHINE}", True),
+        (f"cp3{MINOR}-cp3{MINOR}-manylinux_2_{GLIBC + 1}_{MACHINE}", False),
+        (f"cp3{MINOR}-cp3{MINOR}-manylinux_2_17_other", False),
+        (f"cp3{MINOR}-cp3{MINOR}-musllinux_1_2_{MACHINE}", False),
+        (f"cp3{MINOR + 1}-cp3{MINOR + 1}-manylinux_2_5_{MACHINE}", False),
+        (f"cp3{MINOR - 1}-cp3{MINOR - 1}-manylinux_2_5_{MACHINE}", False),
+        (f"cp3{MINOR - 1}-abi3-manylinux_2_5_{MACHINE}", True),
+        (f"cp3{MINOR + 1}-abi3-manylinux_2_5_{MACHINE}", False),
+        (f"py3{MINOR + 1}-none-any", False),
+        ("pp310-pypy310_pp73-any", False),
+        ("nothing that is known", True),
+    ],
+)
+def test_a_wheel_tells_whether_it_runs_here(tag: str, *, fits: bool) -> None:
+    assert fits_here(tag) is fits
 
 
 def test_wheels_for_an_older_c_library_fit_too() -> None:
