@@ -9,16 +9,13 @@ What it costs has a bound, however much fails: looks are begun a few at a time, 
 """
 
 import asyncio
-import logging
 from collections.abc import Callable
 
-from hotswap.errors import Unavailable
+from controller.hearing import hear
 from hotswap.metrics import Failure
 from hotswap.mirror import Mirror
 from hotswap.model import Router
 from hotswap.routers import Admin
-
-log = logging.getLogger(__name__)
 
 LEAST_PAUSE = 0.1
 """Seconds between two questions to a router that has something to tell."""
@@ -26,8 +23,6 @@ TOGETHER = 32
 """Looks that are begun at once; they are one request to each router."""
 PAUSE_EACH = 0.001
 """Seconds for each look before the next are begun: so there are a thousand a second for each router, at most."""
-RETRY_AFTER = 1.0
-"""Seconds before a router that did not answer is asked again; counts are asked for meanwhile, as always."""
 
 
 class Alarms:
@@ -37,37 +32,19 @@ class Alarms:
         self._routers = routers
         self._admin = admin
         self._alarm = alarm
-        self._heard: set[str] = set()
-        """Keys of the routers that are asked."""
+        self._looks: dict[str, tuple[str, int]] = {}
+        """By router, its boot and the look that it told last; one that was started again begins anew."""
 
     async def run(self) -> None:
-        """Never returns."""
-        async with asyncio.TaskGroup() as tasks:
-            while True:
-                for stored in self._routers:
-                    if stored.key not in self._heard:
-                        self._heard.add(stored.key)
-                        tasks.create_task(self._hear(stored.key), name=f"what fails at {stored.value.name}")
-                await self._routers.changed()
+        """Never returns. Counts are asked for meanwhile, as always."""
+        await hear(self._routers, self._ask, name="what fails")
 
-    async def _hear(self, key: str) -> None:
-        """For as long as the router lives."""
-        boot, look = "", 0
-        try:
-            while stored := self._routers.get(key):
-                if boot != stored.value.boot:  # one that was started again begins anew
-                    boot, look = stored.value.boot, 0
-                try:
-                    told = await self._admin.failing(stored.value, look)
-                except Unavailable as error:
-                    log.info("%s", error)
-                    await asyncio.sleep(RETRY_AFTER)
-                    continue
-                look = told.look
-                await self._heed(told.failures)
-                await asyncio.sleep(LEAST_PAUSE)
-        finally:
-            self._heard.discard(key)
+    async def _ask(self, router: Router) -> None:
+        boot, look = self._looks.get(router.name, ("", 0))
+        told = await self._admin.failing(router, look if boot == router.boot else 0)
+        self._looks[router.name] = (router.boot, told.look)
+        await self._heed(told.failures)
+        await asyncio.sleep(LEAST_PAUSE)
 
     async def _heed(self, failures: list[Failure]) -> None:
         begun = 0

@@ -55,7 +55,7 @@ class Janitor:
                 tasks.create_task(self._follow(active), name="janitor: deployments")
                 tasks.create_task(self._follow(assigned, part=1), name="janitor: assignments")
                 tasks.create_task(self._follow_nodes(), name="janitor: nodes")
-                tasks.create_task(self._follow_pins(), name="janitor: pins")
+                tasks.create_task(self._follow_moves(), name="janitor: what is pinned or lent")
                 for _ in range(AT_ONCE):
                     tasks.create_task(self._settle(), name="janitor")
 
@@ -75,9 +75,9 @@ class Janitor:
             for function in sorted(self._known):
                 self._mark(function)
 
-    async def _follow_pins(self) -> None:
+    async def _follow_moves(self) -> None:
         while True:
-            self._mark(await self._placement.unpinned())
+            self._mark(await self._placement.moved())
 
     def _mark(self, function: str) -> None:
         self._known.add(function)

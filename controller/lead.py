@@ -1,4 +1,5 @@
-"""What only the leader does, put together: the engine, the janitor, and weights that are set by hand."""
+"""What only the leader does, put together: the engine, the janitor, versions that run on demand, and weights that are
+set by hand."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from controller.agents import Agents
 from controller.alarms import Alarms
+from controller.demand import Demand
 from controller.engine import Engine
 from controller.janitor import Janitor
 from controller.means import Clock, Means, Testing
@@ -54,6 +56,8 @@ async def leading(
         engine = Engine(means)
         tasks.create_task(engine.run(), name="engine")
         tasks.create_task(Alarms(known_routers, admin, engine.alarm).run(), name="alarms")
+        demand = Demand(store=store, routers=known_routers, admin=admin, counters=routers.counters, placement=placement)
+        tasks.create_task(demand.run(), name="demand")
         tasks.create_task(Janitor(store=store, nodes=nodes, placement=placement).run(), name="janitor")
         yield HandWeights(store=store, fence=fence, placement=placement, routers=routers, service=service, clock=clock)
 

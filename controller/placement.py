@@ -1,13 +1,15 @@
 """Which nodes run which versions: what aliases name and what running deployments keep, written as assignments.
 
 What a node should run is not remembered but derived, each time, from the aliases, the running deployments and the nodes
-as they stand. So withdrawing a version that failed, bringing a new node up and clearing up after a crash are one thing:
-`settle`. Every write requires that the aliases have not changed since they were read.
+as they stand, and from what is lent a place since it is invoked by its number (`demand.py`). So withdrawing a version
+that failed, bringing a new node up and clearing up after a crash are one thing: `settle`. Every write requires that the
+aliases have not changed since they were read.
 
 A version is taken away only when every router has the aliases that no longer name it. It is added at once.
 """
 
 import asyncio
+import hashlib
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -77,7 +79,8 @@ class Placement:
         self._versions: dict[tuple[str, int], Version] = {}
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._pins: defaultdict[str, Counter[int]] = defaultdict(Counter)
-        self._unpinned: asyncio.Queue[str] = asyncio.Queue()
+        self._lent: defaultdict[str, set[int]] = defaultdict(set)
+        self._moved: asyncio.Queue[str] = asyncio.Queue()
 
     @asynccontextmanager
     async def pinned(self, function: str, versions: Iterable[int]) -> AsyncIterator[None]:
@@ -89,11 +92,20 @@ class Placement:
             yield
         finally:
             pins.subtract(mine)
-            self._unpinned.put_nowait(function)
+            self._moved.put_nowait(function)
 
-    async def unpinned(self) -> str:
-        """The next function of which versions are kept no more: if no alias names them, they have to go."""
-        return await self._unpinned.get()
+    def lend(self, function: str, version: int) -> None:
+        """Wants the version on one node, while nothing else has a place for it."""
+        self._lent[function].add(version)
+        self._moved.put_nowait(function)
+
+    def take_back(self, function: str, version: int) -> None:
+        self._lent[function].discard(version)
+        self._moved.put_nowait(function)
+
+    async def moved(self) -> str:
+        """The next function of which versions are pinned no more, lent a place, or have it no longer."""
+        return await self._moved.get()
 
     async def assign(self, function: str, step: Start) -> int:
         """Adds the version, which has to be wanted, to the nodes of the step where it fits; takes nothing away.
@@ -205,6 +217,8 @@ class Placement:
         for version, pins in self._pins[function].items():
             if pins > 0:
                 places[version] = scope.EVERYWHERE
+        for record in await self._published(function, self._lent[function] - places.keys()):
+            places[record.number] = self._somewhere(record)
         return Wanted({version: where for version, where in places.items() if where != scope.NOWHERE}, aliases)
 
     async def _write(self, function: str, wanted: Wanted, assigned: Assigned, *, remove: bool) -> int:
@@ -274,6 +288,12 @@ class Placement:
             self._versions[function, number] = stored.value
         return self._versions[function, number]
 
+    def _somewhere(self, version: Version) -> Where:
+        """One node where it fits, the same as long as that is there; not the same for all versions."""
+        fitting = [node.name for node in self._alive() if fits(version, node)]
+        chosen = max(fitting, key=lambda node: _score(version, node), default=None)
+        return scope.NOWHERE if chosen is None else Where(frozenset({chosen}))
+
     def _alive(self) -> list[Node]:
         return sorted((stored.value for stored in self._nodes), key=lambda node: node.name)
 
@@ -282,6 +302,11 @@ class Placement:
         nodes = ", ".join(node.name for node in self._alive()) or "none"
         carrying = f" that carries the labels {labels}" if labels else ""
         return f'there is no node{carrying} to run version {version.number} of "{version.function}" (nodes: {nodes})'
+
+
+def _score(version: Version, node: str) -> bytes:
+    """By rendezvous hashing: a node that comes or goes moves what has it for its place, and nothing else."""
+    return hashlib.sha256(f"{version.function}:{version.number}@{node}".encode()).digest()
 
 
 def _left_out(aliases: Iterable[Stored[Alias]]) -> Mapping[int, Where]:

@@ -3,18 +3,21 @@
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 import aiohttp
 import msgspec
 
 from hotswap.errors import Unavailable
-from hotswap.metrics import CounterRow, Counters, Failing, NodeRow
+from hotswap.metrics import CounterRow, Counters, Failing, Lacking, NodeRow
 from hotswap.model import Router
 from hotswap.questions import Questions
 from hotswap.routers import LONG_POLL, Subject
 
 ANSWER_LIMIT = 5.0
 """Seconds for any answer of a router's admin port."""
+
+T = TypeVar("T")
 
 
 class HttpAdmin:
@@ -38,13 +41,11 @@ class HttpAdmin:
         return await self._questions.answer((router.name, router.admin), function)
 
     async def failing(self, router: Router, since: int) -> Failing:
-        url, query = f"http://{router.admin}/failing", {"since": str(since), "wait": str(LONG_POLL)}
-        try:
-            async with self._session.get(url, params=query, timeout=_limit()) as answer:
-                answer.raise_for_status()
-                return msgspec.json.decode(await answer.read(), type=Failing)
-        except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError) as error:
-            raise Unavailable(f'router "{router.name}" at {router.admin} does not tell what fails: {error}') from error
+        query = [("since", str(since)), ("wait", str(LONG_POLL))]
+        return await self._asked(router.name, router.admin, "failing", query, Failing)
+
+    async def lacking(self, router: Router) -> Lacking:
+        return await self._asked(router.name, router.admin, "lacking", [("wait", str(LONG_POLL))], Lacking)
 
     async def close(self) -> None:
         await self._questions.close()
@@ -62,13 +63,16 @@ class HttpAdmin:
         }
 
     async def _counters(self, router: str, address: str, functions: set[str]) -> Counters:
-        url, query = f"http://{address}/counters", [("function", name) for name in sorted(functions)]
+        query = [("function", name) for name in sorted(functions)]
+        return await self._asked(router, address, "counters", query, Counters)
+
+    async def _asked(self, router: str, address: str, what: str, query: list[tuple[str, str]], answer: type[T]) -> T:
         try:
-            async with self._session.get(url, params=query, timeout=_limit()) as answer:
-                answer.raise_for_status()
-                return msgspec.json.decode(await answer.read(), type=Counters)
+            async with self._session.get(f"http://{address}/{what}", params=query, timeout=_limit()) as response:
+                response.raise_for_status()
+                return msgspec.json.decode(await response.read(), type=answer)
         except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError) as error:
-            raise Unavailable(f'router "{router}" at {address} does not tell its counters: {error}') from error
+            raise Unavailable(f'router "{router}" at {address} does not tell /{what}: {error}') from error
 
 
 @asynccontextmanager

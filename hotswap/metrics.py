@@ -165,6 +165,20 @@ class Failing(Model, frozen=True, kw_only=True):
     failures: list[Failure]
 
 
+class Named(Model, frozen=True, kw_only=True):
+    """A version that an invocation has named by its number."""
+
+    function: str
+    version: int
+
+
+class Lacking(Model, frozen=True, kw_only=True):
+    """What a router answers at `/lacking?wait=T`: which versions invocations have named and wait for, since they have
+    no endpoint at all."""
+
+    versions: list[Named]
+
+
 class Applied(Model, frozen=True, kw_only=True):
     """What a router answers at `/applied`: the revisions that every one of its workers has."""
 

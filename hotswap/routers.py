@@ -9,7 +9,7 @@ import asyncio
 from typing import Literal, Protocol
 
 from hotswap.errors import Unavailable
-from hotswap.metrics import Counters, Failing
+from hotswap.metrics import Counters, Failing, Lacking
 from hotswap.mirror import Mirror
 from hotswap.model import Router
 from hotswap.store import Collection, Stored
@@ -34,6 +34,10 @@ class Admin(Protocol):
     async def failing(self, router: Router, since: int) -> Failing:
         """Which versions had bad invocations after that look, as soon as there are any or after `LONG_POLL`. Raises
         `Unavailable` when it does not answer."""
+
+    async def lacking(self, router: Router) -> Lacking:
+        """Which versions are named by invocations and run nowhere, as soon as there are any or after `LONG_POLL`.
+        Raises `Unavailable` when it does not answer."""
 
 
 class Routers:

@@ -6,6 +6,7 @@
 /metrics/revisions    the same by revision of the weights, for a controller that judges by Prometheus
 /counters?function=F&function=G            hotswap.metrics.Counters of all these
 /failing?since=L&wait=T                    hotswap.metrics.Failing: as soon as there is any, or after T s
+/lacking?wait=T                            hotswap.metrics.Lacking: as soon as there is any, or after T s
 /applied?subject=S&revision=R&wait=T      hotswap.metrics.Applied: 200 as soon as every worker has R, 202 after T s
 """
 
@@ -18,10 +19,11 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from hotswap.metrics import Applied, Counters
+from hotswap.metrics import Applied, Counters, Lacking
 from hotswap.model import Model, Router, encode
 from router.exposition import RouterCollector
 from router.failing import Bad
+from router.lacking import Lacks
 from router.revisions import RevisionCollector
 from router.rows import Rows
 from router.workers import Workers
@@ -44,6 +46,7 @@ class Admin:
         self._router = router
         self._rows = rows
         self._bad = Bad(rows, clock=time.monotonic)
+        self._lacks = Lacks(rows, lambda: workers.table, clock=time.monotonic)
         self._workers = workers
         self._collector = collector
         self._revisions = revisions
@@ -56,6 +59,7 @@ class Admin:
         application.router.add_get("/metrics/revisions", self._metrics_by_revision)
         application.router.add_get("/counters", self._counters)
         application.router.add_get("/failing", self._failing)
+        application.router.add_get("/lacking", self._lacking)
         application.router.add_get("/applied", self._applied)
         return application
 
@@ -90,6 +94,13 @@ class Admin:
         except ValueError:
             return web.Response(status=400, text="since is a whole number, wait a number of seconds\n")
         return _json(await self._bad.since(look, wait=wait))
+
+    async def _lacking(self, request: web.Request) -> web.Response:
+        try:
+            wait = min(float(request.query.get("wait", "0")), LONGEST_WAIT)
+        except ValueError:
+            return web.Response(status=400, text="wait is a number of seconds\n")
+        return _json(Lacking(versions=await self._lacks.told(wait=wait)))
 
     async def _applied(self, request: web.Request) -> web.Response:
         subject = request.query.get("subject", "aliases")

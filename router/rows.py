@@ -65,6 +65,8 @@ class Rows:
         self._owners: dict[int, Owner] = {}
         """The same by the row."""
         self._by_function: defaultdict[str, set[Owner]] = defaultdict(set)
+        self._named: dict[Owner, int] = {}
+        """The rows of versions that were named themselves."""
         self._folded: defaultdict[str, dict[Total, list[int]]] = defaultdict(dict)
         """By function."""
         self._folded_usage: dict[Total, Usage] = {}
@@ -102,6 +104,8 @@ class Rows:
             live = self._live[owner] = self._take()
             self._owners[live.index] = owner
             self._by_function[owner.function].add(owner)
+            if not owner.alias:
+                self._named[owner] = live.index
         elif live.superseded is not None:
             self._revive(owner, live)
         return Row(owner, live.index)
@@ -119,6 +123,10 @@ class Rows:
     def owner(self, index: int) -> Owner | None:
         """`None` where the row is nobody's any more."""
         return self._owners.get(index)
+
+    def named(self) -> list[Owner]:
+        """Versions that are named themselves by invocations under way."""
+        return [owner for owner, index in self._named.items() if self._in_flight(index)]
 
     def granted(self) -> list[Row]:
         return [Row(owner, live.index) for owner, live in self._live.items() if live.superseded is None]
@@ -267,6 +275,7 @@ class Rows:
         self._empty_sheet(owner, live.index)
         self._revive(owner, live)
         self._by_function[owner.function].discard(owner)
+        self._named.pop(owner, None)
         self._free.append(_Live(live.index, self._sum(live.index) if written else None))
         del self._live[owner], self._owners[live.index]
 

@@ -105,6 +105,10 @@ class Workers:
         return self._tasks is not None
 
     @property
+    def table(self) -> Table:
+        return self._table
+
+    @property
     def up_to_date(self) -> bool:
         return all(handle.applied == self._table.revisions for handle in self._live)
 

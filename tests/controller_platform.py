@@ -20,7 +20,7 @@ from hotswap import requests
 from hotswap.aws_keys import AccessKeys
 from hotswap.deployment import Deployment
 from hotswap.kv import KV
-from hotswap.metrics import Applied, Count, CounterRow, Counters, Failing, Failure, Tally
+from hotswap.metrics import Applied, Count, CounterRow, Counters, Failing, Failure, Lacking, Named, Tally
 from hotswap.mirror import Mirror, mirrored
 from hotswap.model import Alias, Endpoint, Function, Kind, Manifest, Node, Router, Version, encode
 from hotswap.rpc import agent_pb2, agent_pb2_grpc, controller_pb2_grpc, wire
@@ -80,6 +80,8 @@ class Behaviour:
     """Share of errors of a version."""
     silent: set[int] = field(default_factory=set)
     """Versions that nobody invokes."""
+    named: set[int] = field(default_factory=set)
+    """Versions that are invoked by their number."""
     deaf_routers: bool = False
     """Routers never take new weights."""
 
@@ -160,6 +162,7 @@ class ScriptedRouter:
         app.router.add_get("/applied", self._applied)
         app.router.add_get("/counters", self._counters)
         app.router.add_get("/failing", self._failing)
+        app.router.add_get("/lacking", self._lacking)
         return app
 
     async def _applied(self, request: web.Request) -> web.Response:
@@ -198,6 +201,13 @@ class ScriptedRouter:
             if weight and self._behaviour.failing.get(number)
         ]
         return web.Response(body=encode(Failing(look=0, failures=failures)))
+
+    async def _lacking(self, _: web.Request) -> web.Response:
+        """Who names a version waits until it has an endpoint."""
+        await asyncio.sleep(0.1)
+        there = {stored.value.version for stored in self._mirrors["endpoints"]}
+        named = [Named(function=FUNCTION, version=number) for number in self._behaviour.named - there]
+        return web.Response(body=encode(Lacking(versions=named)))
 
     def _tally(self, number: int) -> Tally:
         counts = Tally.zero().counts

@@ -23,7 +23,7 @@ import psutil
 
 from hotswap import etcd
 from hotswap.kv import MAX_OPERATIONS
-from hotswap.metrics import CounterRow, Counters, Failing, Tally
+from hotswap.metrics import CounterRow, Counters, Failing, Lacking, Named, Tally
 from hotswap.model import Alias, Endpoint, Kind, Manifest, Router, Version
 from hotswap.settings import EtcdSettings, Lane
 from hotswap.store import Store
@@ -102,6 +102,10 @@ class RouterUnderTest:
     async def failing(self, *, since: int = 0, wait: float = 0) -> Failing:
         told = await self.ask(f"/failing?since={since}&wait={wait:g}")
         return msgspec.json.decode(told.body, type=Failing)
+
+    async def lacking(self, *, wait: float = 0) -> list[Named]:
+        told = await self.ask(f"/lacking?wait={wait:g}")
+        return msgspec.json.decode(told.body, type=Lacking).versions
 
     async def tally(self, function: str = "fn") -> Tally:
         return Tally.total(row.tally.counts for row in await self.rows(function))

@@ -139,9 +139,6 @@ def test_what_cannot_be_invoked_says_why(client: Any, fn: str) -> None:
         with pytest.raises(client.exceptions.ResourceNotFoundException):
             client.invoke(FunctionName=fn, InvocationType=kind)
     create(client, fn)
-    client.update_function_code(FunctionName=fn, ZipFile=zipped(ECHO + "# 2"))
-    with pytest.raises(client.exceptions.ResourceConflictException, match="no alias names it"):
-        client.invoke(FunctionName=fn, Qualifier="1")
     with pytest.raises(client.exceptions.ResourceNotFoundException):
         client.invoke(FunctionName=fn, Qualifier="7")
     with pytest.raises(client.exceptions.InvalidRequestContentException):
@@ -149,6 +146,19 @@ def test_what_cannot_be_invoked_says_why(client: Any, fn: str) -> None:
     with pytest.raises(client.exceptions.InvalidRequestContentException):
         client.invoke(FunctionName=fn, ClientContext="bm90IGpzb24=")
     assert client.invoke(FunctionName=fn, InvocationType="DryRun")["StatusCode"] == 204
+
+
+def test_a_version_that_no_alias_names_is_invoked_by_its_number(lambdas: Lambda, client: Any, fn: str) -> None:
+    create(client, fn)
+    client.update_function_code(FunctionName=fn, ZipFile=zipped(ECHO + "# 2"))
+    for asked in (client, client_at(f"http://{lambdas.router}", key_id="any", secret="any")):
+        answer = asked.invoke(FunctionName=fn, Qualifier="1", Payload=b'"old"')
+        assert (answer["StatusCode"], answer["ExecutedVersion"]) == (200, "1")
+        assert json.loads(answer["Payload"].read())["event"] == "old"
+    assert client.invoke(FunctionName=fn)["ExecutedVersion"] == "2"
+    client.delete_function(FunctionName=fn, Qualifier="1")
+    with pytest.raises(client.exceptions.ResourceNotFoundException):
+        client.get_function(FunctionName=fn, Qualifier="1")
 
 
 def test_payloads_have_limits(client: Any, fn: str) -> None:

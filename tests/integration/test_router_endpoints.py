@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from hotswap.metrics import Count
+from hotswap.metrics import Count, Named
 from tests.conditions import eventually
 from tests.router_harness import (
     RouterUnderTest,
@@ -41,6 +41,25 @@ async def test_who_is_held_for_too_long_is_told_to_come_back(router: RouterUnder
     answer = await router.get(f"/fn/{fn}")
     assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
     assert (await router.tally(fn))[Count.PLATFORM] == 1
+
+
+async def test_versions_that_are_named_and_run_nowhere_are_told_while_somebody_waits(
+    router: RouterUnderTest, fn: str
+) -> None:
+    async with upstream(answering(b"by number")) as server, asyncio.TaskGroup() as tasks:
+        await router.publish(fn, {1: [], 2: []}, weights={1: 100})
+        by_alias = tasks.create_task(router.get(f"/fn/{fn}"))
+        await held(router, fn, 1)
+        assert await router.lacking() == []
+        for instance in ("first", "second"):
+            by_number = tasks.create_task(router.get(f"/fn/{fn}:2"))
+            assert await router.lacking(wait=20) == [Named(function=fn, version=2)]
+            endpoint = await router.add_endpoint(fn, 2, instance, server.address)
+            assert (await by_number).body == b"by number"
+            assert await router.lacking() == []
+            await router.withdraw(endpoint)
+        await router.add_endpoint(fn, 1, "late", server.address)
+        assert (await by_alias).status == 200
 
 
 async def test_an_endpoint_never_gets_more_than_its_concurrency(router: RouterUnderTest, fn: str) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from hotswap.errors import Unavailable
-from hotswap.metrics import Count, CounterRow, Counters, Failing, Failure, Tally
+from hotswap.metrics import Count, CounterRow, Counters, Failing, Failure, Lacking, Tally
 from hotswap.model import FULL_WEIGHT, Alias, Router
 from hotswap.store import Gone, Store, Stored
 from router.announce import announced
@@ -222,6 +222,13 @@ class SimulatedAdmin:
         answer = await self._router(router).failing(since)
         await self._caller.reach()
         return answer
+
+    async def lacking(self, router: Router) -> Lacking:
+        """Nobody names a version here."""
+        await self._caller.reach()
+        self._router(router)
+        await asyncio.sleep(LONG_POLL)
+        return Lacking(versions=[])
 
     def _router(self, router: Router) -> SimulatedRouter:
         """Who answers at its address: a router that was started again answers in the place of the one before it."""

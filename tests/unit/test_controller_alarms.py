@@ -9,7 +9,7 @@ from typing import Literal
 from controller.alarms import TOGETHER, Alarms
 from hotswap.errors import Unavailable
 from hotswap.memory import MemoryKV
-from hotswap.metrics import Counters, Failing, Failure
+from hotswap.metrics import Counters, Failing, Failure, Lacking
 from hotswap.mirror import mirrored
 from hotswap.model import Router
 from hotswap.store import Store
@@ -39,6 +39,9 @@ class Admin:
         raise AssertionError("not asked")
 
     async def counters(self, router: Router, function: str) -> Counters:
+        raise AssertionError("not asked")
+
+    async def lacking(self, router: Router) -> Lacking:
         raise AssertionError("not asked")
 
 

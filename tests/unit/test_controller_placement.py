@@ -109,6 +109,36 @@ async def test_a_version_does_not_run_where_its_alias_leaves_it_out() -> None:
             assert await versions(store, "n1") == {6}
 
 
+async def test_a_version_that_is_lent_a_place_runs_on_one_node_until_it_is_taken_back() -> None:
+    store = Store(MemoryKV())
+    fence, ends = await first_deployment(store)
+    await ends()
+    manifest = Manifest(function="f", kind=Kind.HANDLER, entrypoint="app:handler")
+    old = Version(function="f", number=5, artifact="", size=1, manifest=manifest, published=BEGIN)
+    more = [Node(name=name, address="", boot="1") for name in ("n2", "n3")]
+    await store.transaction().create(old).create(more[0]).create(more[1]).commit()
+    async with mirrored(store.nodes) as nodes:
+        placement = Placement(store=store, fence=fence, agents=Quiet(), nodes=nodes, routers=Quiet())
+        placement.lend("f", 5)
+        placement.lend("f", 6)
+        placement.lend("f", 7)
+        assert await placement.moved() == "f"
+        await placement.settle("f")
+        having = [name for name in ("n1", "n2", "n3") if await versions(store, name) == {5, 6}]
+        assert len(having) == 1
+        assert [await versions(store, name) for name in {"n1", "n2", "n3"} - {*having}] == [{6}, {6}]
+        gone = await store.nodes.get(having[0])
+        assert gone
+        await store.transaction().delete(gone).commit()
+        await nodes.until(lambda it: it.get(gone.key) is None)
+        await placement.settle("f")
+        left = {"n1", "n2", "n3"} - {*having}
+        assert sorted([len(await versions(store, name)) for name in left]) == [1, 2]
+        placement.take_back("f", 5)
+        await placement.settle("f")
+        assert [await versions(store, name) for name in left] == [{6}, {6}]
+
+
 async def versions(store: Store, node: str) -> set[int]:
     assigned = await store.assignments.get(node, "f")
     return set(assigned.value.versions) if assigned else set()

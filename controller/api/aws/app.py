@@ -17,7 +17,7 @@ from controller.access import Access, Parts
 from controller.api.aws import aliases, functions, invoking, later
 from controller.api.aws.callers import Callers
 from controller.api.aws.calls import Call, Reply
-from controller.api.aws.faults import REQUEST_ID, Fault, busy, conflict, fault_of, invalid, rendered, too_large
+from controller.api.aws.faults import REQUEST_ID, Fault, busy, fault_of, invalid, rendered, too_large
 from controller.api.aws.passing import Passing
 from controller.api.rest.reading import LARGEST_DOCUMENT, next_chunk
 from controller.api.rest.underway import Underway
@@ -179,12 +179,9 @@ class Lambda:
             id=call.request_id,
         )
         if kind == "RequestResponse":
-            if named.number is not None:
-                await _check_runs(call)
             return await self._invokes.relay(request, invocation)
         here = await functions.present(call, named.function)
         await functions.version_of(call, here, named)
-        await _check_runs(call)
         if kind == "DryRun":
             return web.Response(status=HTTPStatus.NO_CONTENT, headers={REQUEST_ID: call.request_id})
         if kind != "Event":
@@ -192,22 +189,6 @@ class Lambda:
         _check_json(call.body)
         self._queue.take(invocation)
         return web.Response(status=HTTPStatus.ACCEPTED, headers={REQUEST_ID: call.request_id})
-
-
-async def _check_runs(call: Call) -> None:
-    """A version that no alias names has no instances, and none would come: who waits for it waits in vain."""
-    named = call.named
-    if named.number is None:
-        return
-    here = await functions.present(call, named.function)
-    await functions.version_of(call, here, named)
-    for alias in await call.access.aliases(named.function):
-        if alias.weights.get(named.number):
-            return
-    raise conflict(
-        f"version {named.number} of {named.function} does not run: no alias names it",
-        hint="give it an alias first: create-alias",
-    )
 
 
 def _check_json(body: bytes) -> None:
