@@ -11,6 +11,7 @@ import re
 import shutil
 import stat
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 from hotswap.archive import PACKAGES
@@ -42,14 +43,7 @@ def share(code: Path, sets: Path) -> None:
 def check(code: Path) -> None:
     """Raises `Invalid` where some of an unpacked archive's packages are for another machine or interpreter."""
     found = of(code)
-    if found is None:
-        return
-    wrong = []
-    for wheel in sorted(found.glob("*.dist-info/WHEEL")):
-        tags = TAG.findall(wheel.read_text(encoding="utf-8", errors="replace"))
-        if tags and not any(map(fits_here, tags)):
-            wrong.append(f"{wheel.parent.stem} for {tags[0]}")
-    if wrong:
+    if found and (wrong := _misfits(found)):
         more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
         raise Invalid(
             f"its packages do not fit this node, which is {HERE}: they are {', '.join(wrong[:SHOWN])}{more}",
@@ -61,6 +55,17 @@ def of(code: Path) -> Path | None:
     """The set of an unpacked archive that has one."""
     link = code / PACKAGES
     return link.resolve() if link.is_dir() else None
+
+
+@lru_cache(maxsize=1024)
+def _misfits(found: Path) -> list[str]:
+    """Of a set, which never changes."""
+    wrong = []
+    for wheel in sorted(found.glob("*.dist-info/WHEEL")):
+        tags = TAG.findall(wheel.read_text(encoding="utf-8", errors="replace"))
+        if tags and not any(map(fits_here, tags)):
+            wrong.append(f"{wheel.parent.stem} for {tags[0]}")
+    return wrong
 
 
 def remove_unused(sets: Path, codes: Iterable[Path]) -> list[str]:
