@@ -79,8 +79,12 @@ def test_a_process_that_only_waits_to_be_reaped_is_gone() -> None:
 
 def test_a_process_is_found_by_its_instance() -> None:
     name = f"i-{os.getpid()}"
-    with subprocess.Popen(["sleep", "600"], env={"HOTSWAP_INSTANCE": name, "PATH": os.environ["PATH"]}) as child:
+    environment = {"HOTSWAP_INSTANCE": name, "PATH": os.environ["PATH"]}
+    command = ["sh", "-c", "echo; read nothing"]
+    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         try:
+            assert child.stdout is not None
+            assert child.stdout.read(1)  # a process has no environment yet while it is being made
             assert [found.pid for found in of_instance(name)] == [child.pid]
             assert of_instance(name[:-1]) == []
         finally:
