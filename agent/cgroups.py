@@ -196,9 +196,18 @@ class Groups:
         return [str(group / "cgroup.procs") for group in groups]
 
     def limit(self, name: str, allowed: Allowed) -> None:
-        """Raises `OSError`."""
+        """By the controllers that are there: one that was taken away is switched on again, else that is said, and
+        `keeps` tells who has to look. Raises `OSError`."""
         for hierarchy in self._hierarchies:
-            _limit(self._group(hierarchy, name), hierarchy, allowed)
+            group = self._group(hierarchy, name)
+            for control in hierarchy.controls:
+                try:
+                    _limit(group, hierarchy, control, allowed)
+                except OSError:
+                    if hierarchy.version == 1 or (group / _file(hierarchy, control)).exists():
+                        raise
+                    if _enabled(hierarchy.folder, control):
+                        _limit(group, hierarchy, control, allowed)
 
     def hold(self, name: str) -> None:
         """Made by an earlier agent, for somebody who lives."""
@@ -263,7 +272,7 @@ class Groups:
             group.mkdir(exist_ok=True)
             for control in hierarchy.controls:
                 try:
-                    _limit(group, replace(hierarchy, controls=frozenset({control})), TRIAL)
+                    _limit(group, hierarchy, control, TRIAL)
                 except OSError as error:
                     log.warning("%s of instances is not limited by control groups: %s", control, error)
                 else:
@@ -283,10 +292,10 @@ def _sweep(hierarchy: Hierarchy) -> None:
                 group.rmdir()
 
 
-def _limit(group: Path, hierarchy: Hierarchy, allowed: Allowed) -> None:
-    for name, value in _settings(hierarchy, allowed):
+def _limit(group: Path, hierarchy: Hierarchy, control: Control, allowed: Allowed) -> None:
+    for name, value in _settings(hierarchy, control, allowed):
         (group / name).write_text(value)
-    for name, value in _where_there(hierarchy, allowed):
+    for name, value in _where_there(hierarchy, control, allowed):
         if (group / name).exists():
             (group / name).write_text(value)
 
@@ -297,19 +306,20 @@ def _file(hierarchy: Hierarchy, control: Control) -> str:
     return f"{control}.max" if hierarchy.version == 2 else first.get(control, "pids.max")
 
 
-def _settings(hierarchy: Hierarchy, allowed: Allowed) -> Iterator[tuple[str, str]]:
-    if Control.MEMORY in hierarchy.controls:
-        yield _file(hierarchy, Control.MEMORY), str(allowed.memory * MIB)
-    if Control.PIDS in hierarchy.controls:
-        yield _file(hierarchy, Control.PIDS), str(allowed.tasks)
-    if Control.CPU in hierarchy.controls and allowed.cpu is not None:
+def _settings(hierarchy: Hierarchy, control: Control, allowed: Allowed) -> Iterator[tuple[str, str]]:
+    file = _file(hierarchy, control)
+    if control is Control.MEMORY:
+        yield file, str(allowed.memory * MIB)
+    elif control is Control.PIDS:
+        yield file, str(allowed.tasks)
+    elif allowed.cpu is not None:
         quota = int(allowed.cpu * PERIOD)
-        yield _file(hierarchy, Control.CPU), f"{quota} {PERIOD}" if hierarchy.version == 2 else str(quota)
+        yield file, f"{quota} {PERIOD}" if hierarchy.version == 2 else str(quota)
 
 
-def _where_there(hierarchy: Hierarchy, allowed: Allowed) -> Iterator[tuple[str, str]]:
+def _where_there(hierarchy: Hierarchy, control: Control, allowed: Allowed) -> Iterator[tuple[str, str]]:
     """Not every kernel keeps an account of swap, or ends all of a group when it has to end one."""
-    if Control.MEMORY not in hierarchy.controls:
+    if control is not Control.MEMORY:
         return
     if hierarchy.version == 2:
         yield "memory.swap.max", "0"

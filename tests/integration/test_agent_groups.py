@@ -179,6 +179,23 @@ async def test_a_controller_that_is_taken_away_no_longer_keeps_its_limit(group: 
     groups.make("node-1-abc", ALLOWED)
     (group / "cgroup.subtree_control").write_text("-memory")
     assert [groups.keeps(it, "node-1-abc") for it in (Control.MEMORY, Control.PIDS)] == [False, True]
+    groups.make("node-1-def", ALLOWED)
+    assert [groups.keeps(it, "node-1-def") for it in (Control.MEMORY, Control.PIDS)] == [True, True]
+
+
+async def test_one_that_cannot_be_had_again_keeps_nobody_from_starting(
+    group: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    inner = group / "inner"
+    inner.mkdir()
+    for folder in (group, inner):
+        (folder / "cgroup.subtree_control").write_text("+memory +pids")
+    groups = Groups([Hierarchy(2, inner, frozenset({Control.MEMORY, Control.PIDS}))], tmp_path)
+    (inner / "cgroup.subtree_control").write_text("-memory")
+    (group / "cgroup.subtree_control").write_text("-memory")
+    groups.make("node-1-abc", ALLOWED)
+    assert [groups.keeps(it, "node-1-abc") for it in (Control.MEMORY, Control.PIDS)] == [False, True]
+    assert f"instances are not limited in their memory by cgroup v2: {inner}" in caplog.text
 
 
 async def test_out_of_a_delegated_group_all_move(group: Path, tmp_path: Path) -> None:
