@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent import sockets
+from agent.cause import Cause
 from agent.isolation import Room
 from agent.load import Load
 from agent.processes import Process
@@ -15,10 +16,12 @@ from hotswap.model import Endpoint, Version
 class StartFailed(Exception):
     """An instance did not become ready; the message says why, with its last lines of output."""
 
-    def __init__(self, message: str, *, final: bool = False) -> None:
+    def __init__(self, message: str, *, final: bool = False, cause: Cause = Cause.START) -> None:
         super().__init__(message)
         self.final = final
         """Starting the same again will not help."""
+        self.cause = cause
+        """`START`, unless it was ended for what it used."""
 
 
 @dataclass(eq=False, slots=True)

@@ -13,7 +13,9 @@ import aiohttp
 
 from agent import processes, sockets
 from agent.cause import Cause
+from agent.incidents import Incidents
 from agent.instance import Instance, StartFailed
+from agent.processes import Exit
 from agent.readiness import until_ready, warm
 from agent.records import Fate, Record, Records, fate
 from agent.spawn import Spawner
@@ -27,13 +29,20 @@ PORT_ATTEMPTS = 3
 PORT_TAKEN = ("address already in use", "eaddrinuse")
 ADOPT_LIMIT = 2.0
 """Seconds for an instance of an earlier agent to take a connection."""
+ORDERLY = {Cause.STOPPED, Cause.START, Cause.TIMEOUT}
+"""Why the agent ends instances without saying so: as it was to, or after it was told already."""
 
 
 class Launcher:
-    def __init__(self, spawner: Spawner, session: aiohttp.ClientSession, records: Records) -> None:
+    def __init__(
+        self, spawner: Spawner, session: aiohttp.ClientSession, records: Records, incidents: Incidents
+    ) -> None:
         self._spawner = spawner
         self._session = session
         self._records = records
+        self._incidents = incidents
+        self.starting: set[Instance] = set()
+        """Those that are not ready yet."""
 
     def standby(self, version: Version) -> Standby:
         """Raises `StartFailed`."""
@@ -55,19 +64,23 @@ class Launcher:
                 if not attempts or not any(text in str(error).lower() for text in PORT_TAKEN):
                     raise
 
-    async def stop(self, instance: Instance, *, grace: float = processes.STOP_GRACE) -> int:
-        """How many processes it has left behind, which are ended too."""
+    async def stop(self, instance: Instance, *, grace: float = processes.STOP_GRACE) -> None:
         try:
-            await instance.process.stop(grace=grace)
+            ended = await instance.process.stop(grace=grace)
         except TimeoutError:
             # Its record stays, so that the next agent tries again.
             log.warning("process %d of %s does not end, though it was killed", instance.process.pid, instance.id)
-            return 0
-        return self.forget(instance)
+            return
+        if ended.because and ended.because not in ORDERLY:
+            self._note(instance, ended.because, ended.cause)
+        self._forget(instance)
 
-    def forget(self, instance: Instance) -> int:
-        """After it ended by itself. How many processes it has left behind, which are ended too."""
-        return self._spawner.forget(instance.id, group=instance.group, session=instance.process.pid)
+    def fell(self, instance: Instance) -> Exit:
+        """After it ended by itself."""
+        ended = instance.process.exited.result()
+        self._note(instance, ended.kind, str(ended))
+        self._forget(instance)
+        return ended
 
     async def adopt_all(self) -> list[Instance]:
         """The ready instances of an earlier agent that still answer; all else that it left is ended and removed."""
@@ -81,6 +94,7 @@ class Launcher:
         spawned = await self._spawner.spawn(version, code, standby)
         instance = spawned.instance
         began = time.monotonic()
+        self.starting.add(instance)
         try:
             await until_ready(instance, spawned.ready)
             ready = time.monotonic()
@@ -93,6 +107,8 @@ class Launcher:
         except BaseException:
             await asyncio.shield(self._destroy(instance))
             raise
+        finally:
+            self.starting.discard(instance)
         return instance
 
     async def _adopt(self, record: Record) -> Instance | None:
@@ -124,6 +140,16 @@ class Launcher:
         instance.process.kill("was ended, since it did not become ready", because=Cause.START)
         await self.stop(instance, grace=0)
         instance.close()
+
+    def _forget(self, instance: Instance) -> None:
+        """What it has left behind ends, too."""
+        left = self._spawner.forget(instance.id, group=instance.group, session=instance.process.pid)
+        if left:
+            what = "1 process was" if left == 1 else f"{left} processes were"
+            self._note(instance, Cause.LEFTOVERS, f"{what} left behind by {instance.id}, and ended")
+
+    def _note(self, instance: Instance, cause: Cause, text: str) -> None:
+        self._incidents.add(instance.version, instance.id, cause, text, output=instance.log)
 
 
 def _end_unrecorded(instance: str) -> None:

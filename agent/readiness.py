@@ -8,6 +8,7 @@ import aiohttp
 import msgspec
 
 from agent import output, sockets
+from agent.cause import Cause
 from agent.instance import Instance, StartFailed
 from agent.processes import session_members
 from hotswap.model import Kind
@@ -112,7 +113,8 @@ async def _until_connected(instance: Instance) -> None:
 async def _ended(instance: Instance) -> None:
     done, _ = await asyncio.wait([instance.process.exited], timeout=EXIT_LIMIT)
     how = instance.process.exited.result() if done else "closed its ready descriptor"
-    raise StartFailed(f"{how} before it was ready{_last_lines(instance)}")
+    cause = instance.process.because or Cause.START
+    raise StartFailed(f"{how} before it was ready{_last_lines(instance)}", cause=cause)
 
 
 def _last_lines(instance: Instance) -> str:

@@ -14,6 +14,7 @@ import secrets
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Set
 from contextlib import asynccontextmanager, contextmanager
+from itertools import chain
 from pathlib import Path
 from random import SystemRandom
 from typing import Any
@@ -119,7 +120,7 @@ class Agent:
             supervisor.adopt(adopted)
             async with background(
                 self._announcer.run(),
-                Watch(self._groups, self._incidents).run(supervisor.instances),
+                Watch(self._groups, self._incidents).run(lambda: chain(launcher.starting, supervisor.instances())),
                 crew.watch(supervisor.crews),
                 orphans.watch(lives=self._records.has, zygotes=zygotes, groups=self._groups),
                 _kept(zygotes, lambda: self._packages_in_use(supervisor)),
@@ -201,7 +202,7 @@ class Agent:
             zygotes=zygotes,
             bwrap=self._bwrap,
         )
-        return Launcher(spawner, session, self._records)
+        return Launcher(spawner, session, self._records, self._incidents)
 
     def _tools(self, launcher: Launcher) -> Tools:
         return Tools(
@@ -215,7 +216,6 @@ class Agent:
             random=SystemRandom(),
             ledger=self._ledger,
             hurry=self._hurry,
-            incidents=self._incidents,
         )
 
     async def _leader(self) -> str:

@@ -179,7 +179,7 @@ class Slot:
                 await self._unless_hurried(self._wake(standby))
         except StartFailed as error:
             self._tools.ledger.failed(self.function, self.version)
-            self._fail(str(error), final=error.final)
+            self._fail(str(error), final=error.final, cause=error.cause)
         except (Invalid, NotFound) as error:
             self._fail(str(error), final=True)
         except HotswapError as error:
@@ -222,7 +222,7 @@ class Slot:
 
     def _wakes_again(self, error: StartFailed) -> None:
         self._tools.ledger.failed(self.function, self.version)
-        self.last_exit, self.last_cause = str(error), Cause.START
+        self.last_exit, self.last_cause = str(error), error.cause
         self._streak = self._streak.failed(served=0)
         self._move(State.WAKING, str(error))
         self._restarts()
@@ -291,10 +291,7 @@ class Slot:
         else:
             self._forget_standby()
             self._tools.announcer.withdraw(endpoint)
-            left = self._tools.launcher.forget(instance)
-            ended = instance.process.exited.result()
-            self._note(instance, ended.kind, str(ended))
-            self._note_left(instance, left)
+            ended = self._tools.launcher.fell(instance)
             self._fail(str(ended), served=time.monotonic() - since, cause=ended.kind)
 
     async def _publish(self, endpoint: Endpoint, state: State) -> None:
@@ -330,10 +327,7 @@ class Slot:
             instance.process.kill(
                 "was killed for not ending what it was asked within its time limit", because=Cause.TIMEOUT
             )
-        left = await self._tools.launcher.stop(instance, **grace)
-        if instance.process.because not in (None, Cause.STOPPED, Cause.TIMEOUT):
-            self._note(instance, instance.process.because, instance.process.cause)
-        self._note_left(instance, left)
+        await self._tools.launcher.stop(instance, **grace)
 
     async def _drain(self, instance: Instance) -> None:
         await self._withdrawn(instance.endpoint(self._tools.node))
@@ -370,14 +364,6 @@ class Slot:
     def _restarts(self) -> None:
         self.restarts += 1
         self._tools.ledger.restarted(self.function, self.version)
-
-    def _note(self, instance: Instance, cause: Cause, text: str) -> None:
-        self._tools.incidents.add(instance.version, instance.id, cause, text, output=instance.log)
-
-    def _note_left(self, instance: Instance, left: int) -> None:
-        if left:
-            what = "1 process was" if left == 1 else f"{left} processes were"
-            self._note(instance, Cause.LEFTOVERS, f"{what} left behind by {instance.id}, and ended")
 
     def _fail(self, why: str, *, served: float = 0, final: bool = False, cause: Cause = Cause.START) -> None:
         self.last_exit, self.last_cause = why, cause

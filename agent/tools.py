@@ -9,7 +9,6 @@ from random import Random
 
 from agent import packages
 from agent.artifacts import Artifacts
-from agent.incidents import Incidents
 from agent.launcher import Launcher
 from agent.ledger import Ledger
 from agent.nodes import Announcer
@@ -34,7 +33,6 @@ class Tools:
     ledger: Ledger
     hurry: asyncio.Event
     """Set when the agent must end now."""
-    incidents: Incidents
 
     async def fetched(self, version: Version) -> tuple[Path, float]:
         """The folder of its code, and the seconds that took. Raises `Invalid`, `Unavailable`.

@@ -25,6 +25,7 @@ from aiohttp import ClientSession
 
 from agent import packages
 from agent.cgroups import Groups, detect
+from agent.incidents import Incidents
 from agent.instance import Instance
 from agent.launcher import Launcher
 from agent.output import Outputs
@@ -81,7 +82,7 @@ class Ours:
             groups=groups,
             zygotes=zygotes,
         )
-        self._launcher = Launcher(self._spawner, session, records)
+        self._launcher = Launcher(self._spawner, session, records, Incidents())
         manifest = Manifest(function="f", kind=Kind.HANDLER, entrypoint="app:handler")
         self._version = Version(
             function="f", number=1, artifact="a", size=0, manifest=manifest, published=datetime.now(UTC)

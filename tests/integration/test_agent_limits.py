@@ -35,6 +35,12 @@ MEMORY = """
         while True:
             KEPT.append(bytearray(8 << 20))
 """
+MEMORY_AT_ONCE = """
+    import time
+
+    KEPT = [bytearray(8 << 20) for _ in range(32)]
+    time.sleep(600)
+"""
 FORKS = """
     import os, time
 
@@ -178,6 +184,26 @@ async def test_one_that_eats_memory_is_killed(tmp_path: Path, etcd: EtcdSettings
     async with beside_a_neighbour(tmp_path / "node", etcd, MEMORY, "memory = 100", cgroups=kernel) as (a_node, hog):
         await attempt(a_node, hog, None)
         assert "100 MiB are allowed" in (await incident(a_node, "memory")).text
+
+
+@pytest.mark.parametrize("kernel", [True, False], ids=["cgroup", "watchdog"])
+async def test_one_that_eats_memory_while_it_starts_is_killed(
+    tmp_path: Path, etcd: EtcdSettings, *, kernel: bool
+) -> None:
+    if kernel:
+        kept_by_the_kernel(tmp_path, Control.MEMORY)
+    async with node(tmp_path / "node", etcd) as a_node:
+        await a_node.start(cgroups=kernel)
+        await a_node.publish(
+            1, {"app.py": MEMORY_AT_ONCE}, HANDLER + "memory = 100\nstart_timeout = '600s'", name="hog"
+        )
+        await a_node.assign({1: 1}, name="hog")
+        assert "100 MiB are allowed" in (await incident(a_node, "memory")).text
+
+        async def failed() -> bool:
+            return any(one.last_cause == "memory" for one in await a_node.status())
+
+        await until(failed)
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["cgroup", "watchdog"])
