@@ -94,8 +94,9 @@ async def test_a_zygote_of_packages_that_was_killed_is_replaced(a_node: NodeUnde
     await a_node.start(preload=["parcel"])
     before = await once_preloaded(a_node, 1, parcel("1.0"), name="echo")
     os.kill(before["imported by"], signal.SIGKILL)
-    after = await once_preloaded(a_node, 100, parcel("1.0"), name="echo")
-    assert after["imported by"] != before["imported by"]
+    after = [await once_preloaded(a_node, number, parcel("1.0"), name="echo") for number in (100, 200)]
+    of_it = [one for one in after if one["imported by"] == before["imported by"]]
+    assert len(of_it) <= 1  # which was forked ahead while it lived
 
 
 async def test_no_more_sets_have_a_zygote_than_may(a_node: NodeUnderTest) -> None:
