@@ -292,7 +292,7 @@ async def test_one_that_closes_its_output_goes_on(tmp_path: Path, etcd: EtcdSett
 
 
 async def test_one_that_prints_without_end_keeps_a_few_lines(tmp_path: Path, etcd: EtcdSettings) -> None:
-    async with beside_a_neighbour(tmp_path / "node", etcd, PRINTS, "") as (a_node, hog):
+    async with beside_a_neighbour(tmp_path / "node", etcd, PRINTS, 'timeout = "600s"') as (a_node, hog):
         assert (await a_node.invoke(hog, 1 << 18))[:2] == (200, "printed")  # 256 MiB
         path = next((a_node.state_dir / "logs/hog/1").iterdir())
         assert path.stat().st_size < 32 << 20
