@@ -40,7 +40,7 @@ class Sized(Body):
             self._left = left - len(data)
             return data, b""
         self._left, self.done = 0, True
-        return data[:left], data[left:]
+        return part(data, 0, left), data[left:]
 
 
 class _Within(IntEnum):
@@ -52,6 +52,7 @@ class _Within(IntEnum):
 
 _SIZE: Final = _Within.SIZE
 _DATA: Final = _Within.DATA
+_DATA_END: Final = _Within.DATA_END
 _TRAILERS: Final = _Within.TRAILERS
 
 
@@ -67,7 +68,7 @@ class Chunked(Body):
         self._partial = b""
 
     def read(self, data: bytes) -> tuple[bytes, bytes]:
-        data, self._partial = self._partial + data, b""
+        data = self._begun(data)
         pieces: list[bytes] = []
         at: int | None = 0
         while at is not None and not self.done:
@@ -76,20 +77,24 @@ class Chunked(Body):
             if at is None:
                 self._partial = data[here:]
             elif within is _DATA:
-                pieces.append(data[here:at])
+                pieces.append(part(data, here, at))
         return pieces[0] if len(pieces) == 1 else b"".join(pieces), b"" if at is None else data[at:]
+
+    def _begun(self, data: bytes) -> bytes:
+        """With what was kept of the data before."""
+        if not self._partial:
+            return data
+        partial, self._partial = self._partial, b""
+        return partial + data
 
     def _step(self, data: bytes, at: int) -> int | None:
         """Where that ends which begins there; `None` if it is to be looked at again with the bytes that come."""
-        match self._within:
-            case _Within.SIZE:
-                return self._size(data, at)
-            case _Within.DATA:
-                return self._data(data, at)
-            case _Within.DATA_END:
-                return self._data_end(data, at)
-            case _Within.TRAILERS:
-                return self._trailer(data, at)
+        within = self._within
+        if within is _SIZE:
+            return self._size(data, at)
+        if within is _DATA:
+            return self._data(data, at)
+        return self._data_end(data, at) if within is _DATA_END else self._trailer(data, at)
 
     def _size(self, data: bytes, at: int) -> int | None:
         end = data.find(b"\r\n", at)
@@ -153,14 +158,12 @@ class StillFramed(Chunked):
     that long ones need not be copied to be framed anew."""
 
     def read(self, data: bytes) -> tuple[bytes, bytes]:
-        if not self._partial and self._within is _SIZE and (size := PLAIN_SIZE.match(data)):
-            end = len(data) - 2
-            if int(size[1], 16) == end - size.end() > 0 and data[end:] == b"\r\n":  # one chunk, whole, as events come
-                return data, b""
-        data, self._partial = self._partial + data, b""
+        data = self._begun(data)
+        at: int | None = self._plain(data)
+        if at == len(data):
+            return data, b""
         kept: list[bytes] = []
         begin = end = 0
-        at: int | None = 0
         while at is not None and not self.done:
             here, within = at, self._within
             at = self._step(data, here)
@@ -172,8 +175,34 @@ class StillFramed(Chunked):
             elif within is _TRAILERS and not self.done:
                 kept.append(data[begin:here])
                 begin = at
-        kept.append(data[begin : end if at is None else at])
+        kept.append(part(data, begin, end if at is None else at))
         return kept[0] if len(kept) == 1 else b"".join(kept), b"" if at is None else data[at:]
+
+    def _plain(self, data: bytes) -> int:
+        """How far it goes in chunks without extensions, as nearly all are."""
+        at, end, left, within = 0, len(data), self._left, self._within
+        if within is _DATA_END and data[:2] == b"\r\n":
+            at, within = 2, _SIZE
+        while at < end:
+            if within is _SIZE and (size := PLAIN_SIZE.match(data, at)) and (left := int(size[1], 16)):
+                at, within = size.end(), _DATA
+            if within is not _DATA:
+                break
+            length = min(left, end - at)
+            at, left = at + length, left - length
+            if left:
+                break
+            within = _DATA_END
+            if data[at : at + 2] != b"\r\n":
+                break
+            at, within = at + 2, _SIZE
+        self._left, self._within = left, within
+        return at
+
+
+def part(data: bytes, begin: int, end: int) -> bytes:
+    """Itself, where that is the whole: compiled code would copy it."""
+    return data if end - begin == len(data) else data[begin:end]
 
 
 def framed(piece: bytes) -> bytes:

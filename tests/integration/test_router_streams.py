@@ -1,6 +1,7 @@
 """Long conversations with real libraries at both ends: WebSockets, event streams, bodies larger than what is held."""
 
 import asyncio
+import random
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ from aiohttp import web
 from benchmarks import streams
 from hotswap.metrics import Count
 from hotswap.settings import Lane
+from router.codec.body import Chunked
 from router.reading import HELD
 from tests.conditions import eventually
 from tests.kernel_queues import Passage
@@ -20,6 +22,8 @@ from tests.router_harness import RouterUnderTest
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 MEBIBYTES = 64
+PIECES = (1, 900, 17_000, 65_536, 70_000, 300_000, 1_200_000)
+"""Bytes: some are read, some passed on unseen, some more than fits."""
 LENGTH = 256 * streams.MIB
 """Of a body that is not sent to its end."""
 STILL = 6
@@ -185,6 +189,73 @@ async def test_of_a_request_no_more_is_held_than_is_promised(router: RouterUnder
     request = f"POST /fn/{fn} HTTP/1.1\r\nHost: a\r\nContent-Length: {LENGTH}\r\n\r\n"
     async with passing(router, fn, request) as (client, function):
         assert await most_inside(Passage(source=client, sink=function)) <= HELD
+
+
+def sized(rng: random.Random) -> tuple[bytes, bytes]:
+    """An answer as a function sends it, and its body."""
+    body = rng.randbytes(rng.choice(PIECES) + rng.choice(PIECES))
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body), body
+
+
+def in_chunks(rng: random.Random) -> tuple[bytes, bytes]:
+    pieces = [rng.randbytes(rng.choice(PIECES)) for _ in range(rng.randrange(8))]
+    chunks = b"".join(b"%x%b\r\n%b\r\n" % (len(it), rng.choice([b"", b";a=b"]), it) for it in pieces)
+    trailer = rng.choice([b"", b"Digest: none\r\n"])
+    return b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%b0\r\n%b\r\n" % (chunks, trailer), b"".join(pieces)
+
+
+@pytest.mark.parametrize("made", [sized, in_chunks])
+@pytest.mark.parametrize("minor", [1, 0])
+async def test_long_answers_arrive_as_they_were_sent_one_after_the_other(
+    router: RouterUnderTest, fn: str, made: Callable[[random.Random], tuple[bytes, bytes]], minor: int
+) -> None:
+    """Whatever of them the router did not look at."""
+    loop, rng = asyncio.get_running_loop(), random.Random(f"{made} {minor}")
+    request = f"GET /fn/{fn} HTTP/1.{minor}\r\nHost: a\r\nConnection: keep-alive\r\n\r\n".encode()
+    async with passing(router, fn, request.decode()) as (client, function):
+        stream, writer = await asyncio.open_connection(sock=client.dup(), limit=1 << 16)
+        for number in range(20):
+            if number:
+                writer.write(request)
+                await take_head(function)  # on the same connection: the answer before was at its end
+            answer, body = made(rng)
+            sending = asyncio.create_task(loop.sock_sendall(function, answer))
+            head = await stream.readuntil(b"\r\n\r\n")
+            if b"\r\nContent-Length:" in head:
+                assert await stream.readexactly(len(body)) == body
+            elif minor:
+                assert await dechunked(stream) == body
+            else:  # only the end of the connection ends it
+                assert await stream.read(-1) == body
+                break
+            await sending
+        writer.close()
+
+
+async def test_long_requests_arrive_as_they_were_sent_one_after_the_other(router: RouterUnderTest, fn: str) -> None:
+    loop, rng = asyncio.get_running_loop(), random.Random(5)
+    async with passing(router, fn, f"GET /fn/{fn} HTTP/1.1\r\nHost: a\r\n\r\n") as (client, function):
+        stream, writer = await asyncio.open_connection(sock=function.dup())
+        for _ in range(20):
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            await take_head(client)
+            body = rng.randbytes(rng.choice(PIECES) + rng.choice(PIECES))
+            head = b"POST /fn/%b HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (fn.encode(), len(body))
+            sending = asyncio.create_task(loop.sock_sendall(client, head + body))
+            await stream.readuntil(b"\r\n\r\n")  # on the same connection: the request before was at its end
+            assert await stream.readexactly(len(body)) == body
+            await sending
+        writer.close()
+
+
+async def dechunked(stream: asyncio.StreamReader) -> bytes:
+    chunks = Chunked()
+    body = b""
+    while not chunks.done:
+        piece, rest = chunks.read(await stream.read(50_000))
+        assert not rest
+        body += piece
+    return body
 
 
 async def test_what_is_sent_ahead_behind_a_stream_is_answered_in_its_order(

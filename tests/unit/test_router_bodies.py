@@ -126,16 +126,34 @@ def test_a_body_of_a_length_ends_there(payload: bytes, rest: bytes, step: int) -
     assert fed(Sized(len(payload)), payload + rest, step=step) == (payload, rest)
 
 
-@given(st.binary(max_size=60))
+FRAGMENTS = st.sampled_from(
+    [b"\r", b"\n", b"\r\n", b"0", b"3", b"03", b"a", b";", b";x", b"abc", b"3\r\nabc\r\n", b"X: 1", b" "]
+)
+
+
+@given(st.binary(max_size=60) | st.lists(FRAGMENTS, max_size=20).map(b"".join))
 def test_whatever_comes_is_read_or_refused_and_nothing_else(data: bytes) -> None:
+    """The same however it comes, and whether or not it is passed on in chunks."""
+    verdicts = []
+    for reader in (Chunked, StillFramed):
+        for step in (1, 3, 1_000):
+            body = reader()
+            try:
+                verdicts.append(fed(body, data, step=step)[1] if body.done else None)
+            except BadBody:
+                verdicts.append(b"refused")
+    assert verdicts == verdicts[:1] * 6
+
+
+@given(st.lists(FRAGMENTS, max_size=20).map(b"".join))
+def test_what_is_passed_on_in_chunks_reads_as_what_came(data: bytes) -> None:
+    came = Chunked()
     try:
-        fed(Chunked(), data, step=1)
-        bytewise = True
+        payload, rest = fed(came, data, step=1_000)
     except BadBody:
-        bytewise = False
-    try:
-        fed(Chunked(), data, step=1_000)
-        whole = True
-    except BadBody:
-        whole = False
-    assert bytewise == whole
+        return
+    passed, same_rest = fed(StillFramed(), data, step=2)
+    assert same_rest == rest
+    again = Chunked()
+    assert payload.startswith(fed(again, passed, step=1_000)[0])
+    assert again.done == came.done
