@@ -165,11 +165,11 @@ class Running:
 
 
 @asynccontextmanager
-async def booted(settings: EtcdSettings, folder: Path) -> AsyncIterator[Running]:
+async def booted(settings: EtcdSettings, folder: Path, *, workers: int = WORKERS) -> AsyncIterator[Running]:
     admin, port = f"127.0.0.1:{free_port()}", free_port()
     begun = time.perf_counter()
     process = await start_router(
-        settings, folder, workers=WORKERS, drain=timedelta(seconds=1), bind=f"127.0.0.1:{port}", admin=admin
+        settings, folder, workers=workers, drain=timedelta(seconds=1), bind=f"127.0.0.1:{port}", admin=admin
     )
     try:
         async with aiohttp.ClientSession() as session, asyncio.timeout(BOOT_LIMIT):
@@ -203,6 +203,19 @@ def memory(router: Running) -> dict[str, float]:
         "workerPssMib": max(it.pss for it in workers) / MIB,
         "workerRssMib": max(it.rss for it in workers) / MIB,
     }
+
+
+async def in_use(router: Running, functions: int) -> dict[str, float]:
+    """Memory when each function has been invoked."""
+    names = iter(range(functions))
+
+    async def invoke() -> None:
+        for number in names:
+            async with router.session.get(f"http://127.0.0.1:{router.port}/fn/{name_of(number)}/") as answer:
+                assert answer.status == 200, await answer.text()
+
+    await asyncio.gather(*(invoke() for _ in range(WRITERS)))
+    return memory(router)
 
 
 @dataclass
@@ -326,10 +339,13 @@ async def measure(settings: EtcdSettings, store: Store, folder: Path, size: Size
         await saved(folder)
     async with booted(NOWHERE, folder) as router:
         boots["diskAlone"] = router
+    async with booted(settings, folder, workers=1) as router:
+        used = await in_use(router, size.functions)
     async with booted(settings, folder) as router:
         boots["disk"] = router
         await router.settled(store)
         return {
+            "memoryInUse": used,
             "bootSeconds": {name: it.boot_seconds for name, it in boots.items()},
             "bootCpuSeconds": {name: it.boot_cpu for name, it in boots.items()},
             "memory": memory(router),
@@ -357,7 +373,8 @@ def tell(result: dict[str, Any]) -> None:
     for key, title in (("store", "from the store"), ("disk", "with the table on disk"), ("diskAlone", "without etcd")):
         seconds, cpu = result["bootSeconds"][key], result["bootCpuSeconds"][key]
         print(f"boot {title}: {seconds:.2f} s; CPU {cpu['parent']:.2f} s of the parent, {cpu['worker']:.2f} s a worker")
-    for key, title in (("memory", "memory"), ("memoryAfterChanges", "after the changes")):
+    states = (("memory", "memory"), ("memoryAfterChanges", "after the changes"), ("memoryInUse", "all invoked, by one"))
+    for key, title in states:
         told = result[key]
         print(
             f"{title}, MiB: a worker PSS {told['workerPssMib']:.1f} RSS {told['workerRssMib']:.1f},"

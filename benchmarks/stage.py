@@ -31,7 +31,8 @@ class Stage:
         supply = Supply(counting, _no_row, clock=clock)
         lane = Lane(routes, counting, supply, RetryBudget(), Wheel(clock()), clock, rng, Trust(), limits)
         self.express = Express(lane, None)  # type: ignore[arg-type] # nothing is handed over
-        self.pools: list[Pool] = list(routes.endpoints("fn", 1)._pools.values())
+        known = routes.endpoints("fn", 1)
+        self.pools: list[Pool] = [known.pool(place) for place in known._known.values()]
 
 
 def keep(pool: Pool, connection: Connection) -> None:

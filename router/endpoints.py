@@ -6,7 +6,6 @@ first, and nobody who comes later goes before those who wait.
 
 import asyncio
 import random
-from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
@@ -19,15 +18,25 @@ from router.wire import Poll
 MOST_HELD: Final = 1_024
 """Invocations of one version that a worker holds."""
 
-Key = tuple[str, str]
-"""Instance and address: an instance that comes back elsewhere is another endpoint."""
-
 
 class Full(Exception):
     """As many wait as may."""
 
 
+class Place(Load):
+    """An endpoint and the connections to it. There may be a hundred thousand, most of them never used."""
+
+    __slots__ = ("pool", "withdrawn")
+
+    def __init__(self, entry: EndpointEntry, *, limit: int) -> None:
+        super().__init__(entry, limit=limit)
+        self.pool: Pool | None = None
+        self.withdrawn = False
+
+
 class Endpoints:
+    __slots__ = ("_clock", "_erred", "_group", "_known", "_limits", "_past", "_poll", "_waiting", "_workers")
+
     def __init__(
         self,
         poll: Poll,
@@ -45,9 +54,9 @@ class Endpoints:
         self._clock = clock
         self._limits = limits
         self._group = Group(rng)
-        self._known: dict[Key, tuple[Load, Pool]] = {}
-        self._pools: dict[Load, Pool] = {}
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._known: dict[str, Place] = {}
+        """By instance."""
+        self._waiting: list[asyncio.Future[None]] = []
         self._past: dict[str, tuple[int, int]] = {}
         """By node, what endpoints that are gone answered, and how many errors that were."""
 
@@ -57,7 +66,7 @@ class Endpoints:
 
     @property
     def _room(self) -> int:
-        return sum(load.limit - load.in_flight for load, _ in self._known.values())
+        return sum(place.limit - place.in_flight for place in self._known.values())
 
     @property
     def idle(self) -> bool:
@@ -65,33 +74,40 @@ class Endpoints:
         return not (self._known or self._waiting)
 
     def replace(self, entries: Iterable[EndpointEntry]) -> None:
-        """Those that are gone are used no more, and their idle connections are closed at once."""
+        """Those that are gone are used no more, and their idle connections are closed at once. An instance that comes
+        back elsewhere is another endpoint."""
         before, self._known = self._known, {}
         for entry in entries:
-            key = (entry.instance, entry.address)
-            load, pool = before.pop(key) if key in before else self._new(entry)
-            load.entry, load.limit = entry, share(entry.concurrency, self._workers)
-            load.standby = load.standby and entry.standby  # one that has answered may not be announced as awake yet
-            self._known[key] = (load, pool)
-        self._pools = dict(self._known.values())
-        self._group.replace(load for load, _ in self._known.values())
-        for load, pool in before.values():
-            pool.close()
-            answers, errors = self._past.get(load.entry.node, (0, 0))
-            self._past[load.entry.node] = answers + load.answers, errors + load.errors
+            place = before.get(entry.instance)
+            if place is not None and place.entry.address == entry.address:
+                del before[entry.instance]
+                place.entry, place.limit = entry, share(entry.concurrency, self._workers)
+                place.standby = place.standby and entry.standby  # it may have answered, and not be announced as awake
+            else:
+                place = Place(entry, limit=share(entry.concurrency, self._workers))
+            self._known[entry.instance] = place
+        self._group.replace(self._known.values())
+        for place in before.values():
+            self._withdraw(place)
         self._wake(self._room)
 
     def reuse(self, load: Load) -> Connection | None:
         """A connection that was kept, if there is one."""
-        pool = self._pools.get(load)
-        return pool.reuse() if pool is not None else None
+        assert isinstance(load, Place), "it was taken here"
+        return load.pool.reuse() if load.pool is not None and not load.withdrawn else None
 
     async def connect(self, load: Load) -> Connection:
         """A connection, new if none was kept. Raises `ConnectFailed`."""
-        pool = self._pools.get(load)
-        if pool is None:
+        assert isinstance(load, Place), "it was taken here"
+        if load.withdrawn:
             raise ConnectFailed(f"{load.entry.address} has just been withdrawn")
+        pool = self.pool(load)
         return pool.reuse() or await pool.connect()
+
+    def pool(self, place: Place) -> Pool:
+        if place.pool is None:
+            place.pool = Pool(place.entry.address, self._poll, clock=self._clock, limits=self._limits)
+        return place.pool
 
     def take(self, now: float, *, avoid: Collection[Load] = ()) -> Load | None:
         """An endpoint at once, to be handed back to `done`, `failed` or `release`; `None` when none has room for a
@@ -115,7 +131,7 @@ class Endpoints:
             if load := self._group.pick(self._clock(), avoid=() if self.exhausted(avoid) else avoid):
                 return load
             turn = asyncio.get_running_loop().create_future()
-            self._waiting.appendleft(turn)
+            self._waiting.insert(0, turn)
 
     def exhausted(self, tried: Collection[Load]) -> bool:
         """All that there are were tried in vain. Not where one of them is a standby: its agent is away, and the next
@@ -135,9 +151,9 @@ class Endpoints:
     def by_node(self) -> dict[str, tuple[int, int]]:
         """Invocations that were answered or failed, and the errors among them."""
         found = dict(self._past)
-        for load, _ in self._known.values():
-            answers, errors = found.get(load.entry.node, (0, 0))
-            found[load.entry.node] = answers + load.answers, errors + load.errors
+        for place in self._known.values():
+            answers, errors = found.get(place.entry.node, (0, 0))
+            found[place.entry.node] = answers + place.answers, errors + place.errors
         return found
 
     def erred(self, load: Load) -> None:
@@ -158,18 +174,23 @@ class Endpoints:
         self._wake(1)
 
     def sweep(self) -> None:
-        for _, pool in self._known.values():
-            pool.sweep()
+        for place in self._known.values():
+            if place.pool is not None:
+                place.pool.sweep()
         if self._waiting:  # a standby that was left alone may be tried again, and nobody else tells
             self._wake(self._room)
 
     def close(self) -> None:
-        for _, pool in self._known.values():
-            pool.close()
+        for place in self._known.values():
+            if place.pool is not None:
+                place.pool.close()
 
-    def _new(self, entry: EndpointEntry) -> tuple[Load, Pool]:
-        load = Load(entry, limit=share(entry.concurrency, self._workers))
-        return load, Pool(entry.address, self._poll, clock=self._clock, limits=self._limits)
+    def _withdraw(self, place: Place) -> None:
+        place.withdrawn = True
+        if place.pool is not None:
+            place.pool.close()
+        answers, errors = self._past.get(place.entry.node, (0, 0))
+        self._past[place.entry.node] = answers + place.answers, errors + place.errors
 
     def _leave(self, turn: asyncio.Future[None]) -> None:
         if turn in self._waiting:
@@ -179,7 +200,7 @@ class Endpoints:
 
     def _wake(self, room: int) -> None:
         while room > 0 and self._waiting:
-            turn = self._waiting.popleft()
+            turn = self._waiting.pop(0)
             if not turn.done():
                 turn.set_result(None)
                 room -= 1

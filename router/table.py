@@ -19,9 +19,11 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
+from sys import intern
 from typing import Literal, Protocol, TypeVar
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from hotswap.errors import Invalid
 from hotswap.model import Alias, Endpoint, Kind, Manifest, Sticky, Version, check_weights
@@ -68,6 +70,11 @@ class EndpointEntry(msgspec.Struct, frozen=True, kw_only=True, array_like=True, 
     concurrency: int
     node: str = ""
     standby: bool = False
+
+    def __post_init__(self) -> None:
+        """What many have in common is one string."""
+        force_setattr(self, "function", intern(self.function))
+        force_setattr(self, "node", intern(self.node))
 
 
 AnyEntry = AliasEntry | VersionEntry | EndpointEntry

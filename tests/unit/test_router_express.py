@@ -86,7 +86,8 @@ class Stage:
         self.wheel = Wheel(self.now)
         lane = Lane(self.routes, counting, supply, RetryBudget(), self.wheel, self._clock, rng, Trust(), LIMITS)
         self.express = Express(lane, None)  # type: ignore[arg-type] # nothing is handed over
-        (self.pool,) = self.routes.endpoints("fn", 1)._pools.values()
+        endpoints = self.routes.endpoints("fn", 1)
+        (self.pool,) = map(endpoints.pool, endpoints._known.values())
 
     def connected(self) -> tuple[ExpressConnection, Recording]:
         client, wire = self.express(), Recording()
