@@ -5,7 +5,8 @@ The router has four workers. Measured one after the other:
 
 - *boot*: from the start of the process until every worker takes requests: from the store, with an empty folder; with
   the table on its disk; and from the disk alone, with etcd away.
-- *memory* of the parent and of each worker; pages that processes share are told by their share (PSS).
+- *memory* of the parent and of each worker; pages that processes share are told by their share (PSS). Also of a single
+  worker that has had an invocation of each function.
 - *one change* at a time: from etcd's answer to the writer until the router has said that every worker has it, and what
   that takes of the CPU. The question and its answer are in it.
 - *changes at a rate*, of one function after the other, each in a transaction of its own. Whether all workers have them

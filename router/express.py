@@ -168,10 +168,12 @@ class ExpressConnection(Client):
         return Ahead(self._wire)
 
     def write(self, data: bytes, piece: bytes = b"", tail: bytes = b"") -> None:
-        if len(piece) < LARGE:
-            self._wire.write(data + piece + tail)
-        else:
+        if len(piece) >= LARGE:
             self._wire.write_parts((data, piece, tail))
+            return
+        if piece:  # compiled code copies what it adds nothing to
+            data = data + piece if data else piece
+        self._wire.write(data + tail if tail else data)
 
     def finish(self, data: bytes, piece: bytes = b"", tail: bytes = b"", *, last: bool, now: float) -> None:
         self._relay = None
