@@ -73,7 +73,7 @@ class Target:
             return found
         raise Unavailable(
             f"no platform is running in {self.state_dir}",
-            hint="start one: hotswap up   or name a controller: --controller HOST:PORT",
+            hint="start one: hotswap up   or say where it is: HOTSWAP_STATE_DIR=FOLDER, or --controller HOST:PORT",
         )
 
     @contextmanager
