@@ -105,10 +105,10 @@ class Launcher:
                 instance.figures["warm_ms"] = (time.monotonic() - ready) * 1e3
             self._records.write(instance.record(ready=True))
         except BaseException:
+            self.starting.discard(instance)
             await asyncio.shield(self._destroy(instance))
             raise
-        finally:
-            self.starting.discard(instance)
+        self.starting.discard(instance)
         return instance
 
     async def _adopt(self, record: Record) -> Instance | None:

@@ -148,7 +148,6 @@ class Relay(Sending):
                 self._to_client.written(len(piece))
 
     def _fail(self, problem: Problem) -> None:
-        """Of ours, in the place of an answer; if that had begun, the client's connection must end with it."""
         if problem.outcome is None and self._row is None:
             self._lane.counting.own(Own.REFUSED)
         self._count(problem.outcome or Count.PLATFORM, self._lane.clock())
