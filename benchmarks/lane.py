@@ -20,7 +20,8 @@ from benchmarks.router.case import FIELDS, NEW_EACH_TIME
 from benchmarks.router.streams import HEAD, event
 from router import relay
 from router.codec.body import LAST_CHUNK
-from router.upstream import Connection, Pool, State
+from router.pool import Pool
+from router.upstream import Connection, State
 from router.wire import Poll, Wire
 
 BATCH = 400

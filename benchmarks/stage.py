@@ -9,10 +9,11 @@ from router.counters import CounterFile, Counting
 from router.express import Express
 from router.forwarding import Trust
 from router.lane import Lane
+from router.pool import Pool
 from router.routes import Routes
 from router.rows import Owner, Row
 from router.supply import Supply
-from router.upstream import Connection, Pool, State
+from router.upstream import Connection, State
 from router.wheel import Wheel
 from router.wire import Poll
 from tests.router_entries import alias, endpoint, update, version

@@ -12,9 +12,10 @@ from router.endpoints import Endpoints
 from router.exchange import Exchange
 from router.invocation import Invocation
 from router.outcome import died, judge, late
+from router.pool import ConnectFailed
 from router.problems import Problem
 from router.tunnel import tunnel
-from router.upstream import Broken, ConnectFailed, Connection
+from router.upstream import Broken, Connection
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 """RFC 9110 section 9.2.2."""

@@ -11,8 +11,9 @@ from typing import Final
 
 from hotswap.settings import RouterLimits
 from router.balance import Group, Load, share
+from router.pool import Caller, ConnectFailed, Pool
 from router.table import EndpointEntry
-from router.upstream import ConnectFailed, Connection, Pool
+from router.upstream import Connection
 from router.wire import Poll
 
 MOST_HELD: Final = 1_024
@@ -96,13 +97,26 @@ class Endpoints:
         assert isinstance(load, Place), "it was taken here"
         return load.pool.reuse() if load.pool is not None and not load.withdrawn else None
 
-    async def connect(self, load: Load) -> Connection:
-        """A connection, new if none was kept. Raises `ConnectFailed`."""
+    def want(self, load: Load, caller: Caller) -> None:
+        """The first connection that there is, where none is kept."""
         assert isinstance(load, Place), "it was taken here"
         if load.withdrawn:
-            raise ConnectFailed(f"{load.entry.address} has just been withdrawn")
-        pool = self.pool(load)
-        return pool.reuse() or await pool.connect()
+            caller.denied(_withdrawn(load))
+        else:
+            self.pool(load).want(caller)
+
+    def leave(self, load: Load, caller: Caller) -> None:
+        """It wants none any more, if it did."""
+        assert isinstance(load, Place), "it was taken here"
+        if load.pool is not None:
+            load.pool.leave(caller)
+
+    async def connect(self, load: Load) -> Connection:
+        """A connection: one that was kept, or else the first that there is. Raises `ConnectFailed`."""
+        assert isinstance(load, Place), "it was taken here"
+        if load.withdrawn:
+            raise _withdrawn(load)
+        return await self.pool(load).connect()
 
     def pool(self, place: Place) -> Pool:
         if place.pool is None:
@@ -204,3 +218,7 @@ class Endpoints:
             if not turn.done():
                 turn.set_result(None)
                 room -= 1
+
+
+def _withdrawn(load: Load) -> ConnectFailed:
+    return ConnectFailed(f"{load.entry.address} has just been withdrawn")

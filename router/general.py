@@ -27,13 +27,13 @@ from router.forwarding import Trust
 from router.invocation import Invocation
 from router.limit import Limit
 from router.outcome import died, unreachable
+from router.pool import ConnectFailed
 from router.problems import Problem
 from router.routes import Routes
 from router.supply import Supply
 from router.table import Missing
 from router.target import Target
 from router.upload import Upload
-from router.upstream import ConnectFailed
 from router.usage import NO_CELL
 
 log = logging.getLogger(__name__)

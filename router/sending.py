@@ -1,7 +1,8 @@
 """The request of an invocation in the express lane: an instance is picked for it, and it is sent there.
 
-The common case is one pass: an endpoint is ready and a connection to it is kept. What has to be waited for (a row to
-count in, an instance, a connection) is waited for in a task, after which the invocation goes on as any other.
+The common case is one pass: an endpoint is ready and a connection to it is kept. Where none is kept the pool calls when
+there is one. What else has to be waited for (a row to count in, an instance) is waited for in a task, after which the
+invocation goes on as any other.
 """
 
 import asyncio
@@ -17,13 +18,14 @@ from router.counters import Own
 from router.fields import END
 from router.lane import Client, Lane
 from router.outcome import unreachable
+from router.pool import Caller, ConnectFailed
 from router.problems import Problem, too_large
 from router.reading import HELD, Ahead
 from router.routes import Destination, Route
 from router.table import VersionEntry
 from router.target import Target, of_invoke
 from router.upload import gathered
-from router.upstream import ConnectFailed, Connection, Receiver
+from router.upstream import Connection, Receiver
 from router.usage import NO_CELL
 
 log = logging.getLogger(__name__)
@@ -31,7 +33,7 @@ log = logging.getLogger(__name__)
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class Sending(Receiver):
+class Sending(Receiver, Caller):
     """What stands on the class is where most invocations begin and end; setting it anew for each would be felt."""
 
     # where it goes
@@ -100,7 +102,7 @@ class Sending(Receiver):
             self._piece, self._whole, self._received = piece, whole, len(piece)
         self._lane.budget.earn()
         if self._row is None:
-            self._wait(None)
+            self._wait()
             return
         self._lane.counting.begin(self._row)
         self._gathers = not whole and gathered(self._fields.length) and self._fields.expect is None
@@ -148,60 +150,82 @@ class Sending(Receiver):
     def drained(self) -> None:
         self._client.go_on()
 
+    def given(self, connection: Connection) -> bool:
+        load = self._load
+        assert load is not None
+        try:
+            self._send(connection, self._lane.clock())
+            if load.standby:
+                self.cold, self.deadline = True, self.deadline + self.terms.start_timeout
+            self._go_on()
+        except Exception as error:  # whoever gives it is another invocation
+            self._fault(error)
+        return True
+
+    def denied(self, error: ConnectFailed) -> None:
+        """A retry keeps the version."""
+        assert self._load is not None
+        self.tried = {*self.tried, self._load}
+        self._failed()
+        if self._endpoints.exhausted(self.tried):
+            self._fail(unreachable(self.name, error))
+        else:
+            self._lane.counting.own(Own.RETRIES)
+            self._try(self._lane.clock())
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """After a wait, if it was sent: from here on the instance is waited for."""
+        connection = self._connection
+        if connection is not None and not connection.backed_up:
+            self._client.go_on()
+
     def _try(self, now: float) -> None:
         """Sends it at once, if there is an endpoint and a connection to it."""
         load = self._endpoints.take(now, avoid=self.tried)
-        connection = self._endpoints.reuse(load) if load is not None else None
+        if load is None:
+            self._wait()
+        else:
+            self._use(load, now)
+
+    def _use(self, load: Load, now: float) -> None:
+        self._load = load
+        connection = self._endpoints.reuse(load)
         if connection is not None:
-            self._load = load
             self._send(connection, now)
         else:
-            self._wait(load)
+            self._endpoints.want(load, self)
 
-    def _wait(self, load: Load | None) -> None:
-        self._load = load
+    def _wait(self) -> None:
         self._task = asyncio.create_task(self._obtain(), name="obtain")
         self._task.add_done_callback(self._obtained)
 
     async def _obtain(self) -> None:
+        """The row, and an endpoint."""
         try:
             if self._row is None:
                 self._row = await self._lane.supply.row(self._route, self._destination.version)
                 self._lane.counting.begin(self._row)
-            connection = await self._connected()
+            self._endpoints = self._lane.routes.endpoints(self._route.function, self._destination.version)
+            load = await self._lane.supply.endpoint(self, self._endpoints)
         except Problem as problem:
             self._task = None
             self._leave()
             self._fail(problem)
         else:
             self._task = None
-            self._send(connection, self._lane.clock())
-            if (load := self._load) is not None and load.standby:
-                self.cold, self.deadline = True, self.deadline + self.terms.start_timeout
-            if not connection.backed_up:
-                self._client.go_on()
+            self._use(load, self._lane.clock())
+            self._go_on()
 
     def _obtained(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()):
-            log.error("an invocation failed by a fault of the router", exc_info=error)
-            self._leave()
-            self._count(Count.PLATFORM, self._lane.clock())
-            self._client.cut()
+            self._fault(error)
 
-    async def _connected(self) -> Connection:
-        """A retry keeps the version."""
-        while True:
-            if self._load is None:
-                self._endpoints = self._lane.routes.endpoints(self._route.function, self._destination.version)
-                self._load = await self._lane.supply.endpoint(self, self._endpoints)
-            try:
-                return await self._endpoints.connect(self._load)
-            except ConnectFailed as error:
-                self.tried = {*self.tried, self._load}
-                self._failed()
-                if self._endpoints.exhausted(self.tried):
-                    raise unreachable(self.name, error) from None
-                self._lane.counting.own(Own.RETRIES)
+    def _fault(self, error: BaseException) -> None:
+        log.error("an invocation failed by a fault of the router", exc_info=error)
+        self._leave()
+        self._count(Count.PLATFORM, self._lane.clock())
+        self._client.cut()
 
     def _send(self, connection: Connection, now: float) -> None:
         self._connection = connection
@@ -236,17 +260,24 @@ class Sending(Receiver):
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
+        load = self._give_up()
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.abort()
-        load, self._load = self._load, None
         if load is not None:
             self._endpoints.release(load)
 
     def _failed(self) -> None:
-        load, self._load = self._load, None
+        load = self._give_up()
         if load is not None and self._endpoints.failed(load, self._lane.clock()):
             self._lane.counting.own(Own.EJECTIONS)
+
+    def _give_up(self) -> Load | None:
+        """The endpoint, which is to be handed back; nothing is waited for from it."""
+        load, self._load = self._load, None
+        if load is not None and self._connection is None:
+            self._endpoints.leave(load, self)
+        return load
 
     def _fail(self, problem: Problem) -> None:
         """Of ours, in the place of an answer; if that had begun, the client's connection must end with it."""

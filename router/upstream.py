@@ -1,4 +1,4 @@
-"""Connections to endpoints: HTTP/1.1, one request at a time, kept alive in a pool per endpoint.
+"""A connection to an endpoint: HTTP/1.1, one request at a time, kept alive.
 
 A `Connection` reads responses with the codec and tells its `Receiver` what arrives, at once and without a task; so it
 serves a lane that waits and one that does not. It knows nothing of retries, of versions, or of what is counted.
@@ -7,13 +7,11 @@ What it sees to: bytes that no request asked for end the connection and reach no
 read in two ways is broken, not relayed; and it goes back to its pool only after a whole request and a whole response.
 """
 
-from collections.abc import Callable
 from enum import IntEnum
 from typing import Final
 
 from mypy_extensions import mypyc_attr
 
-from hotswap.settings import RouterLimits
 from router.codec.body import BadBody, Body, Chunked, Sized, StillFramed
 from router.codec.grammar import BARE_LF, MOST_HEAD
 from router.codec.responses import (
@@ -24,16 +22,8 @@ from router.codec.responses import (
     Head,
     read_head,
 )
-from router.connecting import connected
 from router.reading import FIRST, HELD, Ahead
-from router.wire import End, Poll, Wire
-
-MOST_IDLE: Final = 2_048
-"""Connections that a pool keeps."""
-
-
-class ConnectFailed(Exception):
-    """No connection could be made: nothing was sent."""
+from router.wire import End, Wire
 
 
 class Broken(Exception):
@@ -87,15 +77,31 @@ class UntilClosed(Body):
         return data, b""
 
 
+class Home:
+    """Where the connections to an endpoint come from: their pool, as far as they know of it."""
+
+    __slots__ = ("address",)
+
+    address: str
+
+    def put_back(self, connection: "Connection") -> None:
+        """It is free for another request, or closed."""
+        raise NotImplementedError
+
+    def discard(self, connection: "Connection") -> None:
+        """It is closed."""
+        raise NotImplementedError
+
+
 class Connection(End):
     __slots__ = (
         "_body",
         "_chunks",
         "_headless",
+        "_home",
         "_keep",
         "_partial",
         "_paused",
-        "_pool",
         "_receiver",
         "_sent",
         "_wire",
@@ -105,9 +111,9 @@ class Connection(End):
         "state",
     )
 
-    def __init__(self, pool: "Pool") -> None:
+    def __init__(self, home: Home) -> None:
         # global
-        self._pool = pool
+        self._home = home
         # per connection
         self.state = State.NEW
         self.reused = False
@@ -130,7 +136,7 @@ class Connection(End):
         self._keep = False
 
     def __repr__(self) -> str:
-        return f"<Connection {self._pool.address} {self.state.name}>"
+        return f"<Connection {self._home.address} {self.state.name}>"
 
     def begin(self, receiver: Receiver, *, headless: bool, chunks: bool) -> None:
         """The next bytes written are a request; what answers it goes to the receiver. `headless`: without a body;
@@ -219,7 +225,7 @@ class Connection(End):
             self._break(f"it closed the connection: {error}" if error else "it closed the connection")
         self.state = State.CLOSED
         self._wire = None
-        self._pool.discard(self)
+        self._home.discard(self)
         self.resume_writing()
 
     def pause_writing(self) -> None:
@@ -293,7 +299,7 @@ class Connection(End):
         if self._keep and self._sent:
             self.state = IDLE
             self.resume()  # what its last exchange still holds is not the next one's concern
-            self._pool.put_back(self)
+            self._home.put_back(self)
         else:
             self._close()
 
@@ -301,76 +307,12 @@ class Connection(End):
         receiver, self._receiver = self._receiver, None
         self._close()
         if receiver is not None:
-            receiver.broken(Broken(f"{self._pool.address}: {why}"))
+            receiver.broken(Broken(f"{self._home.address}: {why}"))
 
     def _close(self) -> None:
         self.state = State.CLOSED
         if self._wire is not None:
             self._wire.abort()
-
-
-class Pool:
-    """The connections of this worker to one endpoint."""
-
-    __slots__ = ("_clock", "_closed", "_host", "_idle", "_limits", "_poll", "_port", "_swept", "address")
-
-    def __init__(self, address: str, poll: Poll, *, clock: Callable[[], float], limits: RouterLimits) -> None:
-        self.address = address
-        self._poll = poll
-        host, _, port = address.rpartition(":")
-        self._host, self._port = host.strip("[]"), int(port)
-        self._clock = clock
-        self._limits = limits
-        self._swept = clock()
-        self._idle: list[tuple[Connection, float]] = []
-        """With the last look of `sweep` before it was put back; the one used last is used next."""
-        self._closed = False
-
-    def reuse(self) -> Connection | None:
-        while self._idle:
-            connection, _ = self._idle.pop()
-            if connection.state is IDLE:
-                return connection
-        return None
-
-    async def connect(self) -> Connection:
-        """Raises `ConnectFailed`."""
-        limit = self._limits.connect_timeout
-        try:
-            connection = Connection(self)
-            Wire(self._poll, await connected(self._host, self._port, limit=limit), connection)
-        except TimeoutError:
-            raise ConnectFailed(f"{self.address} took no connection within {limit:g} s") from None
-        except OSError as error:
-            raise ConnectFailed(f"{self.address} took no connection: {error.strerror or error}") from None
-        return connection
-
-    def put_back(self, connection: Connection) -> None:
-        if self._closed or len(self._idle) >= MOST_IDLE:
-            connection.close()
-        else:
-            self._idle.append((connection, self._swept))
-
-    def discard(self, connection: Connection) -> None:
-        if self._idle:
-            self._idle = [entry for entry in self._idle if entry[0] is not connection]
-
-    def sweep(self) -> None:
-        """Closes what was idle for too long. To be called about every second: idle times are as exact as that, and none
-        is taken for shorter than it is."""
-        self._swept = self._clock()
-        oldest = self._swept - self._limits.instance_keep_alive
-        late = [connection for connection, since in self._idle if since < oldest]
-        self._idle = [entry for entry in self._idle if entry[1] >= oldest]
-        for connection in late:
-            connection.close()
-
-    def close(self) -> None:
-        """The endpoint left: idle connections are closed now, each busy one when its request is done."""
-        self._closed = True
-        idle, self._idle = self._idle, []
-        for connection, _ in idle:
-            connection.close()
 
 
 def _body(head: Head, length: int | None, *, chunks: bool) -> Body:

@@ -15,11 +15,12 @@ from router.counters import CounterFile, Counting, Own
 from router.express import Express, ExpressConnection
 from router.forwarding import Trust
 from router.lane import Lane
+from router.pool import Pool
 from router.routes import Routes
 from router.rows import Owner, Row
 from router.supply import Supply
 from router.table import DEFAULT_TIMEOUT
-from router.upstream import Broken, Connection, Pool, Receiver
+from router.upstream import Broken, Connection, Receiver
 from router.wheel import TICK, Wheel
 from router.wire import Poll, Wire
 from tests.router_entries import alias, endpoint, update, version
@@ -375,3 +376,45 @@ async def test_http_1_0_gets_neither_chunks_nor_interim_answers(stage: Stage) ->
     assert (head.split(b"\r\n")[0], body) == (b"HTTP/1.1 200 OK", b"ok")
     assert b"Connection: close" in head
     assert to_client.ended == "closed"
+
+
+async def test_who_finds_no_connection_goes_on_over_the_one_that_another_gives_back(stage: Stage) -> None:
+    (first, to_first), (second, to_second) = stage.connected(), stage.connected()
+    upstream, to_upstream = stage.kept()
+    first.data_received(GET)
+    second.data_received(POST + b"body")
+    assert to_upstream.written.startswith(b"GET ")
+    assert b"POST" not in to_upstream.written
+    upstream.data_received(ANSWER)
+    assert to_first.written.endswith(b"\r\n\r\nok")
+    assert to_upstream.written.endswith(b"\r\n\r\nbody")
+    upstream.data_received(ANSWER)
+    assert to_second.written.endswith(b"\r\n\r\nok")
+    assert stage.tally()[Count.OK] == 2
+
+
+async def test_who_had_to_wait_for_a_connection_has_the_whole_limit_from_then_on(stage: Stage) -> None:
+    (first, _), (second, to_second) = stage.connected(), stage.connected()
+    upstream, _ = stage.kept()
+    first.data_received(GET)
+    second.data_received(GET)
+    stage.later(DEFAULT_TIMEOUT - 1)
+    upstream.data_received(ANSWER)
+    stage.later(DEFAULT_TIMEOUT - 1)
+    assert to_second.written == b""
+    stage.later(2)
+    assert to_second.written.startswith(b"HTTP/1.1 504 ")
+
+
+async def test_who_leaves_while_waiting_for_a_connection_is_given_none(stage: Stage) -> None:
+    (first, _), (second, _), (third, to_third) = stage.connected(), stage.connected(), stage.connected()
+    upstream, to_upstream = stage.kept()
+    for client in (first, second, third):
+        client.data_received(GET)
+    second.connection_lost(None)
+    upstream.data_received(ANSWER)
+    upstream.data_received(ANSWER)
+    assert to_third.written.endswith(b"\r\n\r\nok")
+    assert to_upstream.written.count(b"GET ") == 2
+    assert stage.pool.reuse() is upstream
+    assert stage.file.in_flight(ROW) == 0
