@@ -8,7 +8,6 @@ connection, to the general lane, which makes a tunnel of it; all others are rela
 import asyncio
 import logging
 import re
-from binascii import hexlify
 from http import HTTPStatus
 from typing import Final
 
@@ -21,12 +20,14 @@ from router.codec.requests import Fields, Line, RequestReader
 from router.counters import Own
 from router.fields import connection_line
 from router.forwarding import Peer
+from router.ids import Ids
 from router.lane import Client, Lane
 from router.problems import Problem, malformed, too_large
 from router.reading import FIRST, HELD, Ahead
 from router.refusal import refusal
 from router.relay import Relay
-from router.table import Missing
+from router.routes import Route
+from router.target import Target
 from router.upload import late_body
 from router.usage import NO_CELL
 from router.wire import Wire
@@ -34,7 +35,6 @@ from router.wire import Wire
 log = logging.getLogger(__name__)
 
 WEBSOCKET: Final = b"websocket"
-CR: Final = 13
 EMPTY_LINES: Final = re.compile(rb"\A(?:\r\n)++")
 NOBODY_THERE: Final = Peer("unknown")
 LARGE: Final = 8_192
@@ -96,7 +96,7 @@ class ExpressConnection(Client):
         self._peer = self._lane.trust.peer(wire.peer) if wire.peer else NOBODY_THERE
         self._reader = RequestReader(self._peer)
         self._express.connections.add(self)
-        self._lane.wheel.limit(self, self.heard + self._lane.limits.keep_alive)
+        self._lane.wheel.limit(self, self.heard + self._express.keep_alive)
 
     def takes(self) -> int:
         relay = self._relay
@@ -184,7 +184,7 @@ class ExpressConnection(Client):
             self._go_on_reading()
             asyncio.get_running_loop().call_soon(self._next)
         elif not self._stalled:
-            self._lane.wheel.limit(self, now + self._lane.limits.keep_alive)
+            self._lane.wheel.limit(self, now + self._express.keep_alive)
 
     def refuse(self, problem: Problem) -> None:
         log.debug("a request is refused: %s", problem)
@@ -259,7 +259,7 @@ class ExpressConnection(Client):
 
     def _read(self, data: bytes, now: float) -> None:
         """A request, from its start; empty lines before it are let pass (RFC 9112 section 2.2)."""
-        if data[0] == CR:
+        if data[0] == grammar.CR:
             data = EMPTY_LINES.sub(b"", data, count=1)
             if data in {b"", b"\r"}:
                 self._pending = data
@@ -282,7 +282,7 @@ class ExpressConnection(Client):
         if fields.upgrade is not None and fields.upgrade.lower() == WEBSOCKET:
             self._express.hand_over(self, self._wire, data)
             return
-        self._id = fields.request_id or hexlify(self._lane.rng.getrandbits(128).to_bytes(16, "big"))
+        self._id = fields.request_id or self._express.ids.next()
         self._body, self._pending = None, data[self._reader.end :]
         try:
             self._begin(line, fields, b"" if fields.bodiless else self._begin_body(fields), now)
@@ -304,12 +304,12 @@ class ExpressConnection(Client):
         """Raises `Problem` for what cannot be relayed."""
         lane = self._lane
         named = line.target
-        if isinstance(named, Problem):
+        if not isinstance(named, Target):
             raise Problem(named.status, named.detail, fields=named.fields)
         if fields.expect is not None and fields.expect != b"100-continue":
             raise Problem(HTTPStatus.EXPECTATION_FAILED, "nothing but 100-continue can be expected")
         route = lane.routes.find(named.function, named.qualifier)
-        if isinstance(route, Missing):
+        if not isinstance(route, Route):
             raise target.not_found(route, named)
         if named.invoke:
             target.check_invocation_type(grammar.value(fields.received, b"x-amz-invocation-type"))
@@ -321,8 +321,8 @@ class ExpressConnection(Client):
         destination = route.destinations.get(version) or lane.routes.destination(route, version)
         if fields.request_id is None:
             self._id += destination.marked(cell) if by else destination.mark
-        if fields.length is not None and fields.length > destination.terms.max_body:
-            raise too_large(destination.terms.max_body)
+        if fields.length is not None and fields.length > destination.max_body:
+            raise too_large(destination.max_body)
         self._relay = relay = Relay(lane, self, line, fields, named, route, destination, request_id=self._id, began=now)
         if by:
             relay.cell = cell
@@ -363,6 +363,8 @@ class Express:
 
     def __init__(self, lane: Lane, clients: Clients) -> None:
         self.connections: set[ExpressConnection] = set()
+        self.ids = Ids(lane.rng)
+        self.keep_alive: float = lane.limits.keep_alive
         self._lane = lane
         self._clients = clients
 

@@ -24,6 +24,7 @@ from router.balance import RetryBudget
 from router.counters import Counting, Own, Pending
 from router.download import Written, refuse
 from router.forwarding import Trust
+from router.ids import Ids
 from router.invocation import Invocation
 from router.limit import Limit
 from router.outcome import died, unreachable
@@ -73,12 +74,13 @@ class General:
         self._supply = supply
         self._clock = clock
         self._rng = rng
+        self._ids = Ids(rng)
         self._budget = budget
         self._trust = trust
         self._limits = limits
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
-        known = Known(_chosen_id(request) or f"{self._rng.getrandbits(128):032x}")
+        known = Known(_chosen_id(request) or self._ids.next().decode())
         try:
             return await self._serve(request, known)
         except (Cut, ConnectionError) as error:  # what has begun cannot be ended, or the client takes nothing any more

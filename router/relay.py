@@ -39,7 +39,7 @@ class Relay(Sending):
     def overdue(self) -> None:
         self._failed()
         self._leave()
-        self._fail(late(self.name, self.terms.timeout))
+        self._fail(late(self.name, self._destination.timeout))
 
     def wait_for_client(self, now: float, *, waits: bool) -> None:
         """From now on, or no longer: a slow sender or reader is not a slow function."""

@@ -34,6 +34,10 @@ class Destination:
     row: int | None
     """Where they are counted; `None` until the parent has said that."""
     latency_limit: float
+    timeout: float
+    """Seconds."""
+    max_body: int
+    """Bytes."""
     request_lines: bytes
     """For the function, each with the end of the line before it; what follows is the id of the request."""
     answer_lines: bytes
@@ -181,13 +185,15 @@ class Routes:
         """Of a route that `find` has just found."""
         found = route.destinations.get(version)
         if found is None:
-            name = route.function.encode()
+            name, terms = route.function.encode(), self.terms(route.function, version)
             found = route.destinations[version] = Destination(
                 version,
-                self.terms(route.function, version),
+                terms,
                 self.endpoints(route.function, version),
                 route.rows.get(version),
                 route.latency_limit,
+                terms.timeout,
+                terms.max_body,
                 b"\r\nHotswap-Function: %b\r\nHotswap-Version: %d\r\nHotswap-Request-Id: " % (name, version),
                 b"\r\nHotswap-Version: %d\r\nHotswap-Request-Id: " % version,
                 mark(version, route.entry.revision) if route.entry else b"",

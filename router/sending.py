@@ -121,7 +121,7 @@ class Sending(Receiver, Caller):
                 self._try(self._lane.clock())
             elif len(self._piece) >= HELD and not whole:
                 self._client.hold()
-        elif self._received > self.terms.max_body:
+        elif self._received > self._destination.max_body:
             self.spoiled(self._too_large())
         else:
             connection.write(self._body(piece))
@@ -229,12 +229,12 @@ class Sending(Receiver, Caller):
 
     def _send(self, connection: Connection, now: float) -> None:
         self._connection = connection
-        if self._received > self._destination.terms.max_body:
+        if self._received > self._destination.max_body:
             self.spoiled(self._too_large())
             return
         self._sent = now
         if not self._resent:  # a second try has what the first one left
-            self.deadline = now + self._destination.terms.timeout
+            self.deadline = now + self._destination.timeout
         connection.begin(self, headless=self._line.headless, chunks=self._line.minor == 1)
         fields, start = self._fields, self._line.start
         if self._target.invoke:
@@ -294,4 +294,4 @@ class Sending(Receiver, Caller):
             self._lane.counting.end(row, outcome, seconds=seconds, slow=slow, cold=self.cold)
 
     def _too_large(self) -> Problem:
-        return too_large(self.terms.max_body, outcome=Count.CLIENT_ERROR)
+        return too_large(self._destination.max_body, outcome=Count.CLIENT_ERROR)

@@ -10,6 +10,7 @@ to see that the rest does not climb out of it.
 import re
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Final
 from urllib.parse import parse_qs, unquote
 
 from hotswap.model import DEFAULT_ALIAS, Kind
@@ -17,19 +18,19 @@ from router.fields import AUTHORITY
 from router.problems import Problem, malformed
 from router.table import Missing
 
-FUNCTIONS = "/fn/"
-INVOKE = re.compile(r"/2015-03-31/functions/([^/]+)/invocations/?")
-ARN = re.compile(r"(?:arn:[^:]*:lambda:[^:]*:[^:]*:|[0-9]*:)function:(.+)")
+FUNCTIONS: Final = "/fn/"
+INVOKE: Final = re.compile(r"/2015-03-31/functions/([^/]+)/invocations/?")
+ARN: Final = re.compile(r"(?:arn:[^:]*:lambda:[^:]*:[^:]*:|[0-9]*:)function:(.+)")
 """Lambda's Invoke takes the name, the full ARN or a part of it."""
-INVOKE_TARGET = "/2015-03-31/functions/function/invocations"
-LATEST = "$LATEST"
+INVOKE_TARGET: Final = "/2015-03-31/functions/function/invocations"
+LATEST: Final = "$LATEST"
 """Lambda's name for what is invoked without a qualifier."""
-ABSOLUTE = re.compile(r"https?://([^/?#]*)", re.IGNORECASE)
+ABSOLUTE: Final = re.compile(r"https?://([^/?#]*)", re.IGNORECASE)
 """RFC 9112 section 3.2.2."""
-FORBIDDEN = re.compile(r"[^\x21-\x7e]|#")
+FORBIDDEN: Final = re.compile(r"[^\x21-\x7e]|#")
 """RFC 3986 section 2: a target is of visible ASCII, and a fragment is never sent."""
-BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})|%00")
-DIGITS = re.compile(r"[0-9]{1,9}")
+BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})|%00")
+DIGITS: Final = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True, slots=True)

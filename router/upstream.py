@@ -13,9 +13,10 @@ from typing import Final
 from mypy_extensions import mypyc_attr
 
 from router.codec.body import BadBody, Body, Chunked, Sized, StillFramed
-from router.codec.grammar import BARE_LF, MOST_HEAD
+from router.codec.grammar import BARE_LF, END, MOST_HEAD
 from router.codec.responses import (
     FINAL,
+    LONGEST_KEPT,
     NOT_MODIFIED,
     SWITCHING_PROTOCOLS,
     BadResponse,
@@ -100,6 +101,7 @@ class Connection(End):
         "_headless",
         "_home",
         "_keep",
+        "_known",
         "_partial",
         "_paused",
         "_receiver",
@@ -121,6 +123,8 @@ class Connection(End):
         """More is written than the endpoint takes now; the receiver hears when it is `drained`."""
         self._wire: Wire | None = None
         self._paused = False
+        self._known: Head | None = None
+        """Of the final answer before: most that is answered over one connection begins alike."""
         # per request
         self._receiver: Receiver | None = None
         self._headless = False
@@ -244,11 +248,20 @@ class Connection(End):
 
     def _read_head(self, data: bytes) -> None:
         """Interim ones too, until the final one."""
-        while (end := data.find(b"\r\n\r\n")) >= 0:
-            head = read_head(data[:end])
-            data = data[end + 4 :]
+        known = self._known
+        if known is not None and data.startswith(known.came):
+            self._partial = b""
+            self._begin_body(known, data[len(known.came) :])
+            return
+        while True:
+            told, end, data = data.partition(END)  # which takes half the time of a search
+            if not end:
+                data = told
+                break
+            head = read_head(told)
             if head.status >= FINAL or head.status == SWITCHING_PROTOCOLS:
                 self._partial = b""
+                self._known = head if len(told) <= LONGEST_KEPT else None
                 self._begin_body(head, data)
                 return
             if self._receiver is not None:

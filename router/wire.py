@@ -85,7 +85,8 @@ class Watched:
 class Poll:
     def __init__(self) -> None:
         self._epoll = select.epoll()
-        self._watched: dict[int, Watched] = {}
+        self._watched: list[Watched | None] = []
+        """By number of the file, which are given out from the least on."""
 
     def begin(self) -> None:
         """In the running loop."""
@@ -100,16 +101,18 @@ class Poll:
         """From now on for these `events`; `before` are those until now."""
         if not before:
             self._epoll.register(fd, events)
+            while len(self._watched) <= fd:
+                self._watched.append(None)
             self._watched[fd] = watched
         elif events:
             self._epoll.modify(fd, events)
         else:
             self._epoll.unregister(fd)
-            del self._watched[fd]
+            self._watched[fd] = None
 
     def turn(self) -> None:
         for fd, events in self._epoll.poll(0, MOST):
-            watched = self._watched.get(fd)
+            watched = self._watched[fd]
             if watched is not None:
                 watched.happened(events)
 

@@ -8,11 +8,13 @@ from router.codec.grammar import FIELD, TEXT
 
 MOST_EXTENSION: Final = 16_384
 """Bytes of a body's chunk extensions and trailers together: they say nothing to us."""
-SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;" + TEXT + rb"*)?")
+SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;" + TEXT + rb"*)?")
 """No space around it: where one reader skips it another one may read a size that differs."""
 PLAIN_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})\r\n")
 BEGUN: Final = re.compile(rb"(?:" + SIZE.pattern + rb")?\r?")
 """What may become a size with the bytes that come."""
+NO_LINE: Final = b"\0"
+"""Not the size of any chunk."""
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
@@ -157,6 +159,12 @@ class StillFramed(Chunked):
     """Its pieces are the chunks as they came, without extensions and trailers: for whoever passes them on in chunks, so
     that long ones need not be copied to be framed anew."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._line = NO_LINE
+        """The last plain size, and what it says: chunks of a body are often of one size."""
+        self._length = 0
+
     def read(self, data: bytes) -> tuple[bytes, bytes]:
         data = self._begun(data)
         at: int | None = self._plain(data)
@@ -181,22 +189,28 @@ class StillFramed(Chunked):
     def _plain(self, data: bytes) -> int:
         """How far it goes in chunks without extensions, as nearly all are."""
         at, end, left, within = 0, len(data), self._left, self._within
+        line, length = self._line, self._length
         if within is _DATA_END and data[:2] == b"\r\n":
             at, within = 2, _SIZE
         while at < end:
-            if within is _SIZE and (size := PLAIN_SIZE.match(data, at)) and (left := int(size[1], 16)):
-                at, within = size.end(), _DATA
+            if within is _SIZE:
+                if data[at : at + len(line)] != line:
+                    found = PLAIN_SIZE.match(data, at)
+                    if found is None or not (told := int(found[1], 16)):
+                        break
+                    line, length = found[0], told
+                at, left, within = at + len(line), length, _DATA
             if within is not _DATA:
                 break
-            length = min(left, end - at)
-            at, left = at + length, left - length
-            if left:
+            if left > end - at:
+                at, left = end, left - (end - at)
                 break
-            within = _DATA_END
+            at, left, within = at + left, 0, _DATA_END
             if data[at : at + 2] != b"\r\n":
                 break
             at, within = at + 2, _SIZE
         self._left, self._within = left, within
+        self._line, self._length = line, length
         return at
 
 

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final
 
+CR: Final = 13
+"""A number, as is `BAD`."""
 END: Final = b"\r\n\r\n"
 """Of a head."""
 MOST_LINE: Final = 8_192
@@ -21,9 +23,9 @@ TEXT: Final = rb"[\t\x20-\x7e\x80-\xff]"
 """RFC 9110 section 5.5, with obs-text: no control character but a tab."""
 BAD: Final = 10
 """A byte that is not text; a number, since Python takes bytes that it looks for to be one first, in vain."""
-BYTES = bytes(32 if re.fullmatch(TEXT, bytes([byte])) else BAD for byte in range(256))
+BYTES: Final = bytes(32 if re.fullmatch(TEXT, bytes([byte])) else BAD for byte in range(256))
 """A table that translates each byte of text to a space, and all others to `BAD`."""
-NAME = re.compile(TOKEN + rb"++")
+NAME: Final = re.compile(TOKEN + rb"++")
 FIELD: Final = re.compile(TOKEN + rb"++:" + TEXT + rb"*+")
 """RFC 9112 section 5: no space before the colon, and no folding."""
 LENGTH: Final = re.compile(rb"[0-9]{1,19}")

@@ -13,7 +13,7 @@ from typing import Final
 
 from router import target
 from router.codec import grammar
-from router.codec.grammar import BARE_LF, END, MOST_FIELDS, MOST_HEAD, MOST_LINE, TOKEN, Special
+from router.codec.grammar import BARE_LF, CR, END, MOST_FIELDS, MOST_HEAD, MOST_LINE, TOKEN, Special
 from router.codec.template import NO_TEMPLATE, Template, derive
 from router.fields import (
     AUTHORITY,
@@ -38,7 +38,7 @@ HEAD_KEPT: Final = 4_096
 LINE: Final = re.compile(rb"(" + TOKEN + rb"++) ([^\x00-\x20\x7f]++) HTTP/([0-9])\.([0-9])")
 """RFC 9112 section 3, one space between the parts. What a target may not be is told apart by `router.target`."""
 BEGUN: Final = re.compile(TOKEN)
-DROPPED = Special(REQUEST_DROPPED | FRAMING)
+DROPPED: Final = Special(REQUEST_DROPPED | FRAMING)
 IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
 """RFC 9110 section 9.2.2."""
 
@@ -132,6 +132,9 @@ class RequestReader:
         """What was read of it."""
         self._read: tuple[Line, Fields] | None = None
         """What was last read without the template."""
+        self._line: Line | None = None
+        self._told = b""
+        """What was last read by it: the request line, and as it came, with the begin of its end."""
         self._template = NO_TEMPLATE
         """Of the fields of heads like that one."""
         self._peer = peer
@@ -151,14 +154,17 @@ class RequestReader:
     def _read_alike(self, data: bytes) -> tuple[Line, Fields] | None:
         if self._read is None:
             return None
-        line_end = max(0, data.find(b"\r"))
+        known = self._line if data.startswith(self._told) else None
+        line_end = len(self._told) - 1 if known is not None else max(0, data.find(CR))
         filled = self._template.fill(data, line_end)
         if filled is None or filled[1] > HEAD_KEPT:
             return None
         before, fields = self._read
-        line = read_line(data[:line_end])
+        line = known if known is not None else read_line(data[:line_end])
         if line.minor != before.minor or line.authority != before.authority:
             return None
+        if known is None:
+            self._line, self._told = line, data[: line_end + 1]
         lines, self.end = filled
         if self._template.places:
             fields = fields.alike(lines, data[line_end : self.end - len(END)])

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Final
 
 from router.codec import grammar
-from router.codec.grammar import MOST_FIELDS, TEXT, Special
+from router.codec.grammar import END, MOST_FIELDS, TEXT, Special
 from router.codec.reports import Reports, read_reports
 from router.fields import FRAMING, HOP_BY_HOP, RESPONSE_DROPPED, VIA
 
@@ -40,6 +40,8 @@ class BadResponse(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Head:
+    came: bytes
+    """As it came, with its end."""
     status: int
     start: bytes
     """The status line."""
@@ -73,13 +75,13 @@ def _read(head: bytes) -> Head:
     if grammar.too_many(lines):
         raise BadResponse(f"its answer has over {MOST_FIELDS} fields")
     minor, status, reason = line.groups()
-    return _edited(int(status), reason or b"", lines, minor=int(minor))
+    return _edited(head + END, int(status), reason or b"", lines, minor=int(minor))
 
 
 _read_once: Final = lru_cache(maxsize=HEADS_KEPT)(_read)
 
 
-def _edited(status: int, reason: bytes, lines: bytes, *, minor: int) -> Head:
+def _edited(came: bytes, status: int, reason: bytes, lines: bytes, *, minor: int) -> Head:
     try:
         others, found = SPECIAL.split(lines)
     except ValueError as error:
@@ -96,6 +98,7 @@ def _edited(status: int, reason: bytes, lines: bytes, *, minor: int) -> Head:
     if length is not None and not bodiless:
         kept += b"\r\nContent-Length: %d" % length
     return Head(
+        came=came,
         status=status,
         start=b"HTTP/1.1 %d %b" % (status, reason),
         lines=kept if status < FINAL else kept + b"\r\nVia: " + VIA,
