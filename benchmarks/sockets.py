@@ -18,13 +18,12 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-import uvloop
-
 from benchmarks import stage
 from benchmarks.lane import ANSWER, STREAM, changing, head
 from benchmarks.router.case import FIELDS
 from benchmarks.router.streams import event
 from router import relay
+from router.loop import Loop
 from router.upstream import Connection
 from router.wire import End, Poll, Wire
 
@@ -38,10 +37,9 @@ MOST = 1 << 20
 class Stage(stage.Stage):
     """Its clients and its functions are the other sides of socket pairs."""
 
-    def __init__(self) -> None:
-        self._poll = Poll()
-        self._poll.begin()
-        super().__init__(self._poll, concurrency=CLIENTS * 2)
+    def __init__(self, poll: Poll) -> None:
+        self._poll = poll
+        super().__init__(poll, concurrency=CLIENTS * 2)
         self.clients = [self._wired(self.express()) for _ in range(CLIENTS)]
         self.functions: list[socket.socket] = []
         for pool in self.pools:
@@ -111,9 +109,9 @@ def chunk(size: int) -> bytes:
     return b"%x\r\n%b\r\n" % (size, b"x" * size)
 
 
-async def measured(batches: int) -> dict[str, float]:
+async def measured(batches: int, poll: Poll) -> dict[str, float]:
     """Microseconds each."""
-    on, found = Stage(), {}
+    on, found = Stage(poll), {}
     idle = min([await turns() for _ in range(batches)])
 
     async def fastest(name: str, calls: int, once: Callable[[], Awaitable[float]]) -> None:
@@ -139,7 +137,9 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     told = parser.parse_args()
     print("compiled" if relay.__file__.endswith(".so") else "plain Python")
-    figures = uvloop.run(measured(QUICK if told.quick else BATCHES))
+    poll = Poll()
+    with asyncio.Runner(loop_factory=lambda: Loop(poll)) as runner:
+        figures = runner.run(measured(QUICK if told.quick else BATCHES, poll))
     for name, took in figures.items():
         print(f"  {name:28}{took:8.2f} µs")
     if told.json:

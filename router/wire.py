@@ -1,10 +1,10 @@
 """The sockets of a worker, read and written at once, by callbacks.
 
 A transport of the loop's comes between: it asks for a buffer and tells of it by calls of the interpreter, one by one,
-and keeps what is written until it has read all that has come. Here all sockets stand in one epoll, which the loop
-watches as if it were one socket. A turn goes over those that have something, and calls whoever is at their end. What is
-written goes out at once: whoever has its bytes works on them on another core while this one reads on, so instances and
-clients idle less, and there are more requests a second for the same work.
+and keeps what is written until it has read all that has come. Here all sockets stand in one epoll, and with them what
+the loop itself asks about (`router.loop`). A turn goes over those that have something, and calls whoever is at their
+end. What is written goes out at once: whoever has its bytes works on them on another core while this one reads on, so
+instances and clients idle less, and there are more requests a second for the same work.
 """
 
 import asyncio
@@ -88,13 +88,11 @@ class Poll:
         self._watched: list[Watched | None] = []
         """By number of the file, which are given out from the least on."""
 
-    def begin(self) -> None:
-        """In the running loop."""
-        asyncio.get_running_loop().add_reader(self._epoll.fileno(), self.turn)
+    def fileno(self) -> int:
+        return self._epoll.fileno()
 
     def close(self) -> None:
         """Nothing that stands in it is told anything more."""
-        asyncio.get_running_loop().remove_reader(self._epoll.fileno())
         self._epoll.close()
 
     def watch(self, fd: int, watched: Watched, before: int, events: int) -> None:
@@ -104,17 +102,23 @@ class Poll:
             while len(self._watched) <= fd:
                 self._watched.append(None)
             self._watched[fd] = watched
+        elif self._watched[fd] is not watched:  # it was closed, and by now the number is another's
+            return
         elif events:
             self._epoll.modify(fd, events)
         else:
             self._epoll.unregister(fd)
             self._watched[fd] = None
 
-    def turn(self) -> None:
-        for fd, events in self._epoll.poll(0, MOST):
+    def turn(self, timeout: float = 0.0) -> None:
+        """Waits so many seconds at most until something happens, without a limit if they are less than none."""
+        for fd, events in self._epoll.poll(timeout, MOST):
             watched = self._watched[fd]
             if watched is not None:
-                watched.happened(events)
+                try:
+                    watched.happened(events)
+                except Exception:  # the others have nothing to do with it
+                    log.exception("a fault of the router")
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)

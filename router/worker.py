@@ -13,8 +13,6 @@ import socket
 import sys
 import time
 
-import uvloop
-
 from hotswap.logs import configure
 from router.balance import RetryBudget
 from router.channel import (
@@ -39,6 +37,7 @@ from router.express import Express
 from router.forwarding import Trust
 from router.general import General
 from router.lane import Lane
+from router.loop import Loop
 from router.routes import Routes
 from router.rows import Row
 from router.supply import Supply
@@ -55,13 +54,15 @@ DRAIN_STEP = 0.05
 
 
 class Worker:
-    def __init__(self, channel: Channel[ToWorker], begin: Begin, file: CounterFile, listener: socket.socket) -> None:
+    def __init__(
+        self, channel: Channel[ToWorker], begin: Begin, file: CounterFile, listener: socket.socket, poll: Poll
+    ) -> None:
         rng = random.Random()  # noqa: S311 - it spreads load and keeps no secret
         counting = Counting(file)
         self._channel = channel
         self._drain_seconds = begin.drain_seconds
         self._listener = listener
-        self._poll = Poll()
+        self._poll = poll
         self._door: Door | asyncio.Server | None = None
         self._draining = asyncio.Event()
         self._asked: dict[tuple[str, int], asyncio.Future[int]] = {}
@@ -94,7 +95,6 @@ class Worker:
         self._is_express = begin.express
 
     async def run(self) -> None:
-        self._poll.begin()
         async with asyncio.TaskGroup() as tasks:
             follower = tasks.create_task(self._follow(), name="follow")
             sweeper = tasks.create_task(self._sweep(), name="sweep")
@@ -184,7 +184,7 @@ class Worker:
                 asked.set_result(row.index)
 
 
-async def run(listener: socket.socket, channel: socket.socket, counters: int) -> None:
+async def run(listener: socket.socket, channel: socket.socket, counters: int, poll: Poll) -> None:
     parent = await worker_end(channel)
     begin = await parent.receive()
     if begin is None:
@@ -192,7 +192,7 @@ async def run(listener: socket.socket, channel: socket.socket, counters: int) ->
     assert isinstance(begin, Begin)
     file = CounterFile(counters)
     try:
-        await Worker(parent, begin, file, listener).run()
+        await Worker(parent, begin, file, listener, poll).run()
     finally:
         await parent.close()
 
@@ -203,7 +203,9 @@ def main(arguments: list[str]) -> None:
     *descriptors, level = arguments
     listener, channel, counters = map(int, descriptors)
     configure("router-worker", level=level)
-    uvloop.run(run(socket.socket(fileno=listener), socket.socket(fileno=channel), counters))
+    poll = Poll()
+    with asyncio.Runner(loop_factory=lambda: Loop(poll)) as runner:
+        runner.run(run(socket.socket(fileno=listener), socket.socket(fileno=channel), counters, poll))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from router.counters import CounterFile, Own
 from router.rows import Owner, Rows
 from router.table import AliasEntry, EndpointEntry, Revisions, Table, Update, VersionEntry
 from router.worker import run
+from tests.polling import polling
 
 LANES = {"general": False, "express": True}
 """By the name of a lane: whether a worker that takes requests by it begins with the express lane."""
@@ -71,15 +72,16 @@ async def worker_within(lane: str, upstream_port: int, limits: RouterLimits) -> 
     ours, theirs = socket.socketpair()
     listener = _listener()
     port = listener.getsockname()[1]
-    running = asyncio.create_task(run(listener, theirs, file.fd))
-    try:
-        async with _parent(ours, rows, lane, upstream_port, limits):
-            yield port
-        async with asyncio.timeout(LIMIT):
-            await running
-    finally:
-        running.cancel()
-        rows.close()
+    with polling() as poll:
+        running = asyncio.create_task(run(listener, theirs, file.fd, poll))
+        try:
+            async with _parent(ours, rows, lane, upstream_port, limits):
+                yield port
+            async with asyncio.timeout(LIMIT):
+                await running
+        finally:
+            running.cancel()
+            rows.close()
 
 
 def _counted() -> tuple[Rows, CounterFile]:

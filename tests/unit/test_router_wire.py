@@ -5,8 +5,7 @@ import contextlib
 import errno
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 from router.door import Door
 from router.wire import End, Poll, Wire
 from tests.conditions import eventually
+from tests.polling import polling
 
 SIZES = st.lists(st.sampled_from([1, 100, 65_536, 500_000]), min_size=1, max_size=8)
 MORE_THAN_FITS = b"x" * 4_000_000
@@ -56,16 +56,6 @@ class Hearing(End):
 
     def resume_writing(self) -> None:
         self.behind = False
-
-
-@contextmanager
-def polling() -> Iterator[Poll]:
-    poll = Poll()
-    poll.begin()
-    try:
-        yield poll
-    finally:
-        poll.close()
 
 
 def wired(poll: Poll, end: Hearing) -> tuple[Wire, socket.socket]:
