@@ -11,7 +11,7 @@ from typing import Final
 
 from hotswap.settings import RouterLimits
 from router.balance import Group, Load, share
-from router.pool import Caller, ConnectFailed, Pool
+from router.pool import Caller, ConnectFailed, Kept, Pool
 from router.table import EndpointEntry
 from router.upstream import Connection
 from router.wire import Poll
@@ -35,8 +35,8 @@ class Place(Load):
         self.withdrawn = False
 
 
-class Endpoints:
-    __slots__ = ("_clock", "_erred", "_group", "_known", "_limits", "_past", "_poll", "_waiting", "_workers")
+class Shared:
+    """What all endpoints of a worker have in common."""
 
     def __init__(
         self,
@@ -48,13 +48,32 @@ class Endpoints:
         limits: RouterLimits,
         erred: Callable[["Endpoints"], None],
     ) -> None:
-        """`erred` is called with these at each error."""
-        self._poll = poll
-        self._workers = workers
-        self._erred = erred
-        self._clock = clock
-        self._limits = limits
-        self._group = Group(rng)
+        """`erred` is called at each error, with the endpoints of its version."""
+        self.poll = poll
+        self.workers = workers
+        self.rng = rng
+        self.clock = clock
+        self.erred = erred
+        self.kept = Kept(clock=clock, limits=limits)
+        self.held: set[Endpoints] = set()
+        """Those that invocations wait for, or did when they were last looked at."""
+
+    def sweep(self) -> list["Endpoints"]:
+        """To be called about every second. Those that were waited for."""
+        self.kept.sweep()
+        held = list(self.held)
+        self.held = {endpoints for endpoints in held if endpoints.retried()}
+        return held
+
+
+class Endpoints:
+    __slots__ = ("_group", "_known", "_past", "_shared", "_waiting", "function", "version")
+
+    def __init__(self, shared: Shared, function: str, version: int) -> None:
+        self._shared = shared
+        self.function = function
+        self.version = version
+        self._group = Group(shared.rng)
         self._known: dict[str, Place] = {}
         """By instance."""
         self._waiting: list[asyncio.Future[None]] = []
@@ -82,10 +101,10 @@ class Endpoints:
             place = before.get(entry.instance)
             if place is not None and place.entry.address == entry.address:
                 del before[entry.instance]
-                place.entry, place.limit = entry, share(entry.concurrency, self._workers)
+                place.entry, place.limit = entry, share(entry.concurrency, self._shared.workers)
                 place.standby = place.standby and entry.standby  # it may have answered, and not be announced as awake
             else:
-                place = Place(entry, limit=share(entry.concurrency, self._workers))
+                place = Place(entry, limit=share(entry.concurrency, self._shared.workers))
             self._known[entry.instance] = place
         self._group.replace(self._known.values())
         for place in before.values():
@@ -120,7 +139,7 @@ class Endpoints:
 
     def pool(self, place: Place) -> Pool:
         if place.pool is None:
-            place.pool = Pool(place.entry.address, self._poll, clock=self._clock, limits=self._limits)
+            place.pool = Pool(place.entry.address, self._shared.poll, self._shared.kept)
         return place.pool
 
     def take(self, now: float, *, avoid: Collection[Load] = ()) -> Load | None:
@@ -130,19 +149,20 @@ class Endpoints:
 
     async def hold(self, *, avoid: Collection[Load] = ()) -> Load:
         """An endpoint as soon as there is one; waits as long as the caller lets it. Raises `Full`."""
-        if load := self.take(self._clock(), avoid=avoid):
+        if load := self.take(self._shared.clock(), avoid=avoid):
             return load
         if len(self._waiting) >= MOST_HELD:
             raise Full
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
+        self._shared.held.add(self)
         while True:
             try:
                 await turn
             except asyncio.CancelledError:
                 self._leave(turn)
                 raise
-            if load := self._group.pick(self._clock(), avoid=() if self.exhausted(avoid) else avoid):
+            if load := self._group.pick(self._shared.clock(), avoid=() if self.exhausted(avoid) else avoid):
                 return load
             turn = asyncio.get_running_loop().create_future()
             self._waiting.insert(0, turn)
@@ -173,12 +193,12 @@ class Endpoints:
     def erred(self, load: Load) -> None:
         """What it answered is an error."""
         load.errors += 1
-        self._erred(self)
+        self._shared.erred(self)
 
     def failed(self, load: Load, now: float) -> bool:
         """Whether that ejected the endpoint."""
         ejected = self._group.failed(load, now)
-        self._erred(self)
+        self._shared.erred(self)
         self._wake(1)
         return ejected
 
@@ -187,12 +207,11 @@ class Endpoints:
         self._group.release(load)
         self._wake(1)
 
-    def sweep(self) -> None:
-        for place in self._known.values():
-            if place.pool is not None:
-                place.pool.sweep()
-        if self._waiting:  # a standby that was left alone may be tried again, and nobody else tells
+    def retried(self) -> bool:
+        """Whether anybody waits: a standby that was left alone may be tried again, and nobody else tells."""
+        if self._waiting:
             self._wake(self._room)
+        return bool(self._waiting)
 
     def close(self) -> None:
         for place in self._known.values():

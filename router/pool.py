@@ -60,31 +60,38 @@ class Awaiting(Caller):
             self.connection.set_exception(error)
 
 
-class Pool(Home):
-    __slots__ = (
-        "_asked",
-        "_clock",
-        "_closed",
-        "_dials",
-        "_host",
-        "_idle",
-        "_limits",
-        "_poll",
-        "_port",
-        "_swept",
-        "_waiting",
-    )
+class Kept:
+    """The pools of a worker that keep connections. Of a hundred thousand endpoints these are few, and only they are
+    looked at."""
 
-    def __init__(self, address: str, poll: Poll, *, clock: Callable[[], float], limits: RouterLimits) -> None:
+    def __init__(self, *, clock: Callable[[], float], limits: RouterLimits) -> None:
+        self.limits = limits
+        self.looked = clock()
+        self._clock = clock
+        self._pools: set[Pool] = set()
+
+    def add(self, pool: "Pool") -> None:
+        self._pools.add(pool)
+
+    def sweep(self) -> None:
+        """Closes what was idle for too long. To be called about every second: idle times are as exact as that, and none
+        is taken for shorter than it is."""
+        self.looked = self._clock()
+        oldest = self.looked - self.limits.instance_keep_alive
+        self._pools = {pool for pool in self._pools if pool.keeps(oldest)}
+
+
+class Pool(Home):
+    __slots__ = ("_asked", "_closed", "_dials", "_host", "_idle", "_kept", "_poll", "_port", "_waiting")
+
+    def __init__(self, address: str, poll: Poll, kept: Kept) -> None:
         self.address = address
         self._poll = poll
+        self._kept = kept
         host, _, port = address.rpartition(":")
         self._host, self._port = host.strip("[]"), int(port)
-        self._clock = clock
-        self._limits = limits
-        self._swept = clock()
         self._idle: list[tuple[Connection, float]] = []
-        """With the last look of `sweep` before it was put back; the one used last is used next."""
+        """With the last look at what is kept before it was put back; the one used last is used next."""
         self._waiting: OrderedDict[Caller, int] = OrderedDict()
         """Who wants one, in that order, by number."""
         self._asked = 0
@@ -128,21 +135,21 @@ class Pool(Home):
             connection.close()
         else:
             connection.state = IDLE
-            self._idle.append((connection, self._swept))
+            if not self._idle:
+                self._kept.add(self)
+            self._idle.append((connection, self._kept.looked))
 
     def discard(self, connection: Connection) -> None:
         if self._idle:
             self._idle = [entry for entry in self._idle if entry[0] is not connection]
 
-    def sweep(self) -> None:
-        """Closes what was idle for too long. To be called about every second: idle times are as exact as that, and none
-        is taken for shorter than it is."""
-        self._swept = self._clock()
-        oldest = self._swept - self._limits.instance_keep_alive
+    def keeps(self, oldest: float) -> bool:
+        """Whether any of its connections was put back since then; the others are closed."""
         late = [connection for connection, since in self._idle if since < oldest]
         self._idle = [entry for entry in self._idle if entry[1] >= oldest]
         for connection in late:
             connection.close()
+        return bool(self._idle)
 
     def close(self) -> None:
         """The endpoint left: idle connections are closed now, each busy one when its request is done."""
@@ -169,7 +176,7 @@ class Pool(Home):
             dial.add_done_callback(self._dialled)
 
     async def _made(self) -> Connection:
-        limit = self._limits.connect_timeout
+        limit = self._kept.limits.connect_timeout
         try:
             connection = Connection(self)
             Wire(self._poll, await connected(self._host, self._port, limit=limit), connection)

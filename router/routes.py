@@ -9,14 +9,13 @@ A lane asks `find` for the route that a qualifier names, the route for a version
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Final
 
 from hotswap import users
 from hotswap.model import FULL_WEIGHT
 from hotswap.request_id import cell_mark, mark
 from hotswap.settings import RouterLimits
-from router.endpoints import Endpoints
+from router.endpoints import Endpoints, Shared
 from router.rows import Row
 from router.split import Split
 from router.table import AliasEntry, FunctionTable, Missing, Table, Update, VersionEntry
@@ -121,13 +120,12 @@ class Routes:
     ) -> None:
         """`on_error` is called when an invocation fails, and not again before it was asked what is `erring`."""
         self.table = Table()
-        self._poll = poll
-        self._workers = workers
         self._rng = rng
-        self._clock = clock
-        self._limits = limits
+        self._shared = Shared(poll, workers=workers, rng=rng, clock=clock, limits=limits, erred=self._erred)
         self._standing: dict[str, Standing] = {}
         """Of the functions that were asked for."""
+        self._touched: set[str] = set()
+        """Those of them that may have something to be forgotten."""
         self._rows: dict[str, list[Row]] = {}
         """By function, those of its aliases."""
         self._erring: dict[tuple[str, int], Endpoints] = {}
@@ -151,6 +149,7 @@ class Routes:
             for version, endpoints in standing.endpoints.items():
                 endpoints.replace(function.endpoints.get(version, {}).values())
             standing.forget_destinations()
+            self._touched.add(name)
             known = function.known_versions
             standing.direct = {version: it for version, it in standing.direct.items() if version in known}
 
@@ -205,10 +204,12 @@ class Routes:
         return self._standing[function].function.terms(version)
 
     def sweep(self) -> None:
-        """Closes what has been idle, and forgets what nobody waits for."""
-        for name, standing in list(self._standing.items()):
-            for endpoints in standing.endpoints.values():
-                endpoints.sweep()
+        """Closes what has been idle, and forgets what nobody waits for. Looks only at what may have changed: thousands
+        of functions that were invoked once would be a pause each second."""
+        self._touched.update(endpoints.function for endpoints in self._shared.sweep())
+        touched, self._touched = self._touched, set()
+        for name in touched & self._standing.keys():
+            standing = self._standing[name]
             if any(it.idle for it in standing.endpoints.values()):
                 standing.endpoints = {version: it for version, it in standing.endpoints.items() if not it.idle}
                 standing.forget_destinations()
@@ -246,21 +247,15 @@ class Routes:
     def _endpoints(self, standing: Standing, version: int) -> Endpoints:
         endpoints = standing.endpoints.get(version)
         if endpoints is None:
-            endpoints = Endpoints(
-                self._poll,
-                workers=self._workers,
-                rng=self._rng,
-                clock=self._clock,
-                limits=self._limits,
-                erred=partial(self._erred, standing.function.name, version),
-            )
+            endpoints = Endpoints(self._shared, standing.function.name, version)
+            self._touched.add(standing.function.name)
             endpoints.replace(standing.function.endpoints.get(version, {}).values())
             standing.endpoints[version] = endpoints
         return endpoints
 
-    def _erred(self, function: str, version: int, endpoints: Endpoints) -> None:
+    def _erred(self, endpoints: Endpoints) -> None:
         first = not self._erring
-        self._erring[function, version] = endpoints
+        self._erring[endpoints.function, endpoints.version] = endpoints
         if first:
             self._on_error()
 

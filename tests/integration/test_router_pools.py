@@ -10,7 +10,7 @@ import pytest
 
 from hotswap.settings import RouterLimits
 from router.connecting import connected
-from router.pool import MOST_DIALS, ConnectFailed, Pool
+from router.pool import MOST_DIALS, ConnectFailed, Kept, Pool
 from router.upstream import Connection
 from router.wire import Poll
 
@@ -41,7 +41,7 @@ def crowded() -> Iterator[int]:
 
 
 def pool(host: str, port: int) -> Pool:
-    return Pool(f"{host}:{port}", Poll(), clock=time.monotonic, limits=RouterLimits(connect_timeout=LIMIT))
+    return Pool(f"{host}:{port}", Poll(), Kept(clock=time.monotonic, limits=RouterLimits(connect_timeout=LIMIT)))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
@@ -160,3 +160,20 @@ async def test_a_connection_that_cannot_be_made_disappoints_those_who_waited_as_
         with pytest.raises(ConnectFailed):
             await late
         assert all(isinstance(task.exception(), ConnectFailed) for task in early)
+
+
+async def test_a_connection_is_kept_its_whole_time_however_long_its_pool_had_none() -> None:
+    now = 0.0
+    kept = Kept(clock=lambda: now, limits=RouterLimits(instance_keep_alive=4.0))
+    one = Pool("127.0.0.1:1", Poll(), kept)
+    connection = Connection(one)
+    for now in (1.0, 1_000.0):
+        kept.sweep()
+        one.put_back(connection)
+        now += 3.9
+        kept.sweep()
+        assert one.reuse() is connection
+    one.put_back(connection)
+    now += 9.0
+    kept.sweep()
+    assert one.reuse() is None

@@ -218,13 +218,13 @@ async def test_an_idle_connection_ends(stage: Stage) -> None:
 
 
 async def test_a_connection_to_an_instance_is_kept_for_so_long(stage: Stage) -> None:
-    stage.pool.sweep()
+    stage.routes.sweep()
     _, to_upstream = stage.kept()
     stage.later(LIMITS.instance_keep_alive - 1)
-    stage.pool.sweep()
+    stage.routes.sweep()
     assert to_upstream.ended == ""
     stage.later(2)
-    stage.pool.sweep()
+    stage.routes.sweep()
     assert to_upstream.ended == "closed"
 
 

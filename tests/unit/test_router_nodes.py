@@ -4,7 +4,7 @@ import random
 
 from hotswap.settings import RouterLimits
 from router.channel import Nodes
-from router.endpoints import Endpoints
+from router.endpoints import Endpoints, Shared
 from router.nodes import MOST, NodeCounts
 from router.table import EndpointEntry
 from router.wire import Poll
@@ -19,9 +19,10 @@ def entry(node: str) -> EndpointEntry:
 def endpoints(*nodes: str) -> tuple[Endpoints, list[Endpoints]]:
     """And what was told of errors."""
     erring: list[Endpoints] = []
-    made = Endpoints(
+    shared = Shared(
         Poll(), workers=1, rng=random.Random(1), clock=lambda: 0.0, limits=RouterLimits(), erred=erring.append
     )
+    made = Endpoints(shared, "fn", 1)
     made.replace([entry(node) for node in nodes])
     return made, erring
 
