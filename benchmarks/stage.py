@@ -31,7 +31,7 @@ class Stage:
         routes.apply(update(alias({1: 100}), version(1), *places), [Row(Owner("fn", "production", 1, 1), 1)])
         supply = Supply(counting, _no_row, clock=clock)
         lane = Lane(routes, counting, supply, RetryBudget(), Wheel(clock()), clock, rng, Trust(), limits)
-        self.express = Express(lane, None)  # type: ignore[arg-type] # nothing is handed over
+        self.express = Express(lane)
         known = routes.endpoints("fn", 1)
         self.pools: list[Pool] = [known.pool(place) for place in known._known.values()]
 

@@ -1,6 +1,6 @@
 """How many bytes are read at a time for a protocol of asyncio that does not bound that itself.
 
-uvloop reads up to 250 KiB at once for a protocol that is given its bytes; one that gives the buffer says how much.
+asyncio reads up to 256 KiB at once for a protocol that is given its bytes; one that gives the buffer says how much.
 """
 
 import asyncio
@@ -14,12 +14,10 @@ BUFFER: Final = mmap.mmap(-1, LARGE)
 
 
 class Bounding(asyncio.BufferedProtocol):
-    __slots__ = ("_ahead", "_buffer", "_inner")
+    __slots__ = ("_buffer", "_inner")
 
-    def __init__(self, inner: asyncio.Protocol, *, most: int, ahead: bytes = b"") -> None:
-        """`ahead` is what has come before this connection was the protocol's."""
+    def __init__(self, inner: asyncio.Protocol, *, most: int) -> None:
         self._inner = inner
-        self._ahead = ahead
         self._buffer = memoryview(BUFFER)[:most]
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -30,9 +28,6 @@ class Bounding(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._inner.connection_made(transport)
-        if self._ahead:
-            self._inner.data_received(self._ahead)
-            self._ahead = b""
 
     def eof_received(self) -> bool | None:
         return self._inner.eof_received()

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import socket
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import cast
@@ -11,27 +10,24 @@ from aiohttp import StreamReader, web
 from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import LineTooLong
 
-from hotswap.settings import RouterLimits
 from router.bounding import Bounding
-from router.counters import Counting, Own
+from router.counters import Own
 from router.download import refuse
 from router.general import General
+from router.lane import QUIET, Lane
 from router.problems import Problem
 from router.reading import HELD
 from router.tunnel import FromClient
 
 log = logging.getLogger(__name__)
 
-QUIET = 1.0
-"""Seconds without a byte after which a draining worker closes a connection as idle. A client that sends more often
-learns from its next answer that the connection ends, and loses no request to a close that crosses it on the way."""
 READ_BUFFER = HELD // 8
 """Bytes; aiohttp stops reading above twice as many, and as many come with one read, so that twice that can be there
 while as much again is written."""
 
 
 class ClientConnection(web.RequestHandler):
-    __slots__ = ("_body", "_clients", "_tunnel", "busy", "heard", "last", "since", "started")
+    __slots__ = ("_body", "_clients", "_tunnel", "busy", "heard", "since", "started")
 
     def __init__(self, clients: "Clients", **settings: float | None) -> None:
         super().__init__(clients, loop=asyncio.get_running_loop(), **settings)  # type: ignore[arg-type]
@@ -43,8 +39,6 @@ class ClientConnection(web.RequestHandler):
         """Since when there was no request on its way, if there is none."""
         self.started: float | None = None
         """When the first byte of a head came that is not whole yet."""
-        self.last = False
-        """Nothing comes after the answer to the request that it has."""
         self._clients = clients
         self._body: StreamReader | None = None
         """Of the request whose head came last."""
@@ -111,16 +105,15 @@ class ClientConnection(web.RequestHandler):
 
 
 class Clients(web.Server):
-    def __init__(self, lane: General, counting: Counting, limits: RouterLimits) -> None:
+    def __init__(self, lane: Lane) -> None:
         super().__init__(self._handle, handler_cancellation=True)
-        self._lane = lane
-        self._counting = counting
-        self._limits = limits
-        self._moving: set[asyncio.Task[None]] = set()
+        self._general = General(lane)
+        self._counting = lane.counting
+        self._limits = lane.limits
 
     def accept(self) -> Bounding:
         """A connection for each client that comes."""
-        return _bounded(self())
+        return Bounding(self(), most=2 * READ_BUFFER)
 
     def __call__(self) -> ClientConnection:
         return ClientConnection(
@@ -132,29 +125,13 @@ class Clients(web.Server):
             lingering_time=self._limits.linger,
         )
 
-    def take_over(self, opened: socket.socket, data: bytes) -> None:
-        """A connection of another lane's, for the request that the data begin with; it ends with that, so that no head
-        is read here which that lane has not validated."""
-        task = asyncio.create_task(self._move(opened, data), name="take over")
-        self._moving.add(task)
-        task.add_done_callback(self._moving.discard)
-
-    async def _move(self, opened: socket.socket, data: bytes) -> None:
-        connection = self()
-        connection.last = True
-        try:
-            await asyncio.get_running_loop().connect_accepted_socket(lambda: _bounded(connection, data), opened)
-        except OSError as error:  # the client is gone already
-            log.debug("a client is gone before its connection was taken over: %s", error)
-            opened.close()
-
     def malformed(self, error: BaseException | None) -> None:
         self._counting.own(Own.MALFORMED)
         log.debug("a request is refused: %s", error)
 
     @property
     def gone(self) -> bool:
-        return not (self.connections or self._moving)
+        return not self.connections
 
     def close_idle(self) -> None:
         """Those that no request is on its way on."""
@@ -177,17 +154,13 @@ class Clients(web.Server):
         assert isinstance(connection, ClientConnection)
         connection.busy, connection.started = True, None
         try:
-            return await self._lane(request)
+            return await self._general(request)
         finally:
             connection.busy, connection.since = False, asyncio.get_running_loop().time()
             connection.go_on()
 
     def _open(self) -> Iterator[ClientConnection]:
         return (connection for connection in self.connections if isinstance(connection, ClientConnection))
-
-
-def _bounded(connection: ClientConnection, ahead: bytes = b"") -> Bounding:
-    return Bounding(connection, most=2 * READ_BUFFER, ahead=ahead)
 
 
 def _status(error: BaseException | None) -> HTTPStatus:

@@ -1,8 +1,8 @@
 """The express lane: a connection from a client at the end of its wire, with no task, future or timer per request.
 
 Requests are taken one at a time, in their order; what a client sends ahead is kept until its turn. Every head is read
-by the codec, so nothing goes on that it has not validated. A request to change the protocol is handed, with its
-connection, to the general lane, which makes a tunnel of it; all others are relayed or refused here.
+by the codec, so nothing goes on that it has not validated. A request to change the protocol becomes a tunnel if its
+answer says so: then bytes are passed on both ways as they come.
 """
 
 import asyncio
@@ -13,28 +13,25 @@ from typing import Final
 
 from hotswap.metrics import Count
 from router import sticky, target
-from router.clients import QUIET, Clients
 from router.codec import grammar
-from router.codec.body import BadBody, Body, Chunked, Sized
+from router.codec.body import BadBody, Body, Chunked, Sized, UntilClosed
 from router.codec.requests import Fields, Line, RequestReader
 from router.counters import Own
 from router.fields import connection_line
 from router.forwarding import Peer
 from router.ids import Ids
-from router.lane import Client, Lane
-from router.problems import Problem, malformed, too_large
+from router.lane import QUIET, Client, Lane
+from router.problems import Problem, late_body, malformed, too_large
 from router.reading import FIRST, HELD, Ahead
 from router.refusal import refusal
 from router.relay import Relay
 from router.routes import Route
 from router.target import Target
-from router.upload import late_body
 from router.usage import NO_CELL
 from router.wire import Wire
 
 log = logging.getLogger(__name__)
 
-WEBSOCKET: Final = b"websocket"
 EMPTY_LINES: Final = re.compile(rb"\A(?:\r\n)++")
 NOBODY_THERE: Final = Peer("unknown")
 LARGE: Final = 8_192
@@ -116,7 +113,12 @@ class ExpressConnection(Client):
                 self.hold()
 
     def eof_received(self) -> bool:
-        return False
+        """In a tunnel the client may end its side and still hear the other."""
+        relay = self._relay
+        if relay is None or not relay.tunnels:
+            return False
+        relay.client_ended()
+        return True
 
     def connection_lost(self, error: Exception | None) -> None:
         self._closing = True
@@ -156,7 +158,7 @@ class ExpressConnection(Client):
         return self._relay is None and not (self._pending or self._closing)
 
     def close(self) -> None:
-        """When what was written is out."""
+        self._relay = None
         self._closing = True
         self._wire.close()
 
@@ -199,6 +201,18 @@ class ExpressConnection(Client):
             self._end(linger=True)
         else:
             self.finish(data, last=False, now=self._lane.clock())
+
+    def begin_tunnel(self) -> None:
+        relay = self._relay
+        assert relay is not None
+        self._body = UntilClosed()
+        self.go_on()
+        data, self._pending = self._pending, b""
+        if data:
+            relay.more(data, whole=False)
+
+    def write_eof(self) -> None:
+        self._wire.write_eof()
 
     def cut(self) -> None:
         self._relay = None
@@ -244,7 +258,7 @@ class ExpressConnection(Client):
 
     def _set_limit(self, now: float) -> None:
         relay, limits = self._relay, self._lane.limits
-        uploading = relay is not None and self._body is not None and not self._held
+        uploading = relay is not None and self._body is not None and not (self._held or relay.tunnels)
         if relay is not None:
             relay.wait_for_client(now, waits=uploading or self._stalled)
         if self._stalled:
@@ -279,9 +293,6 @@ class ExpressConnection(Client):
             return
         self._in_head = False
         self._line, self._fields = line, fields = head
-        if fields.upgrade is not None and fields.upgrade.lower() == WEBSOCKET:
-            self._express.hand_over(self, self._wire, data)
-            return
         self._id = fields.request_id or self._express.ids.next()
         self._body, self._pending = None, data[self._reader.end :]
         try:
@@ -361,12 +372,11 @@ class ExpressConnection(Client):
 class Express:
     """Makes a connection of each client that comes."""
 
-    def __init__(self, lane: Lane, clients: Clients) -> None:
+    def __init__(self, lane: Lane) -> None:
         self.connections: set[ExpressConnection] = set()
         self.ids = Ids(lane.rng)
         self.keep_alive: float = lane.limits.keep_alive
         self._lane = lane
-        self._clients = clients
 
     def __call__(self) -> ExpressConnection:
         return ExpressConnection(self, self._lane)
@@ -382,9 +392,3 @@ class Express:
         """All of them."""
         for connection in list(self.connections):
             connection.cut()
-
-    def hand_over(self, connection: ExpressConnection, wire: Wire, data: bytes) -> None:
-        """To the general lane, with what has come of the request."""
-        self.connections.discard(connection)
-        self._lane.wheel.forget(connection)
-        self._clients.take_over(wire.detach(), data)

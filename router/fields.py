@@ -127,6 +127,10 @@ def connection_line(*, last: bool, minor: int) -> bytes:
     return b"" if minor else b"\r\nConnection: keep-alive"
 
 
+def upgrade_lines(protocol: bytes) -> bytes:
+    return b"\r\nConnection: Upgrade\r\nUpgrade: " + protocol
+
+
 def date_line() -> bytes:
     """RFC 9110 section 6.6.1: who has a clock adds the field that is missing."""
     return _date_line(int(time.time()))

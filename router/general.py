@@ -7,31 +7,24 @@ counters and the connections are not this lane's own: another lane works on the 
 
 import asyncio
 import logging
-import random
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from typing import Protocol, cast
 
 from aiohttp import web
 
 from hotswap.metrics import Count
-from hotswap.settings import RouterLimits
 from router import fields, sticky, target
 from router.attempt import Attempt, Cut, SendAgain
-from router.balance import RetryBudget
-from router.counters import Counting, Own, Pending
+from router.counters import Own, Pending
 from router.download import Written, refuse
-from router.forwarding import Trust
 from router.ids import Ids
 from router.invocation import Invocation
+from router.lane import Lane
 from router.limit import Limit
 from router.outcome import died, unreachable
 from router.pool import ConnectFailed
 from router.problems import Problem
-from router.routes import Routes
-from router.supply import Supply
 from router.table import Missing
 from router.target import Target
 from router.upload import Upload
@@ -47,37 +40,18 @@ class Known:
     id: str
 
 
-class Taken(Protocol):
-    """The client's connection."""
-
-    last: bool
-
-
 class General:
-    """`draining`: every answer is the last on its connection."""
-
-    def __init__(
-        self,
-        *,
-        routes: Routes,
-        counting: Counting,
-        supply: Supply,
-        budget: RetryBudget,
-        clock: Callable[[], float],
-        rng: random.Random,
-        trust: Trust,
-        limits: RouterLimits,
-    ) -> None:
-        self.draining = False
-        self._routes = routes
-        self._counting = counting
-        self._supply = supply
-        self._clock = clock
-        self._rng = rng
-        self._ids = Ids(rng)
-        self._budget = budget
-        self._trust = trust
-        self._limits = limits
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+        self._routes = lane.routes
+        self._counting = lane.counting
+        self._supply = lane.supply
+        self._clock = lane.clock
+        self._rng = lane.rng
+        self._ids = Ids(lane.rng)
+        self._budget = lane.budget
+        self._trust = lane.trust
+        self._limits = lane.limits
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         known = Known(_chosen_id(request) or self._ids.next().decode())
@@ -185,7 +159,7 @@ class General:
             self._counting.own(Own.RETRIES)
 
     def _closing(self, request: web.BaseRequest) -> bool:
-        return self.draining or not request.keep_alive or cast("Taken", request.protocol).last
+        return self._lane.draining or not request.keep_alive
 
 
 def _chosen_id(request: web.BaseRequest) -> str | None:

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from hotswap.settings import RouterLimits
 from router.balance import RetryBudget
@@ -14,6 +15,10 @@ from router.routes import Routes
 from router.supply import Supply
 from router.wheel import Wheel
 from router.wire import End
+
+QUIET: Final = 1.0
+"""Seconds without a byte after which a draining worker closes a connection as idle. A client that sends more often
+learns from its next answer that the connection ends, and loses no request to a close that crosses it on the way."""
 
 
 @dataclass(slots=True)
@@ -52,6 +57,18 @@ class Client(End):
 
     def refuse(self, problem: Problem) -> None:
         """The answer is the router's own."""
+        raise NotImplementedError
+
+    def begin_tunnel(self) -> None:
+        """The answer has changed the protocol; what comes from here on is not HTTP."""
+        raise NotImplementedError
+
+    def write_eof(self) -> None:
+        """The other side of the tunnel sends no more."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """When what was written is out."""
         raise NotImplementedError
 
     def cut(self) -> None:

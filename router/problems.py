@@ -50,6 +50,11 @@ def malformed(detail: str) -> Problem:
     return Problem(HTTPStatus.BAD_REQUEST, detail, close=True)
 
 
+def late_body(pause: float) -> Problem:
+    detail = f"the body did not go on for {pause:g} s"
+    return Problem(HTTPStatus.REQUEST_TIMEOUT, detail, outcome=Count.CLIENT_ERROR, close=True)
+
+
 def too_large(limit: int, *, outcome: Count | None = None) -> Problem:
     detail = f"the body is larger than the {limit} bytes that the function takes"
     return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, outcome=outcome, close=True)

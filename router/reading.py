@@ -12,12 +12,19 @@ HELD: Final = 65_536
 """Bytes of a body that are held, each way."""
 FIRST: Final = HELD + 4_096
 """Bytes of a read that begins with a head, so that a message of 64 KiB is read at once."""
+MOST_GATHERED: Final = HELD
+"""Bytes of a body that is awaited whole before an instance is taken for it."""
 LARGE: Final = 256_000
 """Bytes of a read that the kernel is sure to take."""
 SHARE: Final = 2
 """The kernel counts what it keeps beside the bytes too, which is far less than as much again for large pieces,"""
 BESIDE: Final = 4_096
 """and less than this for each that is small."""
+
+
+def gathered(length: int | None) -> bool:
+    """A sender that is slow keeps no instance from others then; and what is there whole can be sent again."""
+    return length is not None and length <= MOST_GATHERED
 
 
 class Ahead:

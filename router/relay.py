@@ -4,13 +4,14 @@ Here is how it is answered; `router.sending` has how it gets to an instance.
 """
 
 import logging
+import math
 from http import HTTPStatus
 
 from hotswap.metrics import Count
 from router.codec.body import LAST_CHUNK
 from router.codec.responses import NOT_MODIFIED, SWITCHING_PROTOCOLS, Head
 from router.counters import WELL, Own
-from router.fields import END, answer_end
+from router.fields import END, answer_end, date_line, upgrade_lines
 from router.outcome import died, judge, late
 from router.problems import Problem
 from router.reading import Ahead
@@ -28,6 +29,8 @@ class Relay(Sending):
     _outcome: int = 0
     """One of `Count`; this is `OK`."""
     _to_client: Ahead | None = None
+    _sides = 2
+    """Of a tunnel, those that have not ended."""
     _since: float | None = None
     """Since when the client is waited for."""
 
@@ -80,7 +83,7 @@ class Relay(Sending):
         else:
             self._endpoints.answered(load, now, latency=now - self._sent)
         if head.status == SWITCHING_PROTOCOLS:
-            self.broken(Broken("it changed the protocol, which nobody had asked for"))
+            self._change_protocol(head, piece, now)
             return
         self._last = last = self._client.last
         ends = END
@@ -98,11 +101,25 @@ class Relay(Sending):
             self._tell(data, piece, ended=ended)
 
     def body(self, piece: bytes, *, ended: bool) -> None:
-        self._tell(b"", piece, ended=ended)
+        if ended and self.tunnels:
+            self._client.write_eof()
+            self._end_side()
+        else:
+            self._tell(b"", piece, ended=ended)
+
+    def client_ended(self) -> None:
+        """Its side of the tunnel."""
+        if self._connection is not None:
+            self._connection.write_eof()
+        self._end_side()
 
     def broken(self, error: Broken) -> None:
         connection = self._connection
         assert connection is not None
+        if self.tunnels:
+            self._leave()
+            self._client.cut()
+            return
         safe = self._line.idempotent and self._whole and not self._resent and not self._streamed
         if safe and connection.reused and not connection.answered and self._lane.budget.spend():
             self._lane.counting.own(Own.RETRIES)
@@ -113,6 +130,31 @@ class Relay(Sending):
         self._failed()
         self._leave()
         self._fail(died(self.name, error))
+
+    def _change_protocol(self, head: Head, piece: bytes, now: float) -> None:
+        asked = self._fields.upgrade
+        if asked is None:
+            self.broken(Broken("it changed the protocol, which nobody had asked for"))
+            return
+        self._count(self._outcome, now)
+        self.tunnels, self._answering, self.deadline = True, True, math.inf
+        date = b"" if head.dated else date_line()
+        ends = date + upgrade_lines(head.upgrade or asked) + END
+        self._client.write(b"".join((head.start, head.lines, self._destination.answer_lines, self._id, ends)), piece)
+        self._client.begin_tunnel()
+
+    def _end_side(self) -> None:
+        """Each side of a tunnel ends by itself; it is over with both."""
+        self._sides -= 1
+        if self._sides:
+            return
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+        load, self._load = self._load, None
+        if load is not None:
+            self._endpoints.release(load)
+        self._client.close()
 
     def _decide(self, head: Head) -> tuple[Head, bytes]:
         """How an answer is told that is not the usual one: its head, and what ends that."""

@@ -15,16 +15,15 @@ from router.balance import Load
 from router.codec.body import LAST_CHUNK, framed
 from router.codec.requests import Fields, Line
 from router.counters import Own
-from router.fields import END
+from router.fields import END, upgrade_lines
 from router.lane import Client, Lane
 from router.outcome import unreachable
 from router.pool import Caller, ConnectFailed
 from router.problems import Problem, too_large
-from router.reading import HELD, Ahead
+from router.reading import HELD, Ahead, gathered
 from router.routes import Destination, Route
 from router.table import VersionEntry
 from router.target import Target, of_invoke
-from router.upload import gathered
 from router.upstream import Connection, Receiver
 from router.usage import NO_CELL
 
@@ -58,6 +57,8 @@ class Sending(Receiver, Caller):
     """It cannot be sent again."""
     _received = 0
     _to_instance: Ahead | None = None
+    tunnels = False
+    """It has become a tunnel: bytes both ways, which are not HTTP."""
     # its limit, which does not run while the client is waited for
     deadline = math.inf
     """When the function should have answered; infinity until it has the request."""
@@ -121,7 +122,7 @@ class Sending(Receiver, Caller):
                 self._try(self._lane.clock())
             elif len(self._piece) >= HELD and not whole:
                 self._client.hold()
-        elif self._received > self._destination.max_body:
+        elif self._received > self._destination.max_body and not self.tunnels:
             self.spoiled(self._too_large())
         else:
             connection.write(self._body(piece))
@@ -239,7 +240,8 @@ class Sending(Receiver, Caller):
         fields, start = self._fields, self._line.start
         if self._target.invoke:
             start = b"%b %b HTTP/1.1" % (self._line.method, of_invoke(self.terms.kind).encode())
-        data = b"".join((start, fields.lines, self._destination.request_lines, self._id, END))
+        end = END if fields.upgrade is None else upgrade_lines(fields.upgrade) + END
+        data = b"".join((start, fields.lines, self._destination.request_lines, self._id, end))
         connection.write(data if fields.bodiless else data + self._body(self._piece))
         if self._whole:
             connection.sent()

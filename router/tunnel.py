@@ -59,7 +59,7 @@ async def tunnel(request: web.BaseRequest, exchange: Exchange, head: Head, added
     transport = request.transport
     if transport is None:
         raise ConnectionResetError("the client is gone")
-    upgrade = b"\r\nConnection: Upgrade\r\nUpgrade: " + (head.upgrade or b"websocket")
+    upgrade = fields.upgrade_lines(head.upgrade or b"websocket")
     date = b"" if head.dated else fields.date_line()
     transport.write(b"".join((head.start, head.lines, added, date, upgrade, fields.END)))
     try:

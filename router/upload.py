@@ -18,17 +18,11 @@ from router.codec.body import LAST_CHUNK, framed
 from router.exchange import Exchange
 from router.fields import Framing
 from router.limit import Limit
-from router.problems import Problem, malformed, too_large
+from router.problems import Problem, late_body, malformed, too_large
+from router.reading import gathered
 from router.upstream import Broken
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-MOST_GATHERED = 65_536
-"""Bytes of a body that is awaited whole before an instance is taken for it."""
-
-
-def gathered(length: int | None) -> bool:
-    """A sender that is slow keeps no instance from others then; and what is there whole can be sent again."""
-    return length is not None and length <= MOST_GATHERED
 
 
 class Upload:
@@ -142,11 +136,6 @@ def _promised(pause: float) -> Iterator[None]:
         problem = malformed(f"the body is not what its head says: {error}")
         problem.outcome = Count.CLIENT_ERROR
         raise problem from None
-
-
-def late_body(pause: float) -> Problem:
-    detail = f"the body did not go on for {pause:g} s"
-    return Problem(HTTPStatus.REQUEST_TIMEOUT, detail, outcome=Count.CLIENT_ERROR, close=True)
 
 
 def _expects_continue(request: web.BaseRequest) -> bool:

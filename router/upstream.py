@@ -12,7 +12,7 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
-from router.codec.body import BadBody, Body, Chunked, Sized, StillFramed
+from router.codec.body import BadBody, Body, Chunked, Sized, StillFramed, UntilClosed
 from router.codec.grammar import BARE_LF, END, MOST_HEAD
 from router.codec.responses import (
     FINAL,
@@ -69,13 +69,6 @@ class State(IntEnum):
 
 IDLE: Final = State.IDLE
 ACTIVE: Final = State.ACTIVE
-
-
-class UntilClosed(Body):
-    """A body that ends with its connection."""
-
-    def read(self, data: bytes) -> tuple[bytes, bytes]:
-        return data, b""
 
 
 class Home:

@@ -202,14 +202,6 @@ class Wire(Watched):
             self.closing = True
             self._lose(None)
 
-    def detach(self) -> socket.socket:
-        """The socket, which is the caller's from here on; its end hears nothing more. Nothing may be left to write."""
-        assert not self._left, "bytes would be lost"
-        self.closing = True
-        self._watch(0)
-        self._end = NOBODY
-        return self._socket
-
     def space(self) -> int:
         """Bytes that the kernel has room for, of what is written; 0 where it does not tell."""
         try:

@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import time
+from typing import TYPE_CHECKING
 
 from hotswap.logs import configure
 from router.balance import RetryBudget
@@ -29,13 +30,11 @@ from router.channel import (
     Want,
     worker_end,
 )
-from router.clients import Clients
 from router.counters import CounterFile, Counting
 from router.door import Door
 from router.endpoints import Endpoints
 from router.express import Express
 from router.forwarding import Trust
-from router.general import General
 from router.lane import Lane
 from router.loop import Loop
 from router.routes import Routes
@@ -43,6 +42,9 @@ from router.rows import Row
 from router.supply import Supply
 from router.wheel import TICK, Wheel
 from router.wire import Poll
+
+if TYPE_CHECKING:
+    from router.clients import Clients
 
 BACKLOG = 4_096
 SWEEP_SECONDS = 1.0
@@ -80,19 +82,8 @@ class Worker:
         wheel = Wheel(time.monotonic())
         trust = Trust(begin.trusted)
         self._lane = Lane(self._routes, counting, supply, budget, wheel, time.monotonic, rng, trust, limits)
-        self._general = General(
-            routes=self._routes,
-            counting=counting,
-            supply=supply,
-            budget=budget,
-            clock=time.monotonic,
-            rng=rng,
-            trust=trust,
-            limits=limits,
-        )
-        self._clients = Clients(self._general, counting, limits)
-        self._express = Express(self._lane, self._clients)
-        self._is_express = begin.express
+        self._express = Express(self._lane)
+        self._clients = None if begin.express else _clients(self._lane)
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -123,7 +114,7 @@ class Worker:
 
     async def _listen(self) -> None:
         if self._door is None and not self._draining.is_set():
-            if self._is_express:
+            if self._clients is None:
                 self._door = Door(self._poll, self._listener, self._express, backlog=BACKLOG)
             else:
                 loop = asyncio.get_running_loop()
@@ -131,22 +122,25 @@ class Worker:
             self._channel.send(Ready())
 
     async def _drain(self) -> None:
-        self._lane.draining = self._general.draining = True
+        self._lane.draining = True
         if self._door is not None:
             self._door.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._drain_seconds):
-                while self._express.connections or not self._clients.gone:
+                while self._express.connections or not (self._clients is None or self._clients.gone):
                     self._express.close_idle()
-                    self._clients.close_idle()
+                    if self._clients is not None:
+                        self._clients.close_idle()
                     await asyncio.sleep(DRAIN_STEP)
         self._express.cut()
-        await self._clients.shutdown(0)
+        if self._clients is not None:
+            await self._clients.shutdown(0)
         self._routes.close()
 
     async def _sweep(self) -> None:
         while True:
-            self._clients.sweep()
+            if self._clients is not None:
+                self._clients.sweep()
             self._routes.sweep()
             self._tell_nodes_of(self._routes.errant())
             self._channel.send(Beat())
@@ -182,6 +176,13 @@ class Worker:
             asked = self._asked.pop((row.owner.function, row.owner.version), None)
             if asked is not None:
                 asked.set_result(row.index)
+
+
+def _clients(lane: Lane) -> "Clients":
+    """Of the general lane. It needs aiohttp: 14 MiB and a third of a second that most workers do without."""
+    from router import clients
+
+    return clients.Clients(lane)
 
 
 async def run(listener: socket.socket, channel: socket.socket, counters: int, poll: Poll) -> None:

@@ -45,6 +45,13 @@ class Sized(Body):
         return part(data, 0, left), data[left:]
 
 
+class UntilClosed(Body):
+    """A body that ends with its connection."""
+
+    def read(self, data: bytes) -> tuple[bytes, bytes]:
+        return data, b""
+
+
 class _Within(IntEnum):
     SIZE = 0
     DATA = 1

@@ -37,6 +37,7 @@ HEAD_KEPT: Final = 4_096
 
 LINE: Final = re.compile(rb"(" + TOKEN + rb"++) ([^\x00-\x20\x7f]++) HTTP/([0-9])\.([0-9])")
 """RFC 9112 section 3, one space between the parts. What a target may not be is told apart by `router.target`."""
+WEBSOCKET: Final = b"websocket"
 BEGUN: Final = re.compile(TOKEN)
 DROPPED: Final = Special(REQUEST_DROPPED | FRAMING)
 IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
@@ -79,7 +80,8 @@ class Fields:
     forwarded_for: tuple[bytes, ...]
     """By whom it came to a peer that is trusted."""
     upgrade: bytes | None
-    """The protocol that the client offers to change to, where it asks for that."""
+    """The protocol that the client asks to change to, where a tunnel can be made of that: WebSocket, and no body is
+    sent first. Any other offer is passed over, as RFC 9110 section 7.8 allows."""
 
     def __init__(
         self,
@@ -244,6 +246,7 @@ def read_fields(lines: bytes, *, minor: int, authority: bytes | None, peer: Peer
         edited.append(b"\r\nTransfer-Encoding: chunked")
     elif length is not None:
         edited.append(b"\r\nContent-Length: %d" % length)
+    asked = minor and b"upgrade" in connection and not (length or chunked)
     request_id = _first(found, b"hotswap-request-id")
     expect = _first(found, b"expect")
     return Fields(
@@ -255,7 +258,7 @@ def read_fields(lines: bytes, *, minor: int, authority: bytes | None, peer: Peer
         request_id=request_id if request_id is not None and REQUEST_ID.fullmatch(request_id) else None,
         expect=expect.lower() if expect is not None and minor else None,
         forwarded_for=tuple(found.get(b"x-forwarded-for", ())) if peer.trusted else (),
-        upgrade=_first(found, b"upgrade") if minor and b"upgrade" in connection else None,
+        upgrade=_upgrade(found) if asked else None,
     )
 
 
@@ -282,6 +285,11 @@ def _template(before: Fields | None, now: Fields, last: Template) -> Template:
         kept, _, _ = _split(now.received)
         derived = derive(before.received, now.received, kept=kept, sent=now.lines, also=last.places)
     return derived or Template([now.received + END], [now.lines], {})
+
+
+def _upgrade(found: dict[bytes, list[bytes]]) -> bytes | None:
+    told = _first(found, b"upgrade")
+    return told if told is not None and told.lower() == WEBSOCKET else None
 
 
 def _first(found: dict[bytes, list[bytes]], name: bytes) -> bytes | None:

@@ -44,6 +44,7 @@ def lets_a_size_have_space(patch: pytest.MonkeyPatch) -> None:
 BUGS = [lets_any_field_pass, lets_any_value_change_to_any_other, lets_a_length_change, lets_a_size_have_space]
 
 
+@pytest.mark.skipif(body.__file__.endswith(".so"), reason="what is compiled does not ask its module again")
 @pytest.mark.parametrize("bug", BUGS)
 def test_a_codec_that_lets_too_much_pass_is_found(bug: object, monkeypatch: pytest.MonkeyPatch) -> None:
     assert callable(bug)

@@ -164,9 +164,18 @@ def test_a_target_that_names_nothing_is_told_and_the_connection_goes_on() -> Non
     assert line.target.status == 404
 
 
-def test_an_offer_to_change_the_protocol_counts_only_if_connection_names_it() -> None:
+def test_an_offer_to_change_the_protocol_counts_only_if_connection_names_it_and_no_body_comes_first() -> None:
     assert read(GET + b"Upgrade: websocket\r\nConnection: upgrade\r\n\r\n")[1].upgrade == b"websocket"
+    assert read(GET + b"Upgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\n\r\n")[1].upgrade == b"WebSocket"
     assert read(GET + b"Upgrade: websocket\r\n\r\n")[1].upgrade is None
+    assert read(GET + b"Upgrade: h2c\r\nConnection: upgrade\r\n\r\n")[1].upgrade is None
+    for framing, upgrade in (
+        (b"Content-Length: 0", b"websocket"),
+        (b"Content-Length: 1", None),
+        (b"Transfer-Encoding: chunked", None),
+    ):
+        told = GET + b"Upgrade: websocket\r\nConnection: upgrade\r\n" + framing + b"\r\n\r\n"
+        assert read(told)[1].upgrade == upgrade
 
 
 NAMES = st.sampled_from([b"Accept", b"X-A", b"cookie", b"x_b", b"Content-Type", b"~"])

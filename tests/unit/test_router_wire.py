@@ -217,17 +217,6 @@ async def test_a_fault_of_an_end_costs_its_own_connection_and_no_other(
     others.close()
 
 
-async def test_a_wire_that_was_given_up_is_its_takers(poll: Poll) -> None:
-    end = Hearing()
-    wire, theirs = wired(poll, end)
-    ours = wire.detach()
-    theirs.send(b"x")
-    assert await taken(ours, 1) == b"x"
-    assert (end.received, end.lost) == (b"", [])
-    ours.close()
-    theirs.close()
-
-
 async def test_a_door_takes_all_who_come_and_none_once_it_is_closed(poll: Poll) -> None:
     ends: list[Hearing] = []
 
