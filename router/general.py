@@ -1,4 +1,4 @@
-"""The general lane: one task per request, for everything that waits, is held, is refused or is unusual.
+"""The general lane: a whole router on aiohttp's server, with a task for each request.
 
 A request is resolved (which function, which alias, which version), given an endpoint, and relayed; `Invocation` is what
 is known of it on its way. Each is counted once, whatever becomes of it. The table, the splits, the balancing, the

@@ -7,6 +7,7 @@ asked for anew only after a second.
 """
 
 import asyncio
+import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
@@ -17,6 +18,8 @@ from hotswap.settings import RouterLimits
 from router.connecting import connected
 from router.upstream import Connection, Home, State
 from router.wire import Poll, Wire
+
+log = logging.getLogger(__name__)
 
 MOST_IDLE: Final = 2_048
 """Connections that are kept."""
@@ -33,7 +36,7 @@ class ConnectFailed(Exception):
 
 @trait
 class Caller:
-    """Who wants a connection."""
+    """Who wants a connection. A class and no protocol, for the same reason as `router.wire.End`."""
 
     def given(self, connection: Connection) -> bool:
         """To be used at once, or closed; whether it is still wanted."""
@@ -194,6 +197,8 @@ class Pool(Home):
         if error is None:
             self.put_back(dial.result())
         else:
+            if not isinstance(error, ConnectFailed):
+                log.error("no connection could be made by a fault of the router", exc_info=error)
             self._deny(last, str(error))
         self._dial()
 

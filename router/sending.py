@@ -164,9 +164,15 @@ class Sending(Receiver, Caller):
         return True
 
     def denied(self, error: ConnectFailed) -> None:
-        """A retry keeps the version."""
         assert self._load is not None
-        self.tried = {*self.tried, self._load}
+        try:
+            self._try_another(self._load, error)
+        except Exception as fault:  # others are denied with it
+            self._fault(fault)
+
+    def _try_another(self, load: Load, error: ConnectFailed) -> None:
+        """A retry keeps the version."""
+        self.tried = {*self.tried, load}
         self._failed()
         if self._endpoints.exhausted(self.tried):
             self._fail(unreachable(self.name, error))

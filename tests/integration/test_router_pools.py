@@ -177,3 +177,16 @@ async def test_a_connection_is_kept_its_whole_time_however_long_its_pool_had_non
     now += 9.0
     kept.sweep()
     assert one.reuse() is None
+
+
+async def test_a_fault_in_making_a_connection_is_logged_and_denies_those_who_waited(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def faulty(host: str, port: int, *, limit: float) -> socket.socket:
+        raise ValueError("for the test")
+
+    monkeypatch.setattr("router.pool.connected", faulty)
+    one = pool("127.0.0.1", 1)
+    told = await asyncio.gather(*(one.connect() for _ in range(3)), return_exceptions=True)
+    assert all(isinstance(error, ConnectFailed) for error in told)
+    assert "by a fault of the router" in caplog.text

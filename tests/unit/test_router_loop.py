@@ -147,8 +147,11 @@ def test_a_file_is_watched_for_reading_and_writing_and_for_either_alone(run: Run
             assert loop.remove_reader(ours)
             assert not loop.remove_reader(ours)
             theirs.send(b"y")
-            await asyncio.sleep(0.01)
-            assert told == [b"x"]
+            ours.send(b"z")  # comes after it
+            loop.add_reader(theirs, lambda: told.append(theirs.recv(1)))
+            await eventually(lambda: b"z" in told)
+            assert told == [b"x", b"z"]
+            assert loop.remove_reader(theirs)
 
     run(work())
 
